@@ -1,0 +1,8 @@
+//! Millstream: many tenants run their own stream processing, as WebAssembly plugins, on one host.
+#![deny(unsafe_code)]
+
+pub mod error;
+pub mod ids;
+pub mod log;
+pub mod plugin;
+pub mod record;

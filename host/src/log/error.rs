@@ -1,0 +1,177 @@
+//! What can go wrong in the log.
+
+use crate::error::{Blame, Coded, Kind};
+use crate::ids::{Offset, PipelineId, TopicName, TopicPartition};
+
+/// An error of the log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// No such topic.
+    #[error("topic `{topic}` does not exist")]
+    TopicNotFound {
+        /// The topic.
+        topic: TopicName,
+    },
+    /// The topic has fewer partitions.
+    #[error("topic `{}` has {partitions} partitions, there is no partition {}", at.topic, at.partition)]
+    PartitionNotFound {
+        /// The partition that was named.
+        at: TopicPartition,
+        /// How many there are.
+        partitions: u32,
+    },
+    /// The topic exists with another configuration.
+    #[error("topic `{topic}` exists with another configuration")]
+    TopicConflict {
+        /// The topic.
+        topic: TopicName,
+    },
+    /// A configuration that no topic can have.
+    #[error("topic `{topic}` cannot be made: {reason}")]
+    InvalidTopic {
+        /// The topic.
+        topic: TopicName,
+        /// What is wrong with its configuration.
+        reason: String,
+    },
+    /// Bytes that are no record batch.
+    #[error("record batch for `{at}` is invalid: {reason}")]
+    InvalidBatch {
+        /// Where it was to go.
+        at: TopicPartition,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// More than the log takes at once.
+    #[error("{what} of {size} bytes for `{at}` exceeds the limit of {limit} bytes")]
+    TooLarge {
+        /// Where it was to go.
+        at: TopicPartition,
+        /// What is too large: a record, a batch, an append.
+        what: &'static str,
+        /// Its size.
+        size: u64,
+        /// The most there may be.
+        limit: u64,
+    },
+    /// A producer's batch does not follow its last one.
+    #[error("batch of producer {producer_id} for `{at}` has sequence {sequence} where {expected} follows")]
+    OutOfOrderSequence {
+        /// Where it was to go.
+        at: TopicPartition,
+        /// The producer.
+        producer_id: i64,
+        /// The sequence it sent.
+        sequence: i32,
+        /// The sequence that follows.
+        expected: i32,
+    },
+    /// A producer with an older epoch than the partition has seen.
+    #[error("producer {producer_id} of epoch {epoch} is fenced by epoch {current} in `{at}`")]
+    ProducerFenced {
+        /// Where it wrote.
+        at: TopicPartition,
+        /// The producer.
+        producer_id: i64,
+        /// Its epoch.
+        epoch: i16,
+        /// The newest epoch.
+        current: i16,
+    },
+    /// The partition does not have this record: it was trimmed or is not written yet.
+    #[error("offset {offset} of `{at}` is outside {start}..={end}")]
+    OffsetOutOfRange {
+        /// The partition.
+        at: TopicPartition,
+        /// The offset.
+        offset: Offset,
+        /// The oldest record.
+        start: Offset,
+        /// The end.
+        end: Offset,
+    },
+    /// Another writer committed for this pipeline.
+    #[error("commit {sequence} of pipeline {pipeline} does not follow commit {last}: another writer was faster")]
+    CommitConflict {
+        /// The pipeline.
+        pipeline: PipelineId,
+        /// The commit that was tried.
+        sequence: u64,
+        /// The last commit.
+        last: u64,
+    },
+    /// Stored bytes are not what was written.
+    #[error("{what} is corrupt: {reason}")]
+    Corrupt {
+        /// What is corrupt, with its place.
+        what: String,
+        /// How it is known.
+        reason: String,
+    },
+    /// Another process has the folder.
+    #[error("data folder `{folder}` is in use by another server: stop it, or choose another folder")]
+    FolderInUse {
+        /// The folder.
+        folder: String,
+    },
+    /// The disk is full.
+    #[error("the disk is full ({reason}): free space and restart the server; nothing that was acknowledged is lost")]
+    StorageFull {
+        /// What the system said.
+        reason: String,
+    },
+    /// Reading or writing failed, and the log takes no more writes until the server is restarted.
+    #[error("storage failed: {reason}")]
+    Storage {
+        /// What the system said.
+        reason: String,
+    },
+    /// The log is shutting down.
+    #[error("the log is closed")]
+    Closed,
+}
+
+impl Coded for Error {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::TopicNotFound { .. } => "topic_not_found",
+            Self::PartitionNotFound { .. } => "partition_not_found",
+            Self::TopicConflict { .. } => "topic_conflict",
+            Self::InvalidTopic { .. } => "invalid_topic",
+            Self::InvalidBatch { .. } => "invalid_batch",
+            Self::TooLarge { .. } => "record_too_large",
+            Self::OutOfOrderSequence { .. } => "out_of_order_sequence",
+            Self::ProducerFenced { .. } => "producer_fenced",
+            Self::OffsetOutOfRange { .. } => "offset_out_of_range",
+            Self::CommitConflict { .. } => "commit_conflict",
+            Self::Corrupt { .. } => "log_corrupt",
+            Self::FolderInUse { .. } => "data_folder_in_use",
+            Self::StorageFull { .. } => "storage_full",
+            Self::Storage { .. } => "storage_failed",
+            Self::Closed => "log_closed",
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::TopicNotFound { .. } | Self::PartitionNotFound { .. } => Kind::NotFound,
+            Self::TopicConflict { .. }
+            | Self::OutOfOrderSequence { .. }
+            | Self::ProducerFenced { .. }
+            | Self::CommitConflict { .. }
+            | Self::FolderInUse { .. } => Kind::Conflict,
+            Self::InvalidTopic { .. } | Self::InvalidBatch { .. } | Self::OffsetOutOfRange { .. } => Kind::Invalid,
+            Self::TooLarge { .. } => Kind::TooLarge,
+            Self::Corrupt { .. } => Kind::Corrupt,
+            Self::StorageFull { .. } => Kind::StorageFull,
+            Self::Storage { .. } | Self::Closed => Kind::Unavailable,
+        }
+    }
+
+    fn blame(&self) -> Blame {
+        match self.kind() {
+            Kind::Corrupt | Kind::StorageFull | Kind::Unavailable => Blame::Operator,
+            _ => Blame::Tenant,
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The durable log: topics, their partitions, and the commits of pipelines.
+//!
+//! The log is the truth: what a pipeline knows (its place in its inputs, its state) is read back from its commits. This
+//! module owns the contract; [`memory`] is the model of it, [`embedded`] the RocksDB log, and [`conformance`] the suite
+//! that both pass. Records are stored as Kafka record batches (format v2, [`batch`]), byte for byte as they came but for
+//! the base offset.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::ids::{Offset, PartitionId, PipelineId, TenantId, TopicName, TopicPartition};
+
+mod error;
+
+pub use error::Error;
+
+/// A result of the log.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An answer that comes when it is durable.
+pub type Pending<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
+
+/// A log of many tenants.
+///
+/// # Contract
+/// - **Durability.** When [`append`](Log::append) or [`commit`](Log::commit) has answered `Ok`, what it wrote survives a
+///   crash of the process; under [`Durability::Fsync`] it survives a loss of power too. What has not answered may or may
+///   not survive, but a commit and a call of `append` are each there whole or not at all.
+/// - **Order.** Writes take effect in the order in which their futures are first polled. A partition's offsets are dense:
+///   the first record has offset 0 and each next record one more. Deleting and trimming leave gaps only at the start.
+/// - **Visibility.** [`read`](Log::read) gives nothing that is not durable, and everything that has been answered.
+/// - **Idempotence.** A batch with a producer id and the sequence that the partition has already taken from it is not
+///   written again; its first offset is answered. A sequence that leaves a hole is refused. A [`Commit`] whose sequence
+///   is not the one after the last is refused, so that of two writers one loses.
+/// - **Cancellation.** Dropping a future that was polled leaves open whether it takes effect; nothing is torn.
+/// - **Tenants.** A name means what it means to this tenant. No call can see or change what another tenant has.
+pub trait Log: Send + Sync + std::fmt::Debug {
+    /// Makes a topic, durably. Making it again with the same configuration changes nothing; with another is a conflict.
+    fn create_topic(&self, tenant: &TenantId, topic: &TopicName, config: TopicConfig) -> Result<()>;
+
+    /// Removes a topic and its records. A topic made later under the same name has none of them.
+    fn delete_topic(&self, tenant: &TenantId, topic: &TopicName) -> Result<()>;
+
+    /// All topics of a tenant, by name.
+    fn topics(&self, tenant: &TenantId) -> Result<BTreeMap<TopicName, TopicInfo>>;
+
+    /// Appends record batches (v2, end to end) to a partition, all or none, and answers where they begin.
+    /// The batches are checked: magic, length, CRC, and record count against the codec's content. An empty `batches` is invalid.
+    fn append(&self, tenant: &TenantId, at: &TopicPartition, batches: Bytes) -> Pending<Appended>;
+
+    /// Reads whole record batches that hold `from` and what follows, at least one batch if there is one and then no
+    /// more than `bytes_max`. The first batch may begin before `from`. Below the start is [`Error::OffsetOutOfRange`], as is past
+    /// the end; at the end there is nothing, which is no error.
+    fn read(&self, tenant: &TenantId, at: &TopicPartition, from: Offset, bytes_max: usize) -> Result<Fetched>;
+
+    /// Writes what one micro-batch did: all of it or nothing.
+    fn commit(&self, tenant: &TenantId, commit: Commit) -> Pending<Committed>;
+
+    /// What the commits of a pipeline amount to. A pipeline that never committed has an empty recovery.
+    fn recover(&self, tenant: &TenantId, pipeline: PipelineId) -> Result<Recovery>;
+
+    /// Forgets the commits of a pipeline; its outputs stay. Forgetting what is not there changes nothing.
+    fn forget(&self, tenant: &TenantId, pipeline: PipelineId) -> Result<()>;
+
+    /// A number that changes whenever records of the topic become visible, and whose sender is dropped with the topic.
+    fn watch(&self, tenant: &TenantId, topic: &TopicName) -> Result<watch::Receiver<u64>>;
+
+    /// Removes the oldest batches of all partitions that exceed their topic's retention, whole batches only and never
+    /// the newest; `now_ms` is compared with the batches' largest timestamps. Answers how many batches went.
+    fn enforce_retention(&self, now_ms: i64) -> Result<u64>;
+}
+
+/// What an acknowledged write survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// Loss of power: the answer comes after `fsync`.
+    #[default]
+    Fsync,
+    /// A crash of the process: the answer comes when the operating system has the bytes.
+    Os,
+}
+
+/// How a topic is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TopicConfig {
+    /// Number of partitions, at least 1.
+    pub partitions: u32,
+    /// How long records are kept, by their largest timestamp in a batch; `None` for ever.
+    #[serde(default)]
+    pub retention: Option<Duration>,
+    /// How many bytes each partition keeps; `None` for any number.
+    #[serde(default)]
+    pub retention_bytes: Option<u64>,
+}
+
+impl TopicConfig {
+    /// A topic of that many partitions that keeps everything.
+    pub const fn with_partitions(partitions: u32) -> Self {
+        Self { partitions, retention: None, retention_bytes: None }
+    }
+}
+
+/// Most partitions a topic may have.
+pub const PARTITIONS_MAX: u32 = 1024;
+
+/// A topic as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicInfo {
+    /// How it is kept.
+    pub config: TopicConfig,
+    /// Its partitions, in order.
+    pub partitions: Vec<PartitionInfo>,
+}
+
+/// A partition as it is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PartitionInfo {
+    /// The oldest record that is kept, or `end` if there is none.
+    pub start: Offset,
+    /// The offset that the next record gets.
+    pub end: Offset,
+    /// Bytes of the batches that are kept.
+    pub bytes: u64,
+}
+
+/// Where an append went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Appended {
+    /// Offset of the first record.
+    pub base_offset: Offset,
+    /// Offset after the last record.
+    pub next_offset: Offset,
+    /// Whether the batches had been written before by the same producer.
+    pub duplicate: bool,
+}
+
+/// What a read gave.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Fetched {
+    /// Whole record batches in order, each with its offsets.
+    pub batches: Vec<Bytes>,
+    /// The oldest record of the partition.
+    pub start: Offset,
+    /// The end of the partition when it was read.
+    pub end: Offset,
+}
+
+/// What one micro-batch of a pipeline did.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    /// The pipeline.
+    pub pipeline: PipelineId,
+    /// The number of this commit: one more than the last, the first is 1.
+    pub sequence: u64,
+    /// For each input that moved, the next record to read.
+    pub positions: Vec<(TopicPartition, Offset)>,
+    /// Record batches to append (results, late rows, dead letters), in order; several may go to one partition.
+    pub outputs: Vec<(TopicPartition, Bytes)>,
+    /// What changed in the pipeline's state.
+    pub block: Block,
+    /// The pipeline's counters after this commit, opaque to the log.
+    pub usage: Bytes,
+}
+
+/// A block of state changes. Its content is opaque to the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Block {
+    /// No change.
+    None,
+    /// Changes since the block before, as absolute values.
+    Delta(Bytes),
+    /// The whole state: no earlier block is needed any more, and the log forgets them.
+    Base(Bytes),
+}
+
+/// A commit that is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// Base offset of each output, in the order of [`Commit::outputs`].
+    pub base_offsets: Vec<Offset>,
+}
+
+/// What the commits of a pipeline amount to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Recovery {
+    /// The number of the last commit; 0 if there was none.
+    pub sequence: u64,
+    /// For each input that was read, the next record to read.
+    pub positions: BTreeMap<TopicPartition, Offset>,
+    /// The last base block, if any, and the delta blocks after it, in order.
+    pub blocks: Vec<Bytes>,
+    /// The counters of the last commit; empty if there was none.
+    pub usage: Bytes,
+}
+
+/// The partition of a key as Kafka's default partitioner chooses it.
+pub fn partition_of(key: &[u8], partitions: u32) -> PartitionId {
+    (murmur2(key) & 0x7fff_ffff) % partitions.max(1)
+}
+
+/// MurmurHash2 with the seed and finish of Kafka's clients.
+fn murmur2(data: &[u8]) -> u32 {
+    const M: u32 = 0x5bd1_e995;
+    const SEED: u32 = 0x9747_b28c;
+    let mut hash = SEED ^ data.len() as u32;
+    let mut words = data.chunks_exact(4);
+    for word in words.by_ref() {
+        let mut k = u32::from_le_bytes([word[0], word[1], word[2], word[3]]).wrapping_mul(M);
+        k ^= k >> 24;
+        hash = hash.wrapping_mul(M) ^ k.wrapping_mul(M);
+    }
+    let rest = words.remainder();
+    for (place, &byte) in rest.iter().enumerate().rev() {
+        hash ^= u32::from(byte) << (8 * place);
+    }
+    if !rest.is_empty() {
+        hash = hash.wrapping_mul(M);
+    }
+    hash ^= hash >> 13;
+    hash = hash.wrapping_mul(M);
+    hash ^ (hash >> 15)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values of Kafka's own `UtilsTest.testMurmur2`.
+    #[test]
+    fn keys_go_where_kafkas_clients_send_them() {
+        for (key, hash) in
+            [("21", -973_932_308_i32), ("foobar", -790_332_482), ("a-little-bit-long-string", -985_981_536)]
+        {
+            assert_eq!(murmur2(key.as_bytes()) as i32, hash, "{key}");
+        }
+        assert_eq!(partition_of(b"anything", 1), 0);
+    }
+}
