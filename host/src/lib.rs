@@ -4,5 +4,7 @@
 pub mod error;
 pub mod ids;
 pub mod log;
+pub mod pipeline;
 pub mod plugin;
 pub mod record;
+pub mod time;

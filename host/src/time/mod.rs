@@ -1,0 +1,10 @@
+//! Event time: windows and watermarks. Pure: nothing here reads a clock, does I/O or keeps what it is not handed.
+//!
+//! Times are `i64` milliseconds since the Unix epoch. A watermark `W` says that no row at or before `W` is to be
+//! expected; a window `[start, end)` is complete when `W >= end - 1`.
+
+mod watermark;
+mod window;
+
+pub use watermark::{Disorder, Watermark, minimum};
+pub use window::{Tumbling, Window};
