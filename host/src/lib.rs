@@ -7,4 +7,5 @@ pub mod log;
 pub mod pipeline;
 pub mod plugin;
 pub mod record;
+pub mod state;
 pub mod time;

@@ -1,0 +1,297 @@
+//! The open windows of one step.
+//!
+//! Windows close in the order of their starts, and the groups of one window in the order of their keys, so that results
+//! come in one order however the input was cut. A window with very many groups may close over several commits; what is
+//! left of it is what its slots still hold.
+
+use super::block::{BlockError, Reader, Writer};
+use super::groups::{Groups, KeyHasher, SlotId};
+use crate::record::{BatchRef, Column};
+use crate::time::{Tumbling, Watermark, Window};
+
+/// The open windows of one step, by start.
+#[derive(Debug)]
+pub struct Windows {
+    tumbling: Tumbling,
+    hasher: KeyHasher,
+    open: Vec<OpenWindow>,
+    /// Numbers calls, so that a slot knows whether it has a group in this one.
+    call: u32,
+    /// Numbers commits, so that a slot knows whether it changed in this one.
+    commit: u32,
+    /// The greatest start of a window that closed in this commit.
+    closed: Option<i64>,
+    /// A window that closed in part in this commit, and the last key that did.
+    closed_in_part: Option<(i64, Column)>,
+}
+
+#[derive(Debug)]
+struct OpenWindow {
+    start: i64,
+    groups: Groups,
+    /// Slots that changed in this commit.
+    changed: Vec<SlotId>,
+    /// While the window closes: its slots by key, and how many have closed.
+    closing: Option<(Vec<SlotId>, usize)>,
+}
+
+/// Where a row belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In a window that is open.
+    Open(Window),
+    /// In a window that is complete.
+    Late,
+    /// In a window past the ends of time.
+    Nowhere,
+}
+
+/// The groups of a call: which slot each is.
+#[derive(Debug, Default)]
+pub struct CallGroups {
+    slots: Vec<(u32, SlotId)>,
+    /// The group of each row of the call.
+    pub row_groups: Vec<u32>,
+    /// The accumulators of the groups.
+    pub accumulators: Column,
+}
+
+/// Groups that are complete.
+#[derive(Debug)]
+pub struct Due {
+    /// Their window.
+    pub window: Window,
+    /// Their keys, ascending.
+    pub keys: Column,
+    /// Their accumulators.
+    pub accumulators: Column,
+}
+
+impl Windows {
+    /// No open windows, of that size.
+    pub fn new(tumbling: Tumbling) -> Self {
+        Self {
+            tumbling,
+            hasher: KeyHasher::default(),
+            open: Vec::new(),
+            call: 0,
+            commit: 1,
+            closed: None,
+            closed_in_part: None,
+        }
+    }
+
+    /// Where a row of this time belongs when the watermark at its place is this. `near` is the window of a row before,
+    /// which most rows share.
+    pub fn place(&self, time: i64, watermark: Watermark, near: Option<Window>) -> Place {
+        let window = match near.filter(|window| window.contains(time)) {
+            Some(window) => window,
+            None => match self.tumbling.window_of(time) {
+                Some(window) => window,
+                None => return Place::Nowhere,
+            },
+        };
+        if watermark.covers(window.last()) { Place::Late } else { Place::Open(window) }
+    }
+
+    /// Finds the groups of rows for one call; every row must belong in an open window.
+    pub fn group(&mut self, rows: BatchRef<'_>, into: &mut CallGroups) {
+        into.slots.clear();
+        into.row_groups.clear();
+        into.accumulators.clear();
+        self.call += 1;
+        self.open_all(rows.timestamps);
+        // Hashing first and looking up after lets the processor overlap the cache misses of neighbouring rows.
+        let hashes: Vec<u32> = rows.keys.iter().map(|key| self.hasher.hash(key)).collect();
+        let (mut at, mut window) = (0, Window { start: 0, end: 0 });
+        for ((&time, key), hash) in rows.timestamps.iter().zip(rows.keys.iter()).zip(hashes) {
+            if !window.contains(time) {
+                window = self.tumbling.starting_at(time - time.rem_euclid(self.tumbling.size_ms()));
+                at = self.open.partition_point(|open| open.start < window.start);
+            }
+            let groups = &mut self.open[at].groups;
+            let slot = groups.slot(hash, key);
+            let group = groups.group_in(slot, self.call).unwrap_or_else(|| {
+                let group = into.slots.len() as u32;
+                groups.set_group(slot, self.call, group);
+                into.slots.push((at as u32, slot));
+                into.accumulators.push(groups.accumulator(slot));
+                group
+            });
+            into.row_groups.push(group);
+        }
+    }
+
+    /// Takes the accumulators that a call gave for its groups, but for groups that `untouched` names.
+    pub fn store(&mut self, call: &CallGroups, accumulators: &Column, untouched: impl Fn(u32) -> bool) {
+        for ((group, &(at, slot)), accumulator) in (0..).zip(&call.slots).zip(accumulators.iter()) {
+            if untouched(group) {
+                continue;
+            }
+            let open = &mut self.open[at as usize];
+            open.groups.set_accumulator(slot, accumulator);
+            if open.groups.mark_changed(slot, self.commit) {
+                open.changed.push(slot);
+            }
+        }
+    }
+
+    /// The next groups that are complete by this watermark, all of one window and at most `most`; they are open no more.
+    pub fn close(&mut self, watermark: Watermark, most: usize) -> Option<Due> {
+        loop {
+            let first = self.open.first_mut()?;
+            let window = self.tumbling.starting_at(first.start);
+            if !watermark.covers(window.last()) {
+                return None;
+            }
+            let (slots, closed) = first.closing.get_or_insert_with(|| (first.groups.sorted(), 0));
+            let ids = &slots[*closed..(*closed + most).min(slots.len())];
+            let due = Due {
+                window,
+                keys: ids.iter().map(|&id| first.groups.key(id)).collect(),
+                accumulators: ids.iter().map(|&id| first.groups.accumulator(id)).collect(),
+            };
+            *closed += ids.len();
+            if *closed == slots.len() {
+                self.open.remove(0);
+                self.closed = Some(window.start);
+                self.closed_in_part = None;
+            } else {
+                for &id in ids {
+                    first.groups.set_accumulator(id, None);
+                }
+                let last = due.keys.iter().last().into_iter().collect();
+                self.closed_in_part = Some((window.start, last));
+            }
+            if !due.keys.is_empty() {
+                return Some(due);
+            }
+        }
+    }
+
+    /// The watermark that rows from here may rely on: the input's, held back while complete groups wait to be closed.
+    pub fn output_watermark(&self, input: Watermark) -> Watermark {
+        match self.open.first() {
+            Some(first) => input.min(Watermark::At(self.tumbling.starting_at(first.start).last() - 1)),
+            None => input,
+        }
+    }
+
+    /// Whether groups are complete by this watermark.
+    pub fn is_due(&self, watermark: Watermark) -> bool {
+        self.open.first().is_some_and(|first| watermark.covers(self.tumbling.starting_at(first.start).last()))
+    }
+
+    /// How many groups are open.
+    pub fn len(&self) -> usize {
+        self.open.iter().map(|open| open.groups.len()).sum()
+    }
+
+    /// Whether no group is open.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of memory in use.
+    pub fn bytes(&self) -> usize {
+        self.open.iter().map(|open| open.groups.bytes()).sum()
+    }
+
+    /// Whether anything changed since the last block.
+    pub fn is_changed(&self) -> bool {
+        self.closed.is_some() || self.closed_in_part.is_some() || self.open.iter().any(|open| !open.changed.is_empty())
+    }
+
+    /// Writes what changed since the last block, or all there is, and begins anew to note changes.
+    pub fn write_block(&mut self, writer: &mut Writer, all: bool) {
+        writer.u8(u8::from(self.closed.is_some()));
+        writer.i64(self.closed.take().unwrap_or_default());
+        let (start, last) = self.closed_in_part.take().unwrap_or_default();
+        writer.i64(start);
+        writer.column(last.view());
+        let windows = self.open.iter().filter(|open| all || !open.changed.is_empty());
+        writer.u32(windows.count() as u32);
+        for open in &mut self.open {
+            let changed = std::mem::take(&mut open.changed);
+            let slots = if all { open.groups.present_slots().collect() } else { changed };
+            if !all && slots.is_empty() {
+                continue;
+            }
+            let (mut keys, mut accumulators) = (Column::default(), Column::default());
+            for &slot in &slots {
+                keys.push(open.groups.key(slot));
+                accumulators.push(open.groups.accumulator(slot));
+            }
+            writer.i64(open.start);
+            writer.column(keys.view());
+            writer.column(accumulators.view());
+        }
+        self.commit += 1;
+    }
+
+    /// Applies a block that `write_block` wrote.
+    pub fn read_block(&mut self, reader: &mut Reader<'_>) -> Result<(), BlockError> {
+        let any_closed = reader.u8()? == 1;
+        let closed = reader.i64()?;
+        if any_closed {
+            self.open.retain(|open| open.start > closed);
+        }
+        let start = reader.i64()?;
+        if let Some(last) = reader.column()?.iter().next() {
+            self.close_through(start, last);
+        }
+        for _ in 0..reader.u32()? {
+            let start = reader.i64()?;
+            if self.tumbling.window_of(start).is_none_or(|window| window.start != start) {
+                let size = self.tumbling.size_ms();
+                return Err(reader.error(format!("a window from {start} that is none of {size} ms")));
+            }
+            let (keys, accumulators) = (reader.column()?, reader.column()?);
+            if keys.len() != accumulators.len() {
+                return Err(reader.error(format!("{} keys with {} accumulators", keys.len(), accumulators.len())));
+            }
+            let at = self.open_at(start);
+            let groups = &mut self.open[at].groups;
+            for (key, accumulator) in keys.iter().zip(accumulators.iter()) {
+                let slot = groups.slot(self.hasher.hash(key), key);
+                groups.set_accumulator(slot, accumulator);
+            }
+        }
+        Ok(())
+    }
+
+    fn close_through(&mut self, start: i64, last: Option<&[u8]>) {
+        if let Ok(at) = self.open.binary_search_by_key(&start, |open| open.start) {
+            let groups = &mut self.open[at].groups;
+            let closed: Vec<SlotId> = groups.present_slots().filter(|&slot| groups.key(slot) <= last).collect();
+            for slot in closed {
+                groups.set_accumulator(slot, None);
+            }
+        }
+    }
+
+    /// Opens the windows of these times, so that their places in `open` hold still afterwards.
+    fn open_all(&mut self, times: &[i64]) {
+        let mut near = Window { start: 0, end: 0 };
+        for &time in times {
+            if !near.contains(time) {
+                near = self.tumbling.starting_at(time - time.rem_euclid(self.tumbling.size_ms()));
+                self.open_at(near.start);
+            }
+        }
+    }
+
+    fn open_at(&mut self, start: i64) -> usize {
+        match self.open.binary_search_by_key(&start, |open| open.start) {
+            Ok(at) => at,
+            Err(at) => {
+                let window = OpenWindow { start, groups: Groups::default(), changed: Vec::new(), closing: None };
+                self.open.insert(at, window);
+                at
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
