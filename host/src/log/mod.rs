@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::ids::{Offset, PartitionId, PipelineId, TenantId, TopicName, TopicPartition};
 
+pub mod batch;
 mod error;
 
 pub use error::Error;
