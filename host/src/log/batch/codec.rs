@@ -26,9 +26,7 @@ pub(super) fn inflate(codec: Compression, content: &[u8], limit: usize) -> Resul
         Compression::Gzip => read_within(flate2::read::MultiGzDecoder::new(content), limit).map_err(failed)?,
         Compression::Lz4 => read_within(lz4_flex::frame::FrameDecoder::new(content), limit).map_err(failed)?,
         Compression::Zstd => inflate_zstd(content, limit).map_err(failed)?,
-        Compression::Snappy => {
-            inflate_snappy(content, limit).map_err(|reason| Invalid::Codec { codec, reason })?
-        }
+        Compression::Snappy => inflate_snappy(content, limit).map_err(|reason| Invalid::Codec { codec, reason })?,
     };
     inflated.map(Cow::Owned).ok_or(Invalid::Inflated { limit })
 }
@@ -75,7 +73,8 @@ fn inflate_snappy_block(block: &[u8], limit: usize, into: &mut Vec<u8>) -> Resul
         return Ok(false);
     }
     into.resize(before + size, 0);
-    let written = snap::raw::Decoder::new().decompress(block, &mut into[before..]).map_err(|error| error.to_string())?;
+    let written =
+        snap::raw::Decoder::new().decompress(block, &mut into[before..]).map_err(|error| error.to_string())?;
     into.truncate(before + written);
     Ok(true)
 }
