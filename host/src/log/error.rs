@@ -54,6 +54,16 @@ pub enum Error {
         /// The most there may be.
         limit: u64,
     },
+    /// A commit with more than can be written at once.
+    #[error("commit of {size} bytes of pipeline {pipeline} exceeds the limit of {limit} bytes")]
+    CommitTooLarge {
+        /// The pipeline.
+        pipeline: PipelineId,
+        /// Bytes of its outputs, block and counters.
+        size: u64,
+        /// The most there may be.
+        limit: u64,
+    },
     /// A producer's batch does not follow its last one.
     #[error("batch of producer {producer_id} for `{at}` has sequence {sequence} where {expected} follows")]
     OutOfOrderSequence {
@@ -140,6 +150,7 @@ impl Coded for Error {
             Self::InvalidTopic { .. } => "invalid_topic",
             Self::InvalidBatch { .. } => "invalid_batch",
             Self::TooLarge { .. } => "record_too_large",
+            Self::CommitTooLarge { .. } => "commit_too_large",
             Self::OutOfOrderSequence { .. } => "out_of_order_sequence",
             Self::ProducerFenced { .. } => "producer_fenced",
             Self::OffsetOutOfRange { .. } => "offset_out_of_range",
@@ -161,7 +172,7 @@ impl Coded for Error {
             | Self::CommitConflict { .. }
             | Self::FolderInUse { .. } => Kind::Conflict,
             Self::InvalidTopic { .. } | Self::InvalidBatch { .. } | Self::OffsetOutOfRange { .. } => Kind::Invalid,
-            Self::TooLarge { .. } => Kind::TooLarge,
+            Self::TooLarge { .. } | Self::CommitTooLarge { .. } => Kind::TooLarge,
             Self::Corrupt { .. } => Kind::Corrupt,
             Self::StorageFull { .. } => Kind::StorageFull,
             Self::Storage { .. } | Self::Closed => Kind::Unavailable,

@@ -16,8 +16,13 @@ use tokio::sync::watch;
 
 use crate::ids::{Offset, PartitionId, PipelineId, TenantId, TopicName, TopicPartition};
 
+mod admit;
+pub mod batch;
 mod error;
+pub mod memory;
+mod producer;
 
+pub use admit::Limits;
 pub use error::Error;
 
 /// A result of the log.
@@ -35,9 +40,10 @@ pub type Pending<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 /// - **Order.** Writes take effect in the order in which their futures are first polled. A partition's offsets are dense:
 ///   the first record has offset 0 and each next record one more. Deleting and trimming leave gaps only at the start.
 /// - **Visibility.** [`read`](Log::read) gives nothing that is not durable, and everything that has been answered.
-/// - **Idempotence.** A batch with a producer id and the sequence that the partition has already taken from it is not
-///   written again; its first offset is answered. A sequence that leaves a hole is refused. A [`Commit`] whose sequence
-///   is not the one after the last is refused, so that of two writers one loses.
+/// - **Idempotence.** A batch with a producer id and the sequence of one of the last five that the partition has taken
+///   from it is not written again; its first offset is answered. A sequence that leaves a hole is refused; a producer of
+///   which the partition keeps nothing may begin anywhere. A [`Commit`] whose sequence is not the one after the last is
+///   refused, so that of two writers one loses.
 /// - **Cancellation.** Dropping a future that was polled leaves open whether it takes effect; nothing is torn.
 /// - **Tenants.** A name means what it means to this tenant. No call can see or change what another tenant has.
 pub trait Log: Send + Sync + std::fmt::Debug {
@@ -105,6 +111,12 @@ impl TopicConfig {
     /// A topic of that many partitions that keeps everything.
     pub const fn with_partitions(partitions: u32) -> Self {
         Self { partitions, retention: None, retention_bytes: None }
+    }
+
+    /// Batches whose newest record is older than this are no longer kept; `None` if age does not matter.
+    fn expires_before(&self, now_ms: i64) -> Option<i64> {
+        let kept_ms = i64::try_from(self.retention?.as_millis()).unwrap_or(i64::MAX);
+        Some(now_ms.saturating_sub(kept_ms))
     }
 }
 

@@ -1,0 +1,120 @@
+//! What the log takes: the checks before a write and the placing of batches, the same for every backend that stores them.
+
+use bytes::{Bytes, BytesMut};
+
+use super::batch::{self, Header, Invalid};
+use super::{Block, Commit, Error, PARTITIONS_MAX, Result, TopicConfig};
+use crate::ids::{Offset, TopicName, TopicPartition};
+
+/// What the log takes at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// What a single batch may hold.
+    pub batch: batch::Limits,
+    /// Most bytes of one append.
+    pub append_bytes_max: usize,
+    /// Most bytes of one commit: its outputs, its block and its counters.
+    pub commit_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            batch: batch::Limits::default(),
+            // A group of the writer holds several; clients of Kafka send 1 MiB at most unless told otherwise.
+            append_bytes_max: 8 << 20,
+            // A base block holds the whole state of a pipeline, which RocksDB must take as one value of less than 4 GiB.
+            commit_bytes_max: 1 << 30,
+        }
+    }
+}
+
+/// Refuses what no topic can be.
+pub(super) fn check_topic(topic: &TopicName, config: &TopicConfig) -> Result<()> {
+    if (1..=PARTITIONS_MAX).contains(&config.partitions) {
+        return Ok(());
+    }
+    let reason = format!("it has {} partitions where 1 to {PARTITIONS_MAX} are possible", config.partitions);
+    Err(Error::InvalidTopic { topic: topic.clone(), reason })
+}
+
+/// Checks strangers' batches down to each record.
+pub(super) fn check_append(at: &TopicPartition, batches: &Bytes, limits: &Limits) -> Result<Vec<Header>> {
+    if batches.len() > limits.append_bytes_max {
+        let (size, limit) = (batches.len() as u64, limits.append_bytes_max as u64);
+        return Err(Error::TooLarge { at: at.clone(), what: "append", size, limit });
+    }
+    headers(at, batches, |_, batch| batch::validate(batch, &limits.batch))
+}
+
+/// Checks batches that this process made: no more than that they are whole.
+pub(super) fn check_output(at: &TopicPartition, batches: &Bytes) -> Result<Vec<Header>> {
+    headers(at, batches, |header, _| Ok(header))
+}
+
+fn headers(
+    at: &TopicPartition,
+    batches: &Bytes,
+    check: impl Fn(Header, &[u8]) -> std::result::Result<Header, Invalid>,
+) -> Result<Vec<Header>> {
+    if batches.is_empty() {
+        return Err(Error::InvalidBatch { at: at.clone(), reason: "there are no bytes".to_owned() });
+    }
+    let checked = batch::split(batches.clone()).map(|batch| batch.and_then(|(header, bytes)| check(header, &bytes)));
+    checked.collect::<std::result::Result<_, _>>().map_err(|invalid| match invalid {
+        Invalid::RecordTooLarge { size, limit, .. } => Error::TooLarge { at: at.clone(), what: "record", size, limit },
+        invalid => Error::InvalidBatch { at: at.clone(), reason: invalid.to_string() },
+    })
+}
+
+/// Refuses a commit that is too large to be written at once.
+pub(super) fn check_commit(commit: &Commit, limits: &Limits) -> Result<()> {
+    let outputs: usize = commit.outputs.iter().map(|(_, batches)| batches.len()).sum();
+    let size = outputs + commit.block.len() + commit.usage.len();
+    if size > limits.commit_bytes_max {
+        let (size, limit) = (size as u64, limits.commit_bytes_max as u64);
+        return Err(Error::CommitTooLarge { pipeline: commit.pipeline, size, limit });
+    }
+    Ok(())
+}
+
+impl Block {
+    /// Bytes of the block.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Delta(bytes) | Self::Base(bytes) => bytes.len(),
+        }
+    }
+}
+
+/// A batch with its place in a partition.
+#[derive(Debug, Clone)]
+pub(super) struct Placed {
+    /// Offset of its first record.
+    pub(super) base: Offset,
+    /// Offset after its last record.
+    pub(super) next: Offset,
+    /// Its bytes, with that base offset.
+    pub(super) bytes: Bytes,
+}
+
+/// Gives batches their offsets from `base` on, in place where nobody else holds the bytes. `headers` are theirs.
+pub(super) fn place(batches: Bytes, headers: &[Header], base: Offset) -> Vec<Placed> {
+    let mut bytes = batches.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+    let mut next = base;
+    let mut from = 0;
+    for header in headers {
+        batch::set_base_offset(&mut bytes[from..], next);
+        from += header.length;
+        next += u64::from(header.count);
+    }
+    let mut rest = bytes.freeze();
+    let mut next = base;
+    let placed = headers.iter().map(|header| {
+        let base = next;
+        next += u64::from(header.count);
+        Placed { base, next, bytes: rest.split_to(header.length) }
+    });
+    placed.collect()
+}

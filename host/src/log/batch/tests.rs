@@ -1,0 +1,265 @@
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::record::Batch;
+
+const CODECS: [Compression; 5] =
+    [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+
+fn bytes(size_max: usize) -> impl Strategy<Value = Option<Vec<u8>>> {
+    prop_oneof![1 => Just(None), 6 => vec(any::<u8>(), 0..size_max).prop_map(Some)]
+}
+
+fn timestamp() -> impl Strategy<Value = i64> {
+    prop_oneof![4 => -1000_i64..1_000_000, 1 => any::<i64>()]
+}
+
+prop_compose! {
+    fn rows()(
+        rows in vec((timestamp(), bytes(80), bytes(300)), 1..40),
+        headers in proptest::option::of(vec(vec((vec(any::<u8>(), 0..9), bytes(9)), 0..4), 40)),
+    ) -> Batch {
+        let mut batch = Batch::default();
+        for (index, (timestamp, key, value)) in rows.iter().enumerate() {
+            batch.push(*timestamp, key.as_deref(), value.as_deref());
+            if let Some(headers) = &headers {
+                batch.headers.push_row(headers[index].iter().map(|(name, value)| (&name[..], value.as_deref())));
+            }
+        }
+        batch
+    }
+}
+
+fn options(compression: Compression) -> EncodeOptions {
+    EncodeOptions { compression, producer: None }
+}
+
+fn decoded(batch: &[u8], from: u64, headers: bool) -> Result<Batch, Invalid> {
+    let mut into = Batch::default();
+    decode(batch, from, headers, &mut into).map(|_| into)
+}
+
+proptest! {
+    #[test]
+    fn rows_come_back_as_they_were(rows in rows(), codec in 0..5_usize) {
+        let batch = encode(rows.view(), &options(CODECS[codec]));
+        let header = validate(&batch, &Limits::default()).unwrap();
+        prop_assert_eq!(header.count as usize, rows.len());
+        prop_assert_eq!(Some(&header.max_timestamp), rows.timestamps.iter().max());
+        prop_assert_eq!(&decoded(&batch, 0, rows.headers.are_carried()).unwrap(), &rows);
+    }
+
+    #[test]
+    fn reading_from_the_middle_gives_the_rest(rows in rows(), base in 0..1000_u64, from in 0..1100_u64) {
+        let mut batch = encode(rows.view(), &EncodeOptions::default()).to_vec();
+        set_base_offset(&mut batch, base);
+        prop_assert_eq!(validate(&batch, &Limits::default()).unwrap().base_offset, base);
+        let mut into = Batch::default();
+        prop_assert_eq!(decode(&batch, from, true, &mut into), Ok(base + rows.len() as u64));
+        let skipped = (from.saturating_sub(base) as usize).min(rows.len());
+        let (_, rest) = rows.view().split_at(skipped);
+        prop_assert_eq!(into.view().timestamps, rest.timestamps);
+        prop_assert_eq!(into.view().values.bytes, rest.values.bytes);
+        prop_assert_eq!(into.view().keys.lengths, rest.keys.lengths);
+    }
+
+    #[test]
+    fn hostile_bytes_never_panic_and_leave_the_columns_alone(
+        rows in rows(),
+        codec in 0..5_usize,
+        changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut batch = encode(rows.view(), &options(CODECS[codec])).to_vec();
+        for (at, byte) in changes {
+            // Past the CRC, so that what lies behind it is reached too.
+            let at = HEADER_BYTES - 4 + at.index(batch.len() - HEADER_BYTES + 4);
+            batch[at] = byte;
+        }
+        let mut into = Batch::default();
+        into.push(7, None, Some(b"before"));
+        let before = into.clone();
+        if decode(&batch, 0, true, &mut into).is_err() {
+            prop_assert_eq!(into, before);
+        }
+        let _ = decoded(&batch[..cut.index(batch.len())], 0, true);
+        let crc = crc32c::crc32c(&batch[21..]);
+        batch[17..21].copy_from_slice(&crc.to_be_bytes());
+        let decodes = decoded(&batch, 0, true).is_ok();
+        prop_assert_eq!(validate(&batch, &Limits::default()).is_ok(), decodes);
+    }
+
+    #[test]
+    fn any_flipped_bit_under_the_crc_is_seen(rows in rows(), at in any::<prop::sample::Index>(), bit in 0..8) {
+        let mut batch = encode(rows.view(), &EncodeOptions::default()).to_vec();
+        let at = 17 + at.index(batch.len() - 17);
+        batch[at] ^= 1_u8 << bit;
+        prop_assert!(verify(&batch).is_err());
+    }
+
+    #[test]
+    fn random_bytes_are_no_batch(bytes in vec(any::<u8>(), 0..200)) {
+        prop_assert!(validate(&bytes, &Limits::default()).is_err());
+        prop_assert!(decoded(&bytes, 0, true).is_err());
+    }
+}
+
+/// Written by hand after Kafka's description of the format.
+#[test]
+fn a_batch_is_the_bytes_that_kafka_describes() {
+    let mut rows = Batch::default();
+    rows.push(1000, Some(b"k"), Some(b"v"));
+    rows.push(998, None, Some(b""));
+    rows.headers.push_row([]);
+    rows.headers.push_row([(&b"h"[..], None)]);
+    let producer = Some(Producer { id: 5, epoch: 1, base_sequence: 9 });
+    let batch = encode(rows.view(), &EncodeOptions { compression: Compression::None, producer });
+    let records = [
+        // length 8: attributes, delta 0, offset 0, key 1 "k", value 1 "v", no headers
+        &[16, 0, 0, 0, 2, b'k', 2, b'v', 0][..],
+        // length 9: attributes, delta -2, offset 1, key null, value empty, 1 header: 1 "h", null
+        &[18, 0, 3, 2, 1, 0, 2, 2, b'h', 1],
+    ]
+    .concat();
+    let mut body = vec![0, 0, 0, 0, 0, 1];
+    body.extend(1000_i64.to_be_bytes());
+    body.extend(1000_i64.to_be_bytes());
+    body.extend(5_i64.to_be_bytes());
+    body.extend(1_i16.to_be_bytes());
+    body.extend(9_i32.to_be_bytes());
+    body.extend(2_i32.to_be_bytes());
+    body.extend(&records);
+    let mut expected = vec![0; 8];
+    expected.extend((body.len() as i32 + 9).to_be_bytes());
+    expected.extend([0xff, 0xff, 0xff, 0xff, 2]);
+    expected.extend(crc32c::crc32c(&body).to_be_bytes());
+    expected.extend(body);
+    assert_eq!(batch, expected);
+    assert_eq!(validate(&batch, &Limits::default()).map(|header| header.producer), Ok(producer));
+}
+
+/// A batch of one record with that content, its CRC right.
+fn with_content(codec: Compression, content: &[u8]) -> Vec<u8> {
+    let mut rows = Batch::default();
+    rows.push(0, None, None);
+    let mut batch = encode(rows.view(), &EncodeOptions::default()).to_vec();
+    batch.truncate(HEADER_BYTES);
+    batch.extend_from_slice(content);
+    batch[22] = codec as u8;
+    let length = batch.len() as i32 - 12;
+    batch[8..12].copy_from_slice(&length.to_be_bytes());
+    let crc = crc32c::crc32c(&batch[21..]);
+    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+    batch
+}
+
+#[test]
+fn a_bomb_is_stopped_at_the_limit() {
+    let zeros = vec![0; 4 << 20];
+    let limits = Limits { inflated_bytes_max: 1 << 20, ..Limits::default() };
+    for codec in &CODECS[1..] {
+        let bomb = with_content(*codec, &codec::deflate(*codec, &zeros).unwrap());
+        assert_eq!(validate(&bomb, &limits), Err(Invalid::Inflated { limit: 1 << 20 }), "{codec}");
+    }
+}
+
+#[test]
+fn a_content_that_is_no_stream_of_its_codec_is_named() {
+    for codec in &CODECS[1..] {
+        let Err(error) = validate(&with_content(*codec, b"neither fish nor fowl"), &Limits::default()) else {
+            panic!("{codec} took it");
+        };
+        assert!(error.to_string().starts_with(&format!("its {codec} content cannot be read")), "{error}");
+    }
+}
+
+#[test]
+fn snappy_is_read_without_framing_too() {
+    let record = [14, 0, 0, 0, 1, 2, b'x', 0];
+    let raw = snap::raw::Encoder::new().compress_vec(&record).unwrap();
+    let batch = with_content(Compression::Snappy, &raw);
+    assert_eq!(decoded(&batch, 0, false).unwrap().values.bytes, b"x");
+    // A block that says it is a gigabyte allocates nothing.
+    let liar = with_content(Compression::Snappy, &[0x80, 0x80, 0x80, 0x80, 4, 0, 1]);
+    assert!(matches!(validate(&liar, &Limits::default()), Err(Invalid::Codec { .. })));
+}
+
+#[test]
+fn a_record_over_the_limit_is_refused_with_its_size() {
+    let mut rows = Batch::default();
+    rows.push(0, None, Some(b"small"));
+    rows.push(0, Some(b"key"), Some(&[7; 98]));
+    let limits = Limits { record_bytes_max: 100, ..Limits::default() };
+    let refused = validate(&encode(rows.view(), &EncodeOptions::default()), &limits);
+    assert_eq!(refused, Err(Invalid::RecordTooLarge { index: 1, size: 101, limit: 100 }));
+}
+
+#[test]
+fn headers_that_no_batch_of_ours_has_are_refused() {
+    let mut rows = Batch::default();
+    rows.push(0, None, Some(b"v"));
+    let good = encode(rows.view(), &EncodeOptions::default());
+    for (at, byte) in [
+        (0, 0x80),  // base offset below zero
+        (8, 0x80),  // length below zero
+        (8, 0x7f),  // length of 2 GiB
+        (16, 1),    // magic 1
+        (22, 5),    // unknown codec
+        (22, 0x10), // transactional
+        (22, 0x20), // control
+        (26, 3),    // last offset delta of another count
+        (57, 0x80), // count below zero
+        (60, 0),    // no records
+        (43, 0),    // a producer without an epoch
+    ] {
+        let mut batch = good.to_vec();
+        batch[at] = byte;
+        assert!(Header::parse(&batch).is_err(), "{at} {byte}");
+    }
+    let mut trailing = good.to_vec();
+    trailing.push(0);
+    assert_eq!(validate(&trailing, &Limits::default()), Err(Invalid::Header("bytes follow its end")));
+}
+
+#[test]
+fn a_count_beyond_the_bytes_allocates_nothing() {
+    let mut rows = Batch::default();
+    rows.push(0, None, Some(b"v"));
+    let mut batch = encode(rows.view(), &EncodeOptions::default()).to_vec();
+    batch[23..27].copy_from_slice(&(i32::MAX - 1).to_be_bytes());
+    batch[57..61].copy_from_slice(&i32::MAX.to_be_bytes());
+    let mut into = Batch::default();
+    assert!(decode(&batch, 0, false, &mut into).is_err());
+    assert_eq!(into.timestamps.capacity(), 0);
+}
+
+#[test]
+fn a_run_is_split_at_its_batches() {
+    let mut rows = Batch::default();
+    let mut run = Vec::new();
+    for count in 1..4 {
+        rows.push(count, None, Some(b"v"));
+        run.extend_from_slice(&encode(rows.view(), &EncodeOptions::default()));
+    }
+    let whole: Vec<_> = split(Bytes::from(run.clone())).map(|batch| batch.map(|(header, _)| header.count)).collect();
+    assert_eq!(whole, [Ok(1), Ok(2), Ok(3)]);
+    run.pop();
+    let cut: Vec<_> = split(Bytes::from(run)).map(|batch| batch.is_ok()).collect();
+    assert_eq!(cut, [true, true, false]);
+}
+
+#[test]
+fn no_rows_are_no_batch() {
+    assert!(encode(Batch::default().view(), &EncodeOptions::default()).is_empty());
+}
+
+#[test]
+fn timestamps_of_the_append_are_the_same_for_all() {
+    let mut rows = Batch::default();
+    rows.push(5, None, None);
+    rows.push(9, None, None);
+    let mut batch = encode(rows.view(), &EncodeOptions::default()).to_vec();
+    batch[22] |= 1 << 3;
+    assert_eq!(decoded(&batch, 0, false).unwrap().timestamps, [9, 9]);
+}
