@@ -1,6 +1,7 @@
 //! Millstream: many tenants run their own stream processing, as WebAssembly plugins, on one host.
 #![deny(unsafe_code)]
 
+pub mod catalog;
 pub mod error;
 pub mod ids;
 pub mod log;
