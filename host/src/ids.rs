@@ -227,6 +227,25 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
+/// A plugin by name, and its version where one is pinned: `count` or `count@sha256:…`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginRef {
+    /// The plugin.
+    pub name: PluginName,
+    /// The version; without it, the newest at the time of the deployment.
+    pub digest: Option<Digest>,
+}
+
+impl FromStr for PluginRef {
+    type Err = InvalidName;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text.split_once('@') {
+            Some((name, digest)) => Self { name: name.parse()?, digest: Some(digest.parse()?) },
+            None => Self { name: text.parse()?, digest: None },
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@ pub mod catalog;
 pub mod error;
 pub mod ids;
 pub mod log;
+pub mod names;
 pub mod pipeline;
 pub mod plugin;
 pub mod record;

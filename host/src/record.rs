@@ -302,6 +302,21 @@ impl<'a> BatchRef<'a> {
         self.keys.bytes.len() + self.values.bytes.len()
     }
 
+    /// The rows as a batch of their own.
+    pub fn to_owned(&self) -> Batch {
+        let column = |column: ColumnRef<'_>| Column { lengths: column.lengths.to_vec(), bytes: column.bytes.to_vec() };
+        Batch {
+            timestamps: self.timestamps.to_vec(),
+            keys: column(self.keys),
+            values: column(self.values),
+            headers: Headers {
+                counts: self.headers.counts.to_vec(),
+                names: column(self.headers.names),
+                values: column(self.headers.values),
+            },
+        }
+    }
+
     /// Splits off the first `rows` rows, which must be there.
     pub fn split_at(self, rows: usize) -> (Self, Self) {
         let (first_timestamps, rest_timestamps) = self.timestamps.split_at(rows);

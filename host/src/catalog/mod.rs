@@ -21,8 +21,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Digest, PipelineId, PipelineName, PluginName, StepName, TenantId};
-use crate::pipeline::spec::{PluginRef, nearest};
+use crate::ids::{Digest, PipelineId, PipelineName, PluginName, PluginRef, StepName, TenantId};
+use crate::names::nearest;
+
 use crate::plugin::{Certificate, Description, World};
 
 mod error;

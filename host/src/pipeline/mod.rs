@@ -1,3 +1,25 @@
 //! Pipelines: topics in, steps, topics out, one micro-batch after the other, each a transaction.
+//!
+//! `spec` reads a manifest, `plan` puts it together with plugins and partitions, `machine` is the deterministic heart,
+//! `runner` the loop around it that reads and commits, `supervisor` keeps it alive, and [`Pipelines`] is what the control
+//! plane asks.
+
+mod calls;
+mod dead_letter;
+mod error;
+mod intake;
+mod machine;
+mod outputs;
+mod plan;
+mod rows;
+mod runner;
+mod service;
+mod shared;
 pub mod spec;
 pub mod status;
+mod steps;
+mod supervisor;
+
+pub use dead_letter::PREFIX as DEAD_LETTER_HEADER_PREFIX;
+pub use error::Error;
+pub use service::{Applied, Change, Pipelines};

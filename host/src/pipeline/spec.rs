@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use crate::error::{Coded, Kind};
-use crate::ids::{Digest, PipelineName, PluginName, StepName, TopicName};
+use crate::ids::{PipelineName, PluginRef, StepName, TopicName};
+use crate::names::nearest;
 use crate::time::{Disorder, Tumbling};
 
 /// Most steps in a pipeline: each costs an image and a call a micro-batch.
@@ -72,25 +73,6 @@ pub struct WindowSpec {
     pub tumbling: Tumbling,
     /// Where rows go whose window is complete.
     pub late: TopicName,
-}
-
-/// A plugin by name, and its version where one is pinned: `count` or `count@sha256:…`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PluginRef {
-    /// The plugin.
-    pub name: PluginName,
-    /// The version; without it, the newest at the time of the deployment.
-    pub digest: Option<Digest>,
-}
-
-impl FromStr for PluginRef {
-    type Err = crate::ids::InvalidName;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(match text.split_once('@') {
-            Some((name, digest)) => Self { name: name.parse()?, digest: Some(digest.parse()?) },
-            None => Self { name: text.parse()?, digest: None },
-        })
-    }
 }
 
 /// What is wrong with a manifest, and where.
@@ -337,16 +319,6 @@ fn nearest_of_message(message: &str) -> Option<String> {
     Some(format!("did you mean `{nearest}`?"))
 }
 
-/// The candidate that is nearest to what was written, if one is near.
-pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(written, candidate), candidate))
-        .filter(|(likeness, _)| *likeness > 0.75)
-        .max_by(|(left, _), (right, _)| left.total_cmp(right))
-        .map(|(_, candidate)| candidate)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -423,11 +395,5 @@ topic = "views-per-minute"
     fn late_without_a_window_is_refused() {
         let text = GOOD.replace("outputs = { unmatched = \"other\" }", "late = \"x\"");
         assert!(refused(&text).contains("step `parse` has no `window`"));
-    }
-
-    #[test]
-    fn the_nearest_name_must_be_near() {
-        assert_eq!(nearest("cuont", ["count", "filter"]), Some("count"));
-        assert_eq!(nearest("xyz", ["count", "filter"]), None);
     }
 }

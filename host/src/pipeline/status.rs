@@ -104,6 +104,8 @@ pub struct Usage {
     pub late: u64,
     /// Records rejected by a plugin or poisonous to it.
     pub dead_letters: u64,
+    /// Records that left a plugin by an output that the manifest does not route.
+    pub unrouted: u64,
     /// Records that retention removed before they were read.
     pub trimmed: u64,
     /// Windows (one key, one window) that were completed.

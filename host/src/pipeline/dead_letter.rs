@@ -1,0 +1,111 @@
+//! Dead letters: rows that no step could process, with everything needed to see why and to send them again.
+//!
+//! Key and value are the source record's, byte for byte, and its headers where the pipeline carries them; where it came
+//! from and what happened is in headers that begin with [`PREFIX`]. Sending one again is a copy without those.
+
+use super::plan::{Plan, Step};
+use crate::ids::{Offset, TopicPartition};
+use crate::plugin::{Failure, Rejected};
+use crate::record::{Batch, BatchRef};
+use crate::time::Window;
+
+/// What the names of provenance headers begin with.
+pub const PREFIX: &str = "millstream.";
+
+/// Most bytes of a backtrace in a header: enough for ten frames.
+const BACKTRACE_BYTES_MAX: usize = 4096;
+
+/// Where the rows of a stage come from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Source<'a> {
+    /// Records of a partition, from this offset on, one a row.
+    Records {
+        /// The partition.
+        at: &'a TopicPartition,
+        /// The offset of the first row.
+        base_offset: Offset,
+        /// The records as they were read.
+        records: BatchRef<'a>,
+    },
+    /// Results of a window, or the groups it is made of.
+    Window {
+        /// The window.
+        window: Window,
+        /// Its groups: the key, and the accumulator or result as value.
+        groups: BatchRef<'a>,
+    },
+}
+
+/// What went wrong with a row.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cause<'a> {
+    /// The stable code: the plugin's for a row it rejected, the host's for a row it failed on.
+    pub(super) code: &'a str,
+    /// What happened.
+    pub(super) reason: &'a str,
+    /// Where in the guest.
+    pub(super) backtrace: &'a [String],
+}
+
+impl<'a> From<&'a Failure> for Cause<'a> {
+    fn from(failure: &'a Failure) -> Self {
+        Self { code: failure.code, reason: &failure.message, backtrace: &failure.backtrace }
+    }
+}
+
+/// The rows that a plugin rejected, with the cause of each.
+pub(super) fn causes(rejected: &Rejected) -> impl Iterator<Item = (u32, Cause<'_>)> {
+    let texts = rejected.codes.iter().zip(rejected.reasons.iter());
+    rejected.rows.iter().copied().zip(texts).map(|(row, (code, reason))| {
+        (row, Cause { code: text(code), reason: text(reason), backtrace: &[] })
+    })
+}
+
+/// The sandbox has checked that it is UTF-8.
+fn text(bytes: Option<&[u8]>) -> &str {
+    std::str::from_utf8(bytes.unwrap_or_default()).unwrap_or_default()
+}
+
+/// The dead letter of one row of a source.
+pub(super) fn letter(plan: &Plan, step: &Step, source: Source<'_>, row: u32, cause: Cause<'_>) -> Batch {
+    let rows = match source {
+        Source::Records { records, .. } => records,
+        Source::Window { groups, .. } => groups,
+    };
+    let (_, from) = rows.split_at(row as usize);
+    let (one, _) = from.split_at(1);
+    let mut fields = vec![
+        ("tenant", plan.tenant.to_string()),
+        ("pipeline", plan.name.to_string()),
+        ("step", step.name.to_string()),
+        ("plugin", step.plugin.to_string()),
+        ("digest", step.digest.to_string()),
+        ("code", cause.code.to_owned()),
+        ("reason", cause.reason.to_owned()),
+    ];
+    if !cause.backtrace.is_empty() {
+        let mut backtrace = cause.backtrace.join("\n");
+        backtrace.truncate(backtrace.floor_char_boundary(BACKTRACE_BYTES_MAX));
+        fields.push(("backtrace", backtrace));
+    }
+    match source {
+        Source::Records { at, base_offset, .. } => fields.extend([
+            ("topic", at.topic.to_string()),
+            ("partition", at.partition.to_string()),
+            ("offset", (base_offset + u64::from(row)).to_string()),
+        ]),
+        Source::Window { window, .. } => {
+            fields.extend([("window-start", window.start.to_string()), ("window-end", window.end.to_string())]);
+        }
+    }
+    let names: Vec<String> = fields.iter().map(|(name, _)| format!("{PREFIX}{name}")).collect();
+    let provenance = names.iter().zip(&fields).map(|(name, (_, value))| (name.as_bytes(), Some(value.as_bytes())));
+    let mut letter = Batch {
+        timestamps: one.timestamps.to_vec(),
+        keys: one.keys.iter().collect(),
+        values: one.values.iter().collect(),
+        ..Batch::default()
+    };
+    letter.headers.push_row(one.headers.rows().flatten().chain(provenance));
+    letter
+}

@@ -1,0 +1,144 @@
+//! What can go wrong with pipelines.
+
+use super::spec::ManifestError;
+use crate::error::{Blame, Coded, Kind};
+use crate::ids::{PipelineName, StepName};
+use crate::plugin::World;
+use crate::state::BlockError;
+use crate::{catalog, log, plugin};
+
+/// An error of a pipeline or of what is asked of it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No such pipeline.
+    #[error("pipeline `{name}` does not exist{}", nearest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default())]
+    NotFound {
+        /// The pipeline.
+        name: PipelineName,
+        /// One whose name is near.
+        nearest: Option<String>,
+    },
+    /// The manifest is not well formed.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// A plugin of another world than the step needs.
+    #[error("step `{step}` needs a plugin of world `{needed}`, its plugin is of world `{world}`: {advice}")]
+    WrongPlace {
+        /// The step.
+        step: StepName,
+        /// The world of its plugin.
+        world: World,
+        /// The world it needs.
+        needed: World,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A routed output that the plugin does not have.
+    #[error("step `{step}` routes output `{output}`, its plugin has {outputs}{}", nearest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default())]
+    UnknownOutput {
+        /// The step.
+        step: StepName,
+        /// The output that is routed.
+        output: String,
+        /// One whose name is near.
+        nearest: Option<String>,
+        /// Those that there are.
+        outputs: String,
+    },
+    /// The new manifest cannot take over the state of the old.
+    #[error("pipeline `{name}` has state of step `{step}` that the new manifest cannot use ({reason}): keep the step as it was, or delete the pipeline first")]
+    StateConflict {
+        /// The pipeline.
+        name: PipelineName,
+        /// The step whose state it is.
+        step: String,
+        /// Why it cannot be used.
+        reason: String,
+    },
+    /// A state block is not what was written.
+    #[error("state of pipeline `{name}` cannot be read back: {source}")]
+    State {
+        /// The pipeline.
+        name: PipelineName,
+        /// What is wrong.
+        source: BlockError,
+    },
+    /// State over its limit.
+    #[error("state of pipeline `{name}` takes {used} bytes, over its limit of {limit} bytes: use shorter windows or fewer keys, then resume it")]
+    StateLimit {
+        /// The pipeline.
+        name: PipelineName,
+        /// Bytes in use.
+        used: u64,
+        /// The most there may be.
+        limit: u64,
+    },
+    /// A call that the host could not make.
+    #[error("step `{step}` could not be called: {source}")]
+    Call {
+        /// The step.
+        step: StepName,
+        /// What happened.
+        source: plugin::Failure,
+    },
+    /// The plugin could not be loaded.
+    #[error("step `{step}`: {source}")]
+    Plugin {
+        /// The step.
+        step: StepName,
+        /// What happened.
+        source: plugin::Error,
+    },
+    /// What the control plane remembers.
+    #[error(transparent)]
+    Catalog(#[from] catalog::Error),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] log::Error),
+}
+
+impl Coded for Error {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "pipeline_not_found",
+            Self::Manifest(error) => error.code(),
+            Self::WrongPlace { .. } => "wrong_world",
+            Self::UnknownOutput { .. } => "unknown_output",
+            Self::StateConflict { .. } => "state_conflict",
+            Self::State { .. } => "state_corrupt",
+            Self::StateLimit { .. } => "limit_state_bytes",
+            Self::Call { source, .. } => source.code,
+            Self::Plugin { source, .. } => source.code(),
+            Self::Catalog(error) => error.code(),
+            Self::Log(error) => error.code(),
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NotFound { .. } => Kind::NotFound,
+            Self::Manifest(error) => error.kind(),
+            Self::WrongPlace { .. } | Self::UnknownOutput { .. } => Kind::Invalid,
+            Self::StateConflict { .. } => Kind::Conflict,
+            Self::State { .. } => Kind::Corrupt,
+            Self::StateLimit { .. } => Kind::Limit,
+            Self::Call { .. } => Kind::Unavailable,
+            Self::Plugin { source, .. } => source.kind(),
+            Self::Catalog(error) => error.kind(),
+            Self::Log(error) => error.kind(),
+        }
+    }
+
+    fn blame(&self) -> Blame {
+        match self {
+            Self::Plugin { source, .. } => source.blame(),
+            Self::Catalog(error) => error.blame(),
+            Self::Log(error) => error.blame(),
+            Self::Call { .. } => Blame::Host,
+            _ => match self.kind() {
+                Kind::Corrupt => Blame::Operator,
+                _ => Blame::Tenant,
+            },
+        }
+    }
+}

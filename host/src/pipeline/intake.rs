@@ -1,0 +1,115 @@
+//! What a micro-batch takes: whatever has arrived, bounded by records and bytes, from every partition in turn.
+
+use super::error::Error;
+use super::machine::Input;
+use super::plan::Plan;
+use crate::ids::Offset;
+use crate::log::batch::{Header, decode};
+use crate::log::{self, Log};
+use crate::record::Batch;
+
+/// Records a micro-batch takes before it stops taking more. Enough that what a commit costs is shared by many, little
+/// enough that a commit comes every few milliseconds under load.
+const RECORDS: usize = 1 << 16;
+/// Bytes of record batches a micro-batch takes before it stops taking more, for the same reason.
+const BYTES: usize = 8 << 20;
+
+/// The positions of a pipeline in its inputs.
+#[derive(Debug)]
+pub(super) struct Intake {
+    positions: Vec<Offset>,
+    /// Records to take at most; below [`RECORDS`] after failed calls.
+    limit: usize,
+    /// The input to begin with, so that a busy partition does not starve the others.
+    first: usize,
+}
+
+/// What was taken.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    /// Records by input, none of them empty, in the plan's order.
+    pub(super) inputs: Vec<Input>,
+    /// Records that were removed before they could be read.
+    pub(super) trimmed: u64,
+}
+
+impl Intake {
+    pub(super) fn new(positions: Vec<Offset>) -> Self {
+        Self { positions, limit: RECORDS, first: 0 }
+    }
+
+    /// The next record to read of each input, in the plan's order.
+    pub(super) fn positions(&self) -> &[Offset] {
+        &self.positions
+    }
+
+    /// Takes less after calls have failed, down to a single record, and more again after that.
+    pub(super) fn adapt(&mut self, calls_failed: bool) {
+        self.limit = if calls_failed { (self.limit / 2).max(1) } else { (self.limit * 2).min(RECORDS) };
+    }
+
+    /// Takes what has arrived.
+    pub(super) fn take(&mut self, plan: &Plan, log: &dyn Log) -> Result<Taken, Error> {
+        let mut taken = Taken::default();
+        let (mut records, mut bytes) = (0, 0);
+        let count = plan.inputs.len();
+        for turn in 0..count {
+            if records >= self.limit || bytes >= BYTES {
+                self.first = (self.first + turn) % count;
+                break;
+            }
+            let input = (self.first + turn) % count;
+            let share = (BYTES - bytes) / (count - turn);
+            let (batch, read) = self.take_one(plan, log, input, self.limit - records, share, &mut taken.trimmed)?;
+            if !batch.is_empty() {
+                records += batch.len();
+                bytes += read;
+                let base_offset = self.positions[input];
+                self.positions[input] += batch.len() as u64;
+                taken.inputs.push(Input { input, base_offset, records: batch });
+            }
+        }
+        taken.inputs.sort_unstable_by_key(|input| input.input);
+        Ok(taken)
+    }
+
+    fn take_one(
+        &mut self,
+        plan: &Plan,
+        log: &dyn Log,
+        input: usize,
+        records_max: usize,
+        bytes_max: usize,
+        trimmed: &mut u64,
+    ) -> Result<(Batch, usize), Error> {
+        let at = &plan.inputs[input];
+        let fetched = match log.read(&plan.tenant, at, self.positions[input], bytes_max) {
+            Err(log::Error::OffsetOutOfRange { offset, start, .. }) if offset < start => {
+                tracing::warn!(pipeline = %plan.name, input = %at, lost = start - offset, "retention removed records that were not read yet");
+                *trimmed += start - offset;
+                self.positions[input] = start;
+                log.read(&plan.tenant, at, start, bytes_max)?
+            }
+            other => other?,
+        };
+        let (mut batch, mut bytes) = (Batch::default(), 0);
+        for encoded in &fetched.batches {
+            if batch.len() >= records_max {
+                break;
+            }
+            let corrupt = |reason: String| log::Error::Corrupt { what: format!("record batch of `{at}`"), reason };
+            let header = Header::parse(encoded).map_err(|error| corrupt(error.to_string()))?;
+            if header.next_offset() <= self.positions[input] {
+                continue;
+            }
+            decode(encoded, self.positions[input], plan.headers, &mut batch).map_err(|error| corrupt(error.to_string()))?;
+            bytes += encoded.len();
+        }
+        // A limit that was lowered is kept to the record; the usual one only says when to stop.
+        if self.limit < RECORDS && batch.len() > records_max {
+            let (first, _) = batch.view().split_at(records_max);
+            batch = first.to_owned();
+        }
+        Ok((batch, bytes))
+    }
+}

@@ -1,0 +1,195 @@
+//! The loop of a running pipeline: take what has arrived, apply it, commit, again.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use tokio::sync::watch;
+
+use super::error::Error;
+use super::intake::Intake;
+use super::machine::Machine;
+use super::plan::Plan;
+use super::shared::Shared;
+use super::spec::Start;
+use crate::ids::{Offset, PipelineId, TopicName, TopicPartition};
+use crate::log::{Commit, Log};
+
+/// Poisonous rows one after the other, over however many micro-batches, after which a pipeline takes a rest: its plugin
+/// probably fails on everything.
+const POISON_ROWS_MAX: u32 = 1000;
+
+/// A pipeline that is read back and ready to go on.
+#[derive(Debug)]
+pub(super) struct Runner {
+    id: PipelineId,
+    plan: Arc<Plan>,
+    log: Arc<dyn Log>,
+    machine: Machine,
+    intake: Intake,
+    /// The number of the last commit.
+    sequence: u64,
+    arrivals: Vec<(TopicName, watch::Receiver<u64>)>,
+    shared: Arc<Shared>,
+}
+
+/// Why a runner came back without an error.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// It was asked to stop.
+    Stopped,
+    /// A step failed on very many rows one after the other.
+    Poisoned(super::status::Reason),
+}
+
+impl Runner {
+    /// Reads back what the commits of the pipeline amount to.
+    pub(super) async fn open(
+        id: PipelineId,
+        plan: Arc<Plan>,
+        start: Start,
+        log: Arc<dyn Log>,
+        shared: Arc<Shared>,
+    ) -> Result<Self, Error> {
+        let recovery = log.recover(&plan.tenant, id)?;
+        let mut machine = Machine::new(Arc::clone(&plan));
+        machine.recover(&recovery.blocks, &recovery.usage)?;
+        let topics = log.topics(&plan.tenant)?;
+        let mut positions = Vec::with_capacity(plan.inputs.len());
+        let mut fresh = false;
+        for at in &plan.inputs {
+            let partition = topics.get(&at.topic).and_then(|topic| topic.partitions.get(at.partition as usize));
+            let partition = partition.copied().unwrap_or_default();
+            positions.push(recovery.positions.get(at).copied().unwrap_or_else(|| match start {
+                Start::Earliest => partition.start,
+                Start::Latest => {
+                    fresh = true;
+                    partition.end
+                }
+            }));
+        }
+        let mut names: Vec<_> = plan.inputs.iter().map(|at| at.topic.clone()).collect();
+        names.dedup();
+        let mut arrivals = Vec::with_capacity(names.len());
+        for topic in names {
+            let arrival = log.watch(&plan.tenant, &topic)?;
+            arrivals.push((topic, arrival));
+        }
+        let mut runner = Self {
+            id,
+            sequence: recovery.sequence,
+            intake: Intake::new(positions),
+            plan,
+            log,
+            machine,
+            arrivals,
+            shared,
+        };
+        if fresh {
+            // Where "the end" was must be remembered, or records that arrive before the first commit could be skipped.
+            runner.commit().await?;
+        }
+        runner.publish();
+        Ok(runner)
+    }
+
+    /// Runs until told to stop, which is looked at between two micro-batches.
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<Ended, Error> {
+        loop {
+            if *stop.borrow() {
+                return Ok(Ended::Stopped);
+            }
+            for (_, arrival) in &mut self.arrivals {
+                arrival.mark_unchanged();
+            }
+            let taken = self.intake.take(&self.plan, &*self.log)?;
+            if taken.inputs.is_empty() && taken.trimmed == 0 && !self.machine.is_due() {
+                self.wait(&mut stop).await?;
+                continue;
+            }
+            let failed_before = self.machine.usage_mut().failed_calls;
+            self.machine.usage_mut().trimmed += taken.trimmed;
+            self.machine.apply(&taken.inputs).await?;
+            self.commit().await?;
+            self.publish();
+            self.intake.adapt(self.machine.usage_mut().failed_calls > failed_before);
+            if let Some((step, failure)) = self.machine.take_poisoned(POISON_ROWS_MAX) {
+                let message = format!(
+                    "step `{step}` failed on {POISON_ROWS_MAX} rows one after the other, last with: {}; fix the plugin and apply the pipeline again",
+                    failure.message
+                );
+                return Ok(Ended::Poisoned(super::status::Reason { code: failure.code.to_owned(), message }));
+            }
+        }
+    }
+
+    /// Waits for records or for the order to stop.
+    async fn wait(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), Error> {
+        let arrivals = self.arrivals.iter_mut();
+        let mut arrivals: Vec<_> = arrivals.map(|(topic, arrival)| (topic, Box::pin(arrival.changed()))).collect();
+        let mut stop = pin!(stop.changed());
+        poll_fn(|context| {
+            if stop.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            for (topic, arrival) in &mut arrivals {
+                if let Poll::Ready(result) = arrival.as_mut().poll(context) {
+                    let gone = |_| Error::Log(crate::log::Error::TopicNotFound { topic: topic.clone() });
+                    return Poll::Ready(result.map_err(gone));
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    async fn commit(&mut self) -> Result<(), Error> {
+        let effects = self.machine.take_effects();
+        let positions = self.plan.inputs.iter().cloned().zip(self.intake.positions().iter().copied()).collect();
+        let commit = Commit {
+            pipeline: self.id,
+            sequence: self.sequence + 1,
+            positions,
+            outputs: effects.outputs,
+            block: effects.block,
+            usage: effects.usage,
+        };
+        self.log.commit(&self.plan.tenant, commit).await?;
+        self.sequence += 1;
+        Ok(())
+    }
+
+    /// Shows what is committed to whoever asks for the status.
+    fn publish(&mut self) {
+        let usage = *self.machine.usage_mut();
+        self.shared.publish(|progress| {
+            let places = self.intake.positions().iter().zip(self.machine.newest());
+            progress.inputs.clear();
+            progress.inputs.extend(
+                self.plan.inputs.iter().cloned().zip(places).map(|(at, (&position, &newest))| (at, position, newest)),
+            );
+            progress.watermark = self.machine.watermark().time();
+            progress.usage = usage;
+            progress.open_groups = self.machine.open_groups();
+            progress.state_bytes = self.machine.state_bytes();
+        });
+    }
+}
+
+/// Whether a block and a plan go together: read back without running.
+pub(super) fn can_take_over(plan: Arc<Plan>, log: &dyn Log, id: PipelineId) -> Result<(), Error> {
+    let recovery = log.recover(&plan.tenant, id)?;
+    Machine::new(plan).recover(&recovery.blocks, &recovery.usage)
+}
+
+/// What is committed, for the status.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Progress {
+    /// Each input, the next record to read, and the newest event time seen.
+    pub(super) inputs: Vec<(TopicPartition, Offset, Option<i64>)>,
+    pub(super) watermark: Option<i64>,
+    pub(super) usage: super::status::Usage,
+    pub(super) open_groups: u64,
+    pub(super) state_bytes: u64,
+}

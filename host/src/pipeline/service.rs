@@ -1,0 +1,273 @@
+//! What the control plane asks of pipelines: deploy, show, pause, resume, delete.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::error::Error;
+use super::runner::can_take_over;
+use super::shared::Shared;
+use super::spec::Spec;
+use super::status::{InputStatus, PipelineStatus, State, StepStatus};
+use super::supervisor::{Ground, supervise};
+use crate::catalog::{Catalog, StoredPipeline};
+use crate::ids::{Digest, PipelineName, StepName, TenantId};
+use crate::log::Log;
+use crate::names::nearest;
+use crate::plugin::Sandbox;
+
+/// How long a pipeline may take to finish its micro-batch when it is stopped. After that its task is dropped where it
+/// stands, which the log makes harmless.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// All pipelines of a server. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Pipelines(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    ground: Ground,
+    entries: Mutex<BTreeMap<(TenantId, PipelineName), Arc<Entry>>>,
+}
+
+/// One pipeline.
+#[derive(Debug)]
+struct Entry {
+    shared: Arc<Shared>,
+    stored: Mutex<StoredPipeline>,
+    /// Held while the pipeline is started, stopped or replaced, so that two requests do not do so at once.
+    task: tokio::sync::Mutex<Option<Task>>,
+}
+
+#[derive(Debug)]
+struct Task {
+    stop: watch::Sender<bool>,
+    handle: JoinHandle<()>,
+}
+
+/// What applying a manifest did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Applied {
+    /// The pipeline.
+    pub status: PipelineStatus,
+    /// Whether it is new, changed or as it was.
+    pub change: Change,
+}
+
+/// How a pipeline changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// It did not exist.
+    Created,
+    /// It goes on from where it was with another manifest or other versions.
+    Changed,
+    /// Nothing is different.
+    Unchanged,
+}
+
+impl Pipelines {
+    /// Starts the pipelines that are deployed. One that cannot start shows why and does not hold the others up.
+    pub async fn open(log: Arc<dyn Log>, sandbox: Sandbox, catalog: Catalog) -> Result<Self, Error> {
+        let stored = catalog.pipelines();
+        let ground = Ground { log, sandbox, catalog };
+        let pipelines = Self(Arc::new(Inner { ground, entries: Mutex::default() }));
+        for stored in stored {
+            let entry = pipelines.insert(stored);
+            let mut task = entry.task.lock().await;
+            *task = Some(pipelines.start(&entry));
+        }
+        Ok(pipelines)
+    }
+
+    /// Deploys a manifest: makes the pipeline, or changes it between two commits.
+    pub async fn apply(&self, tenant: &TenantId, manifest: &str) -> Result<Applied, Error> {
+        let spec: Spec = manifest.parse()?;
+        let ground = &self.0.ground;
+        let existing = self.entry(tenant, &spec.name).ok();
+        let before = existing.as_ref().map(|entry| entry.stored());
+        let stored = StoredPipeline {
+            tenant: tenant.clone(),
+            name: spec.name.clone(),
+            id: match &before {
+                Some(before) => before.id,
+                None => ground.catalog.next_pipeline_id()?,
+            },
+            manifest: manifest.to_owned(),
+            paused: before.as_ref().is_some_and(|before| before.paused),
+            digests: self.resolve(tenant, &spec)?,
+        };
+        let state = existing.as_ref().map(|entry| entry.shared.view().state);
+        if before.as_ref() == Some(&stored) && !matches!(state, Some(State::Failed | State::BackingOff)) {
+            return Ok(Applied { status: self.show(tenant, &spec.name)?, change: Change::Unchanged });
+        }
+        let plan = ground.plan(&stored, &spec).await?;
+        can_take_over(Arc::clone(&plan), &*ground.log, stored.id)?;
+        ground.create_targets(tenant, &plan)?;
+        let change = if before.is_some() { Change::Changed } else { Change::Created };
+        let entry = existing.unwrap_or_else(|| self.insert(stored.clone()));
+        let mut task = entry.task.lock().await;
+        stop(&mut task).await;
+        ground.catalog.put_pipeline(&stored)?;
+        *entry.stored.lock().unwrap_or_else(PoisonError::into_inner) = stored;
+        *task = Some(self.start(&entry));
+        drop(task);
+        Ok(Applied { status: self.show(tenant, &spec.name)?, change })
+    }
+
+    /// All pipelines of a tenant, by name.
+    pub fn list(&self, tenant: &TenantId) -> Vec<PipelineStatus> {
+        let entries: Vec<_> = self.entries().iter().filter(|((of, _), _)| of == tenant).map(|(_, entry)| Arc::clone(entry)).collect();
+        entries.iter().filter_map(|entry| self.status(entry).ok()).collect()
+    }
+
+    /// One pipeline.
+    pub fn show(&self, tenant: &TenantId, name: &PipelineName) -> Result<PipelineStatus, Error> {
+        self.status(&*self.entry(tenant, name)?)
+    }
+
+    /// Stops a pipeline between two commits; its input waits.
+    pub async fn pause(&self, tenant: &TenantId, name: &PipelineName) -> Result<PipelineStatus, Error> {
+        let entry = self.entry(tenant, name)?;
+        let mut task = entry.task.lock().await;
+        self.remember_paused(&entry, true)?;
+        stop(&mut task).await;
+        entry.shared.set(State::Paused, None);
+        self.status(&entry)
+    }
+
+    /// Lets a paused or failed pipeline go on from where it was.
+    pub async fn resume(&self, tenant: &TenantId, name: &PipelineName) -> Result<PipelineStatus, Error> {
+        let entry = self.entry(tenant, name)?;
+        let mut task = entry.task.lock().await;
+        if matches!(entry.shared.view().state, State::Running | State::Starting) {
+            return self.status(&entry);
+        }
+        stop(&mut task).await;
+        self.remember_paused(&entry, false)?;
+        *task = Some(self.start(&entry));
+        self.status(&entry)
+    }
+
+    /// Removes a pipeline and its state. Its topics stay.
+    pub async fn delete(&self, tenant: &TenantId, name: &PipelineName) -> Result<(), Error> {
+        let entry = self.entry(tenant, name)?;
+        let mut task = entry.task.lock().await;
+        stop(&mut task).await;
+        let stored = entry.stored();
+        self.0.ground.catalog.remove_pipeline(tenant, name)?;
+        self.entries().remove(&(tenant.clone(), name.clone()));
+        self.0.ground.log.forget(tenant, stored.id)?;
+        Ok(())
+    }
+
+    /// Stops all pipelines between two commits, as a server does before it ends.
+    pub async fn stop(&self) {
+        let entries: Vec<_> = self.entries().values().cloned().collect();
+        for entry in &entries {
+            if let Some(task) = &*entry.task.lock().await {
+                task.stop.send_replace(true);
+            }
+        }
+        for entry in entries {
+            stop(&mut *entry.task.lock().await).await;
+        }
+    }
+
+    /// The version that each step runs: the one the manifest pins, or the newest.
+    fn resolve(&self, tenant: &TenantId, spec: &Spec) -> Result<BTreeMap<StepName, Digest>, Error> {
+        let version = |step: &super::spec::StepSpec| {
+            let version = self.0.ground.catalog.plugin(tenant, &step.plugin)?;
+            Ok((step.name.clone(), version.digest))
+        };
+        spec.steps.iter().map(version).collect()
+    }
+
+    fn insert(&self, stored: StoredPipeline) -> Arc<Entry> {
+        let key = (stored.tenant.clone(), stored.name.clone());
+        let entry = || Entry {
+            shared: Arc::new(Shared::new(State::Starting)),
+            stored: Mutex::new(stored),
+            task: tokio::sync::Mutex::default(),
+        };
+        Arc::clone(self.entries().entry(key).or_insert_with(|| Arc::new(entry())))
+    }
+
+    fn start(&self, entry: &Entry) -> Task {
+        let stored = entry.stored();
+        entry.shared.set(if stored.paused { State::Paused } else { State::Starting }, None);
+        let (stop, stopped) = watch::channel(false);
+        let task = supervise(self.0.ground.clone(), stored, Arc::clone(&entry.shared), stopped);
+        Task { stop, handle: tokio::spawn(task) }
+    }
+
+    fn remember_paused(&self, entry: &Entry, paused: bool) -> Result<(), Error> {
+        let stored = StoredPipeline { paused, ..entry.stored() };
+        self.0.ground.catalog.put_pipeline(&stored)?;
+        *entry.stored.lock().unwrap_or_else(PoisonError::into_inner) = stored;
+        Ok(())
+    }
+
+    fn entry(&self, tenant: &TenantId, name: &PipelineName) -> Result<Arc<Entry>, Error> {
+        let entries = self.entries();
+        if let Some(entry) = entries.get(&(tenant.clone(), name.clone())) {
+            return Ok(Arc::clone(entry));
+        }
+        let names = entries.keys().filter(|(of, _)| of == tenant).map(|(_, name)| name.as_str());
+        let nearest = nearest(name.as_str(), names).map(str::to_owned);
+        Err(Error::NotFound { name: name.clone(), nearest })
+    }
+
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<(TenantId, PipelineName), Arc<Entry>>> {
+        self.0.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn status(&self, entry: &Entry) -> Result<PipelineStatus, Error> {
+        let stored = entry.stored();
+        let view = entry.shared.view();
+        let spec: Spec = stored.manifest.parse()?;
+        let topics = self.0.ground.log.topics(&stored.tenant)?;
+        let inputs = view.progress.inputs.into_iter().map(|(at, position, newest)| {
+            let partition = topics.get(&at.topic).and_then(|topic| topic.partitions.get(at.partition as usize));
+            let end = partition.map_or(position, |partition| partition.end);
+            InputStatus { topic: at.topic, partition: at.partition, position, end, newest }
+        });
+        let steps = spec.steps.iter().filter_map(|step| {
+            let digest = *stored.digests.get(&step.name)?;
+            Some(StepStatus { name: step.name.clone(), plugin: step.plugin.name.clone(), digest })
+        });
+        Ok(PipelineStatus {
+            id: stored.id,
+            state: view.state,
+            reason: view.reason,
+            steps: steps.collect(),
+            inputs: inputs.collect(),
+            output: spec.output,
+            dead_letters: spec.dead_letters,
+            watermark: view.progress.watermark,
+            usage: view.progress.usage,
+            open_groups: view.progress.open_groups,
+            state_bytes: view.progress.state_bytes,
+            name: stored.name,
+            manifest: stored.manifest,
+        })
+    }
+}
+
+impl Entry {
+    fn stored(&self) -> StoredPipeline {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+async fn stop(task: &mut Option<Task>) {
+    let Some(Task { stop, mut handle }) = task.take() else { return };
+    stop.send_replace(true);
+    if tokio::time::timeout(STOP_PATIENCE, &mut handle).await.is_err() {
+        handle.abort();
+    }
+}

@@ -1,0 +1,43 @@
+//! What a running pipeline shows to the outside.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::runner::Progress;
+use super::status::{Reason, State};
+
+/// State and progress of one pipeline, written by its task and read by whoever asks.
+#[derive(Debug)]
+pub(super) struct Shared(Mutex<View>);
+
+/// What is shown.
+#[derive(Debug, Clone)]
+pub(super) struct View {
+    pub(super) state: State,
+    pub(super) reason: Option<Reason>,
+    pub(super) progress: Progress,
+}
+
+impl Shared {
+    pub(super) fn new(state: State) -> Self {
+        Self(Mutex::new(View { state, reason: None, progress: Progress::default() }))
+    }
+
+    pub(super) fn set(&self, state: State, reason: Option<Reason>) {
+        let mut view = self.lock();
+        view.state = state;
+        view.reason = reason;
+    }
+
+    pub(super) fn publish(&self, change: impl FnOnce(&mut Progress)) {
+        change(&mut self.lock().progress);
+    }
+
+    pub(super) fn view(&self) -> View {
+        self.lock().clone()
+    }
+
+    /// A panic elsewhere leaves numbers that are whole, if old.
+    fn lock(&self) -> MutexGuard<'_, View> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,138 @@
+//! Rows into windows.
+
+use super::{Arrival, Sink, select, visible};
+use crate::pipeline::calls::Calls;
+use crate::pipeline::dead_letter::Cause;
+use crate::pipeline::error::Error;
+use crate::pipeline::plan::Fold;
+use crate::pipeline::rows::StageRows;
+use crate::plugin::{Contribution, Folded};
+use crate::record::BatchRef;
+use crate::state::{CallGroups, Place, Windows};
+use crate::time::{Disorder, Watermark};
+
+/// The watermark at the place of each row.
+///
+/// It is that of the row's own partition, which depends on nothing but the rows before it there. The watermark by which
+/// windows close is the least of all partitions, so a row that is not late here finds its window open: no result depends
+/// on how the rows of different partitions came together.
+#[derive(Debug)]
+pub(in crate::pipeline) enum Placing<'a> {
+    /// It follows the newest event time of the rows before.
+    Following {
+        /// The newest event time so far.
+        newest: &'a mut Option<i64>,
+        /// How far rows may be behind it.
+        disorder: Disorder,
+    },
+    /// It is the same for all rows.
+    Fixed(Watermark),
+}
+
+impl Placing<'_> {
+    fn watermark(&self) -> Watermark {
+        match self {
+            Self::Following { newest, disorder } => disorder.watermark(**newest),
+            Self::Fixed(watermark) => *watermark,
+        }
+    }
+
+    fn pass(&mut self, time: i64) {
+        if let Self::Following { newest, .. } = self
+            && newest.is_none_or(|newest| newest < time)
+        {
+            **newest = Some(time);
+        }
+    }
+}
+
+/// Folds rows into the open windows of a step; late rows go to the step's late topic.
+pub(in crate::pipeline) async fn fold(
+    fold: &Fold,
+    windows: &mut Windows,
+    arrival: Arrival<'_>,
+    placing: Placing<'_>,
+    sink: &mut Sink<'_>,
+) -> Result<(), Error> {
+    let sorted = sort_out(windows, arrival.rows, placing);
+    if sorted.late.is_empty() && sorted.nowhere.is_empty() {
+        return add(fold, windows, arrival, sink).await;
+    }
+    for &row in &sorted.nowhere {
+        let time = arrival.rows.timestamps[row as usize];
+        let reason = format!("event time {time} ms is too near the end of time for a window of {} ms", fold.tumbling.size_ms());
+        let cause = Cause { code: "timestamp_out_of_range", reason: &reason, backtrace: &[] };
+        sink.dead_letter(&fold.step, arrival.source, arrival.origins.of(row), cause, arrival.came_by);
+    }
+    sink.usage.late += sorted.late.len() as u64;
+    let late = select(arrival.rows, arrival.origins, sorted.late);
+    sink.outputs.extend(fold.late, late.batch.view(), arrival.came_by);
+    let StageRows { batch, origins } = select(arrival.rows, arrival.origins, sorted.open);
+    let rest = Arrival { rows: batch.view(), origins: crate::pipeline::rows::Origins::Listed(&origins), ..arrival };
+    add(fold, windows, rest, sink).await
+}
+
+/// Rows by where they belong.
+#[derive(Debug, Default)]
+struct Sorted {
+    open: Vec<u32>,
+    late: Vec<u32>,
+    nowhere: Vec<u32>,
+}
+
+fn sort_out(windows: &Windows, rows: BatchRef<'_>, mut placing: Placing<'_>) -> Sorted {
+    let mut sorted = Sorted { open: Vec::with_capacity(rows.len()), ..Sorted::default() };
+    let mut near = None;
+    for (row, &time) in (0..).zip(rows.timestamps) {
+        match windows.place(time, placing.watermark(), near) {
+            Place::Open(window) => {
+                near = Some(window);
+                placing.pass(time);
+                sorted.open.push(row);
+            }
+            Place::Late => sorted.late.push(row),
+            Place::Nowhere => sorted.nowhere.push(row),
+        }
+    }
+    sorted
+}
+
+async fn add(fold: &Fold, windows: &mut Windows, arrival: Arrival<'_>, sink: &mut Sink<'_>) -> Result<(), Error> {
+    let step = &fold.step;
+    let mut groups = CallGroups::default();
+    let mut calls = Calls::new(arrival.rows);
+    while let Some((at, rows)) = calls.next() {
+        windows.group(rows, &mut groups);
+        let contribution = Contribution {
+            groups: groups.accumulators.view(),
+            row_groups: &groups.row_groups,
+            rows: visible(step, rows),
+        };
+        match step.guest.add(contribution).await {
+            Ok(called) => {
+                sink.succeeded(called.fuel);
+                let untouched = untouched(&groups, &called.answer);
+                windows.store(&groups, &called.answer.groups, |group| untouched.binary_search(&group).is_ok());
+                sink.reject(step, &called.answer.rejected, at, arrival);
+            }
+            Err(failure) => sink.failed(step, failure, &mut calls, (at, rows), arrival)?,
+        }
+    }
+    Ok(())
+}
+
+/// The groups of which every row was rejected: whatever the guest answers for them, they stay as they were, so that
+/// rejected rows alone never open a window.
+fn untouched(groups: &CallGroups, folded: &Folded) -> Vec<u32> {
+    if folded.rejected.rows.is_empty() {
+        return Vec::new();
+    }
+    let mut accepted = vec![false; groups.accumulators.len()];
+    let mut rejected = folded.rejected.rows.iter().peekable();
+    for (row, &group) in (0..).zip(&groups.row_groups) {
+        if rejected.next_if(|&&rejected| rejected == row).is_none() {
+            accepted[group as usize] = true;
+        }
+    }
+    (0..).zip(accepted).filter(|(_, accepted)| !accepted).map(|(group, _)| group).collect()
+}

@@ -1,0 +1,148 @@
+//! The kinds of step: what each does with its rows, and what they share.
+
+use super::calls::Calls;
+use super::dead_letter::{Cause, Source, causes, letter};
+use super::error::Error;
+use super::outputs::Outputs;
+use super::plan::{Plan, Route, Step};
+use super::rows::{Origins, StageRows};
+use super::status::Usage;
+use crate::ids::PartitionId;
+use crate::plugin::{Answer, Failure, Rejected};
+use crate::record::{Batch, BatchRef, ColumnRef, HeadersRef};
+
+mod finish;
+mod fold;
+mod transform;
+
+pub(super) use finish::finish;
+pub(super) use fold::{Placing, fold};
+pub(super) use transform::transform;
+
+/// Where rows come from and how they came.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arrival<'a> {
+    /// The rows.
+    pub(super) rows: BatchRef<'a>,
+    /// The rows of `source` that they come from.
+    pub(super) origins: Origins<'a>,
+    /// What entered the stage.
+    pub(super) source: Source<'a>,
+    /// The partition by which it entered.
+    pub(super) came_by: PartitionId,
+}
+
+/// What steps write to while a micro-batch runs. All of it is committed, or none.
+#[derive(Debug)]
+pub(super) struct Sink<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) outputs: &'a mut Outputs,
+    pub(super) usage: &'a mut Usage,
+    pub(super) poison: &'a mut Poison,
+}
+
+/// Rows that plugins failed on, one after the other, with no call that succeeded between.
+#[derive(Debug, Default)]
+pub(super) struct Poison {
+    /// How many.
+    pub(super) rows: u32,
+    /// The last failure, for people.
+    pub(super) last: Option<(String, Failure)>,
+}
+
+impl Sink<'_> {
+    /// Notes a call that succeeded.
+    fn succeeded(&mut self, fuel: u64) {
+        self.usage.fuel += fuel;
+        self.poison.rows = 0;
+    }
+
+    /// Deals with a call that failed: a fault of the host ends the micro-batch, a row alone becomes a dead letter, and
+    /// rows together are called again in halves.
+    fn failed<'b>(
+        &mut self,
+        step: &Step,
+        failure: Failure,
+        calls: &mut Calls<'b>,
+        (at, rows): (usize, BatchRef<'b>),
+        arrival: Arrival<'_>,
+    ) -> Result<(), Error> {
+        self.usage.failed_calls += 1;
+        self.usage.fuel += failure.fuel;
+        if !failure.guest {
+            return Err(Error::Call { step: step.name.clone(), source: failure });
+        }
+        if rows.len() > 1 {
+            calls.halve(at, rows);
+            return Ok(());
+        }
+        self.dead_letter(step, arrival.source, arrival.origins.of(at as u32), Cause::from(&failure), arrival.came_by);
+        self.poison.rows = self.poison.rows.saturating_add(1);
+        self.poison.last = Some((step.name.to_string(), failure));
+        Ok(())
+    }
+
+    /// Sends the rows that a plugin rejected to the dead letters. `at` is the place of the call's first row.
+    fn reject(&mut self, step: &Step, rejected: &Rejected, at: usize, arrival: Arrival<'_>) {
+        for (row, cause) in causes(rejected) {
+            let origin = arrival.origins.of(at as u32 + row);
+            self.dead_letter(step, arrival.source, origin, cause, arrival.came_by);
+        }
+    }
+
+    fn dead_letter(&mut self, step: &Step, source: Source<'_>, row: u32, cause: Cause<'_>, came_by: PartitionId) {
+        let letter = letter(self.plan, step, source, row, cause);
+        self.outputs.extend(self.plan.dead_letters, letter.view(), came_by);
+        self.usage.dead_letters += 1;
+    }
+
+    /// Sends each emitted row where its output leads; what goes on to the next step is appended to `next`.
+    fn route(&mut self, step: &Step, call: BatchRef<'_>, origins: Origins<'_>, answer: &Answer, next: &mut StageRows, came_by: PartitionId) {
+        let emitted = &answer.emitted;
+        if emitted.outputs.is_empty() && step.routes.first() == Some(&Route::Next) {
+            next.append(call, origins, emitted);
+            return;
+        }
+        let mut all = StageRows::default();
+        all.append(call, origins, emitted);
+        for (output, route) in step.routes.iter().enumerate() {
+            let leaves_here = |row: &u32| emitted.outputs.get(*row as usize).copied().unwrap_or(0) as usize == output;
+            let source_rows: Vec<u32> = (0..all.origins.len() as u32).filter(leaves_here).collect();
+            let here = crate::plugin::Emitted { source_rows, ..Default::default() };
+            match route {
+                Route::Next => next.append(all.batch.view(), Origins::Listed(&all.origins), &here),
+                Route::Topic(topic) => {
+                    let mut rows = StageRows::default();
+                    rows.append(all.batch.view(), Origins::Listed(&all.origins), &here);
+                    self.deliver(*topic, rows.batch.view(), came_by);
+                }
+                Route::Nowhere => self.usage.unrouted += here.source_rows.len() as u64,
+            }
+        }
+    }
+
+    /// Writes results to a topic.
+    pub(super) fn deliver(&mut self, topic: usize, rows: BatchRef<'_>, came_by: PartitionId) {
+        self.usage.records_out += rows.len() as u64;
+        self.usage.bytes_out += rows.payload_bytes() as u64;
+        self.outputs.extend(topic, rows, came_by);
+    }
+}
+
+/// The columns of rows that a step's plugin reads; the others are not sent.
+fn visible<'a>(step: &Step, rows: BatchRef<'a>) -> BatchRef<'a> {
+    let reads = step.guest.description().reads;
+    BatchRef {
+        timestamps: rows.timestamps,
+        keys: if reads.keys { rows.keys } else { ColumnRef::default() },
+        values: if reads.values { rows.values } else { ColumnRef::default() },
+        headers: if reads.headers { rows.headers } else { HeadersRef::default() },
+    }
+}
+
+/// Some of the rows of a batch, by ascending place.
+fn select(rows: BatchRef<'_>, origins: Origins<'_>, places: Vec<u32>) -> StageRows {
+    let mut selected = StageRows { batch: Batch::default(), origins: Vec::new() };
+    selected.append(rows, origins, &crate::plugin::Emitted { source_rows: places, ..Default::default() });
+    selected
+}

@@ -1,0 +1,24 @@
+//! Rows in, rows out.
+
+use super::{Arrival, Sink, visible};
+use crate::pipeline::calls::Calls;
+use crate::pipeline::error::Error;
+use crate::pipeline::plan::Step;
+use crate::pipeline::rows::StageRows;
+
+/// Runs a transform over rows; what it answers is what goes on to the next step.
+pub(in crate::pipeline) async fn transform(step: &Step, arrival: Arrival<'_>, sink: &mut Sink<'_>) -> Result<StageRows, Error> {
+    let mut next = StageRows::default();
+    let mut calls = Calls::new(arrival.rows);
+    while let Some((at, rows)) = calls.next() {
+        match step.guest.transform(visible(step, rows)).await {
+            Ok(called) => {
+                sink.succeeded(called.fuel);
+                sink.route(step, rows, arrival.origins.skip(at), &called.answer, &mut next, arrival.came_by);
+                sink.reject(step, &called.answer.rejected, at, arrival);
+            }
+            Err(failure) => sink.failed(step, failure, &mut calls, (at, rows), arrival)?,
+        }
+    }
+    Ok(next)
+}
