@@ -95,12 +95,11 @@ async fn imports_that_are_unknown_or_not_granted_are_named() {
 
 /// Components that instantiate the level below ten times: some hundred bytes for ten million instances.
 fn laughs(depth: usize) -> String {
-    let mut inner = "(component (core module $m) (core instance (instantiate $m)))".to_owned();
+    let mut inner = "(core module $m) (core instance (instantiate $m))".to_owned();
     for _ in 0..depth {
-        let ten = "(instance (instantiate $c))".repeat(10);
-        inner = format!("(component (component $c {}) {ten})", inner.trim_start_matches("(component ").strip_suffix(')').unwrap());
+        inner = format!("(component $c {inner}) {}", "(instance (instantiate $c))".repeat(10));
     }
-    inner
+    format!("(component {inner})")
 }
 
 #[tokio::test]
@@ -167,7 +166,11 @@ async fn modules_that_are_dear_to_compile_are_refused() {
 #[tokio::test]
 async fn a_compile_bomb_dies_in_its_own_process() {
     let bomb = Transform::default()
-        .with(&format!("(func {} {})", "(i32.const 1)".repeat(100_000), "drop ".repeat(100_000)))
+        .with(&format!(
+            "(func $one (result i32) (i32.const 1)) (func (result i32) {} {})",
+            "(call $one)".repeat(40_000),
+            "i32.add ".repeat(39_999)
+        ))
         .component();
     let raise = |config: &mut SandboxConfig| {
         config.limits.component.stack_height = usize::MAX;
