@@ -3,12 +3,41 @@
 //! This module owns everything that knows WebAssembly; nothing outside of it names the engine. To the rest of the host a
 //! step's code is a [`Guest`]: rows in, an answer or a [`Failure`] out, no memory between calls.
 
+mod bindings;
+mod cache;
+mod call;
+mod check;
+mod code;
+mod compile;
+mod ctx;
+mod engine;
+mod error;
+mod failure;
+mod host;
+mod limits;
+mod memory;
+mod prescan;
+mod sandbox;
+mod ticker;
+mod wasi;
+mod wire;
+mod worker;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::call::Image;
+pub use self::compile::run_worker;
+pub use self::error::{Check, Error};
+pub use self::failure::{Code as FailureCode, Trap};
+pub use self::host::log::Owner;
+pub use self::host::metrics::{GuestMetrics, Metric};
+pub use self::limits::{CallLimits, CompileLimits, ComponentLimits, Limits};
+pub use self::sandbox::{Certificate, Sandbox, SandboxConfig};
+pub use self::worker::WORKER_COMMAND;
 use crate::record::{BatchRef, Column, ColumnRef, Headers};
 
 /// The length in an [`Emitted`] column that stands for the source row's key or value.

@@ -1,0 +1,133 @@
+//! Lies a guest may tell, each found.
+
+use super::*;
+
+fn asked(limits: &CallLimits) -> Asked<'_> {
+    Asked { rows: 3, outputs: 2, values_as_source: true, limits }
+}
+
+/// Rows 0 and 2 of three, changed a little; row 1 is rejected.
+fn sound() -> AnswerResult {
+    AnswerResult {
+        rows: RowsResult {
+            source_rows: vec![0, 2],
+            outputs: vec![1, 0],
+            timestamps: vec![],
+            key_lengths: vec![AS_SOURCE, 2],
+            keys: b"kk".to_vec(),
+            value_lengths: vec![NULL, AS_SOURCE],
+            values: vec![],
+            headers: HeadersResult {
+                counts: vec![0, 1],
+                name_lengths: vec![1],
+                names: b"h".to_vec(),
+                value_lengths: vec![NULL],
+                values: vec![],
+            },
+        },
+        rejected: RejectsResult {
+            rows: vec![1],
+            code_lengths: vec![3],
+            codes: b"bad".to_vec(),
+            reason_lengths: vec![0],
+            reasons: vec![],
+        },
+    }
+}
+
+fn code_of(lie: impl FnOnce(&mut AnswerResult)) -> &'static str {
+    let limits = CallLimits { key_bytes: 4, value_bytes: 5, output_bytes: 12, rows_base: 4, rows_per_row: 0, ..CallLimits::default() };
+    let mut answer = sound();
+    lie(&mut answer);
+    asked(&limits).answer(answer).err().map_or("sound", |trap| trap.code.as_str())
+}
+
+#[test]
+fn a_sound_answer_comes_through_as_it_is() {
+    let limits = CallLimits::default();
+    let answer = asked(&limits).answer(sound()).unwrap();
+    assert_eq!(answer.emitted.source_rows, [0, 2]);
+    assert_eq!(answer.emitted.keys, Column { lengths: vec![AS_SOURCE, 2], bytes: b"kk".to_vec() });
+    assert_eq!(answer.rejected.codes.bytes, b"bad");
+    assert!(asked(&limits).answer(AnswerResult::default()).is_ok());
+    assert_eq!(code_of(|_| ()), "sound");
+}
+
+#[test]
+fn rows_that_do_not_exist_or_are_out_of_order_are_found() {
+    assert_eq!(code_of(|a| a.rows.source_rows = vec![0, 3]), "invalid_answer");
+    assert_eq!(code_of(|a| a.rows.source_rows = vec![2, 0]), "invalid_answer");
+    assert_eq!(code_of(|a| a.rows.outputs = vec![0, 2]), "invalid_answer");
+    assert_eq!(code_of(|a| a.rejected.rows = vec![3]), "invalid_answer");
+    assert_eq!(code_of(|a| a.rejected.rows = vec![2]), "invalid_answer");
+}
+
+#[test]
+fn columns_of_the_wrong_length_are_found() {
+    assert_eq!(code_of(|a| a.rows.outputs = vec![0]), "invalid_answer");
+    assert_eq!(code_of(|a| a.rows.timestamps = vec![1]), "invalid_answer");
+    assert_eq!(code_of(|a| a.rows.key_lengths = vec![2]), "invalid_answer");
+    assert_eq!(code_of(|a| a.rows.value_lengths = vec![NULL; 3]), "invalid_answer");
+    assert_eq!(code_of(|a| a.rows.headers.counts = vec![1]), "invalid_answer");
+    assert_eq!(code_of(|a| a.rejected.codes.clear()), "invalid_answer");
+    assert_eq!(code_of(|a| a.rejected.reason_lengths.clear()), "invalid_answer");
+}
+
+#[test]
+fn lengths_that_do_not_belong_to_their_bytes_are_found() {
+    assert_eq!(code_of(|a| a.rows.key_lengths[1] = 1), "invalid_answer");
+    assert_eq!(code_of(|a| a.rows.key_lengths[1] = i32::MIN), "invalid_answer");
+    assert_eq!(code_of(|a| a.rows.key_lengths = vec![]), "invalid_answer");
+    assert_eq!(code_of(|a| a.rows.value_lengths = vec![i32::MAX, i32::MAX]), "invalid_answer");
+    assert_eq!(code_of(|a| a.rows.headers.counts.clear()), "invalid_answer");
+    assert_eq!(code_of(|a| a.rows.headers.name_lengths[0] = NULL), "invalid_answer");
+    assert_eq!(code_of(|a| a.rows.headers.names = vec![0xff]), "invalid_answer");
+}
+
+#[test]
+fn answers_over_their_limits_are_found() {
+    assert_eq!(code_of(|a| a.rows.source_rows = vec![0; 5]), "limit_output_rows");
+    assert_eq!(code_of(|a| a.rows.values = vec![0; 13]), "limit_output_bytes");
+    let five = |a: &mut AnswerResult| (a.rows.key_lengths[1], a.rows.keys) = (5, vec![0; 5]);
+    assert_eq!(code_of(five), "limit_key_bytes");
+    let six = |a: &mut AnswerResult| (a.rows.value_lengths[0], a.rows.values) = (6, vec![0; 6]);
+    assert_eq!(code_of(six), "limit_value_bytes");
+    assert_eq!(code_of(|a| a.rows.headers.counts[0] = 65), "limit_headers");
+}
+
+#[test]
+fn a_window_has_no_value_of_its_own() {
+    let limits = CallLimits::default();
+    let finish = Asked { values_as_source: false, ..asked(&limits) };
+    let mut answer = AnswerResult::default();
+    answer.rows.source_rows = vec![0];
+    assert!(finish.answer(answer).is_err());
+    let mut answer = AnswerResult::default();
+    (answer.rows.source_rows, answer.rows.value_lengths) = (vec![0], vec![AS_SOURCE]);
+    assert!(finish.answer(answer).is_err());
+    let mut answer = AnswerResult::default();
+    (answer.rows.source_rows, answer.rows.value_lengths, answer.rows.values) = (vec![0], vec![1], vec![7]);
+    assert!(finish.answer(answer).is_ok());
+}
+
+#[test]
+fn reasons_are_made_text_and_cut() {
+    let limits = CallLimits { reason_bytes: 4, ..CallLimits::default() };
+    let mut answer = sound();
+    (answer.rejected.reason_lengths, answer.rejected.reasons) = (vec![7], b"a\xffbcdef".to_vec());
+    let rejected = asked(&limits).answer(answer).unwrap().rejected;
+    assert_eq!(rejected.reasons, Column { lengths: vec![4], bytes: "a\u{fffd}".as_bytes().to_vec() });
+}
+
+#[test]
+fn each_group_gets_one_accumulator() {
+    let limits = CallLimits::default();
+    let folded = |lengths: &[i32], bytes: &[u8]| {
+        let groups = AccumulatorsResult { lengths: lengths.to_vec(), bytes: bytes.to_vec() };
+        asked(&limits).folded(2, FoldedResult { groups, ..FoldedResult::default() })
+    };
+    assert_eq!(folded(&[1, NULL], b"x").unwrap().groups.bytes, b"x");
+    assert!(folded(&[1], b"x").is_err());
+    assert!(folded(&[1, AS_SOURCE], b"x").is_err());
+    assert!(folded(&[1, 1], b"x").is_err());
+}
