@@ -66,11 +66,10 @@ mod tests {
     fn every_row_is_called_once_and_in_order() {
         let batch = numbered(20_000);
         let calls: Vec<_> = Calls::new(batch.view()).collect();
-        assert_eq!(calls.iter().map(|(at, rows)| (*at, rows.len())).collect::<Vec<_>>(), [
-            (0, 8192),
-            (8192, 8192),
-            (16384, 3616)
-        ]);
+        assert_eq!(
+            calls.iter().map(|(at, rows)| (*at, rows.len())).collect::<Vec<_>>(),
+            [(0, 8192), (8192, 8192), (16384, 3616)]
+        );
         let times: Vec<_> = calls.iter().flat_map(|(_, rows)| rows.timestamps).copied().collect();
         assert_eq!(times, batch.timestamps);
     }

@@ -56,9 +56,12 @@ impl<'a> From<&'a Failure> for Cause<'a> {
 /// The rows that a plugin rejected, with the cause of each.
 pub(super) fn causes(rejected: &Rejected) -> impl Iterator<Item = (u32, Cause<'_>)> {
     let texts = rejected.codes.iter().zip(rejected.reasons.iter());
-    rejected.rows.iter().copied().zip(texts).map(|(row, (code, reason))| {
-        (row, Cause { code: text(code), reason: text(reason), backtrace: &[] })
-    })
+    rejected
+        .rows
+        .iter()
+        .copied()
+        .zip(texts)
+        .map(|(row, (code, reason))| (row, Cause { code: text(code), reason: text(reason), backtrace: &[] }))
 }
 
 /// The sandbox has checked that it is UTF-8.

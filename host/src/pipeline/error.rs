@@ -46,7 +46,9 @@ pub enum Error {
         outputs: String,
     },
     /// The new manifest cannot take over the state of the old.
-    #[error("pipeline `{name}` has state of step `{step}` that the new manifest cannot use ({reason}): keep the step as it was, or delete the pipeline first")]
+    #[error(
+        "pipeline `{name}` has state of step `{step}` that the new manifest cannot use ({reason}): keep the step as it was, or delete the pipeline first"
+    )]
     StateConflict {
         /// The pipeline.
         name: PipelineName,
@@ -64,7 +66,9 @@ pub enum Error {
         source: BlockError,
     },
     /// State over its limit.
-    #[error("state of pipeline `{name}` takes {used} bytes, over its limit of {limit} bytes: use shorter windows or fewer keys, then resume it")]
+    #[error(
+        "state of pipeline `{name}` takes {used} bytes, over its limit of {limit} bytes: use shorter windows or fewer keys, then resume it"
+    )]
     StateLimit {
         /// The pipeline.
         name: PipelineName,

@@ -102,7 +102,8 @@ impl Intake {
             if header.next_offset() <= self.positions[input] {
                 continue;
             }
-            decode(encoded, self.positions[input], plan.headers, &mut batch).map_err(|error| corrupt(error.to_string()))?;
+            decode(encoded, self.positions[input], plan.headers, &mut batch)
+                .map_err(|error| corrupt(error.to_string()))?;
             bytes += encoded.len();
         }
         // A limit that was lowered is kept to the record; the usual one only says when to stop.

@@ -139,11 +139,7 @@ impl Machine {
     /// What has been applied since the last call, to be committed.
     pub(super) fn take_effects(&mut self) -> Effects {
         let usage = serde_json::to_vec(&self.usage).expect("a struct of numbers is always JSON");
-        Effects {
-            outputs: self.outputs.encode(&self.plan.topics),
-            block: self.take_block(),
-            usage: Bytes::from(usage),
-        }
+        Effects { outputs: self.outputs.encode(&self.plan.topics), block: self.take_block(), usage: Bytes::from(usage) }
     }
 
     fn take_block(&mut self) -> Block {
@@ -190,8 +186,10 @@ impl Machine {
             self.delta_bytes += block.len();
         }
         if !usage.is_empty() {
-            let unreadable = |error: serde_json::Error| BlockError { at: error.column(), what: format!("usage: {error}") };
-            self.usage = serde_json::from_slice(usage).map_err(|error| Error::State { name, source: unreadable(error) })?;
+            let unreadable =
+                |error: serde_json::Error| BlockError { at: error.column(), what: format!("usage: {error}") };
+            self.usage =
+                serde_json::from_slice(usage).map_err(|error| Error::State { name, source: unreadable(error) })?;
         }
         Ok(())
     }

@@ -67,11 +67,6 @@ impl Outputs {
         }
         encoded
     }
-
-    /// Forgets all rows.
-    pub(super) fn clear(&mut self) {
-        self.topics.iter_mut().flatten().for_each(Batch::clear);
-    }
 }
 
 fn extend(batch: &mut Batch, rows: BatchRef<'_>) {

@@ -147,11 +147,6 @@ impl Plan {
     pub(super) fn folds(&self) -> impl Iterator<Item = &Fold> {
         self.stages.iter().filter_map(|stage| stage.fold.as_ref())
     }
-
-    /// All steps, in order.
-    pub(super) fn steps(&self) -> impl Iterator<Item = &Step> {
-        self.stages.iter().flat_map(|stage| stage.transforms.iter().chain(stage.fold.as_ref().map(|fold| &fold.step)))
-    }
 }
 
 fn step(spec: &StepSpec, loaded: Loaded, topic: impl Fn(&TopicName) -> TopicId) -> Result<Step, Error> {
@@ -182,5 +177,11 @@ fn step(spec: &StepSpec, loaded: Loaded, topic: impl Fn(&TopicName) -> TopicId) 
             }
         }
     }
-    Ok(Step { name: spec.name.clone(), plugin: spec.plugin.name.clone(), digest: loaded.digest, guest: loaded.guest, routes })
+    Ok(Step {
+        name: spec.name.clone(),
+        plugin: spec.plugin.name.clone(),
+        digest: loaded.digest,
+        guest: loaded.guest,
+        routes,
+    })
 }

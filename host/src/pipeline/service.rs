@@ -121,7 +121,8 @@ impl Pipelines {
 
     /// All pipelines of a tenant, by name.
     pub fn list(&self, tenant: &TenantId) -> Vec<PipelineStatus> {
-        let entries: Vec<_> = self.entries().iter().filter(|((of, _), _)| of == tenant).map(|(_, entry)| Arc::clone(entry)).collect();
+        let entries: Vec<_> =
+            self.entries().iter().filter(|((of, _), _)| of == tenant).map(|(_, entry)| Arc::clone(entry)).collect();
         entries.iter().filter_map(|entry| self.status(entry).ok()).collect()
     }
 

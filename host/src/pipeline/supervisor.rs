@@ -39,8 +39,7 @@ impl Ground {
             let reference = crate::ids::PluginRef { name: step.plugin.name.clone(), digest: pinned };
             let digest = self.catalog.plugin(&stored.tenant, &reference)?.digest;
             let component = self.catalog.component(&stored.tenant, &digest)?;
-            let owner =
-                Owner { tenant: stored.tenant.clone(), pipeline: stored.name.clone(), step: step.name.clone() };
+            let owner = Owner { tenant: stored.tenant.clone(), pipeline: stored.name.clone(), step: step.name.clone() };
             let image = self.sandbox.image(&component, &step.config, owner).await;
             let guest = image.map_err(|source| Error::Plugin { step: step.name.clone(), source })?;
             loaded.push(Loaded { digest, guest });
@@ -91,7 +90,8 @@ pub(super) async fn supervise(
                 reason
             }
             Err(panic) => {
-                let message = format!("the pipeline's task ended in a panic ({panic}): report this as a fault of the platform");
+                let message =
+                    format!("the pipeline's task ended in a panic ({panic}): report this as a fault of the platform");
                 let reason = Reason { code: "internal".to_owned(), message };
                 log_failure(&stored, &reason, Blame::Host);
                 return shared.set(State::Failed, Some(reason));

@@ -36,7 +36,14 @@ fn sound() -> AnswerResult {
 }
 
 fn code_of(lie: impl FnOnce(&mut AnswerResult)) -> &'static str {
-    let limits = CallLimits { key_bytes: 4, value_bytes: 5, output_bytes: 12, rows_base: 4, rows_per_row: 0, ..CallLimits::default() };
+    let limits = CallLimits {
+        key_bytes: 4,
+        value_bytes: 5,
+        output_bytes: 12,
+        rows_base: 4,
+        rows_per_row: 0,
+        ..CallLimits::default()
+    };
     let mut answer = sound();
     lie(&mut answer);
     asked(&limits).answer(answer).err().map_or("sound", |trap| trap.code.as_str())

@@ -74,9 +74,7 @@ impl Code {
         };
         let init = match made.no_snapshot {
             None => None,
-            Some(_) => {
-                Some(Init { function: find(LIFECYCLE, "init")?, config, fuel: limits.compile.init_fuel })
-            }
+            Some(_) => Some(Init { function: find(LIFECYCLE, "init")?, config, fuel: limits.compile.init_fuel }),
         };
         Ok(Self {
             engine: engine.clone(),

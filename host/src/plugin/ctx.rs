@@ -37,9 +37,7 @@ impl Ctx {
             wasi: Wasi::default(),
             ticks_left: limits.ticks,
             host_calls: 0,
-            host_calls_max: limits
-                .host_calls_base
-                .saturating_add(limits.host_calls_row.saturating_mul(rows as u64)),
+            host_calls_max: limits.host_calls_base.saturating_add(limits.host_calls_row.saturating_mul(rows as u64)),
             limits: limits.clone(),
         }
     }

@@ -217,20 +217,3 @@ pub struct Failure {
     /// Whether the rows may be to blame. A failure of the host is retried as it is, not taken apart.
     pub guest: bool,
 }
-
-/// What certifying a component showed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Certificate {
-    /// The digest of the component.
-    pub digest: crate::ids::Digest,
-    /// The world it is made for.
-    pub world: World,
-    /// What it says that it takes and gives.
-    pub description: Description,
-    /// Whether `init` can be run once and kept.
-    pub snapshot: bool,
-    /// What it imports of the host.
-    pub imports: Vec<String>,
-    /// Size of the component.
-    pub bytes: u64,
-}

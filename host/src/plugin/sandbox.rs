@@ -125,12 +125,7 @@ impl Sandbox {
 
     /// The image of a step: its component with its configuration. Made once for each pair and kept in the folder; steps
     /// with the same pair share the code.
-    pub async fn image(
-        &self,
-        component: &[u8],
-        config: &serde_json::Value,
-        owner: Owner,
-    ) -> Result<Arc<Image>, Error> {
+    pub async fn image(&self, component: &[u8], config: &serde_json::Value, owner: Owner) -> Result<Arc<Image>, Error> {
         let config = config.to_string();
         let limit = self.0.limits.compile.config_bytes;
         if config.len() > limit {

@@ -160,11 +160,6 @@ impl Groups {
         self.present
     }
 
-    /// Whether no slot is present.
-    pub fn is_empty(&self) -> bool {
-        self.present == 0
-    }
-
     /// Bytes of memory in use.
     pub fn bytes(&self) -> usize {
         self.slots.len() * (size_of::<Slot>() + size_of::<SlotId>() + 1) + self.keys.len() + self.accumulators.len()
@@ -275,11 +270,11 @@ mod tests {
     fn a_slot_without_accumulator_is_absent() {
         let (mut groups, hasher) = (Groups::default(), KeyHasher::default());
         let id = groups.slot(hasher.hash(Some(b"k")), Some(b"k"));
-        assert!(groups.is_empty() && groups.sorted().is_empty());
+        assert!(groups.len() == 0 && groups.sorted().is_empty());
         groups.set_accumulator(id, Some(b"x"));
         assert_eq!(groups.sorted(), [id]);
         groups.set_accumulator(id, None);
-        assert!(groups.is_empty());
+        assert_eq!(groups.len(), 0);
     }
 
     #[test]

@@ -51,7 +51,9 @@ async fn a_component_that_is_cut_or_broken_is_refused() {
         assert_eq!(refusal(&whole[..cut]).await.code(), "invalid_component", "cut at {cut}");
     }
     let text = "(component (core module (func (result i32) i64.const 0)))";
-    assert!(matches!(refusal(&wat::parse_str(text).unwrap()).await, Error::InvalidComponent { offset, .. } if offset > 8));
+    assert!(
+        matches!(refusal(&wat::parse_str(text).unwrap()).await, Error::InvalidComponent { offset, .. } if offset > 8)
+    );
 }
 
 #[tokio::test]
@@ -59,7 +61,8 @@ async fn a_component_of_no_world_or_of_two_is_refused() {
     let none = refusal(&wat::parse_str("(component)").unwrap()).await;
     assert_eq!(none.code(), "wrong_world");
     assert!(none.to_string().contains("exports nothing"), "{none}");
-    let empty = |name: &str| format!(r#"(instance $i{0} ) (export "millstream:plugin/{0}@0.1.0" (instance $i{0}))"#, name);
+    let empty =
+        |name: &str| format!(r#"(instance $i{0} ) (export "millstream:plugin/{0}@0.1.0" (instance $i{0}))"#, name);
     let with = |names: &[&str]| format!("(component {})", names.iter().map(|name| empty(name)).collect::<String>());
     assert_eq!(code_of(&with(&["lifecycle"])).await, "wrong_world");
     assert_eq!(code_of(&with(&["transformer"])).await, "wrong_world");
@@ -146,7 +149,10 @@ async fn modules_that_are_dear_to_compile_are_refused() {
         ("limit_memory", module("(memory 65536)")),
         ("limit_custom_bytes", format!(r#"(component (@custom "x" "{}"))"#, many("x", 2_200_000))),
         ("limit_modules", format!("(component {})", many("(core module)", 17))),
-        ("limit_component_instances", format!("(component (component $c) {})", many("(instance (instantiate $c))", 65))),
+        (
+            "limit_component_instances",
+            format!("(component (component $c) {})", many("(instance (instantiate $c))", 65)),
+        ),
     ];
     let folder = tempfile::tempdir().unwrap();
     let sandbox = sandbox(folder.path(), |_| ());

@@ -15,12 +15,8 @@ pub(in crate::pipeline) async fn finish(fold: &Fold, due: &Due, sink: &mut Sink<
     let count = due.keys.len();
     let (starts, ends) = (vec![due.window.start; count], vec![due.window.end; count]);
     let times = vec![due.window.last(); count];
-    let groups = BatchRef {
-        timestamps: &times,
-        keys: due.keys.view(),
-        values: due.accumulators.view(),
-        ..BatchRef::default()
-    };
+    let groups =
+        BatchRef { timestamps: &times, keys: due.keys.view(), values: due.accumulators.view(), ..BatchRef::default() };
     let arrival = Arrival {
         rows: groups,
         origins: Origins::From(0),

@@ -60,7 +60,8 @@ pub(in crate::pipeline) async fn fold(
     }
     for &row in &sorted.nowhere {
         let time = arrival.rows.timestamps[row as usize];
-        let reason = format!("event time {time} ms is too near the end of time for a window of {} ms", fold.tumbling.size_ms());
+        let reason =
+            format!("event time {time} ms is too near the end of time for a window of {} ms", fold.tumbling.size_ms());
         let cause = Cause { code: "timestamp_out_of_range", reason: &reason, backtrace: &[] };
         sink.dead_letter(&fold.step, arrival.source, arrival.origins.of(row), cause, arrival.came_by);
     }

@@ -97,7 +97,15 @@ impl Sink<'_> {
     }
 
     /// Sends each emitted row where its output leads; what goes on to the next step is appended to `next`.
-    fn route(&mut self, step: &Step, call: BatchRef<'_>, origins: Origins<'_>, answer: &Answer, next: &mut StageRows, came_by: PartitionId) {
+    fn route(
+        &mut self,
+        step: &Step,
+        call: BatchRef<'_>,
+        origins: Origins<'_>,
+        answer: &Answer,
+        next: &mut StageRows,
+        came_by: PartitionId,
+    ) {
         let emitted = &answer.emitted;
         if emitted.outputs.is_empty() && step.routes.first() == Some(&Route::Next) {
             next.append(call, origins, emitted);

@@ -7,7 +7,11 @@ use crate::pipeline::plan::Step;
 use crate::pipeline::rows::StageRows;
 
 /// Runs a transform over rows; what it answers is what goes on to the next step.
-pub(in crate::pipeline) async fn transform(step: &Step, arrival: Arrival<'_>, sink: &mut Sink<'_>) -> Result<StageRows, Error> {
+pub(in crate::pipeline) async fn transform(
+    step: &Step,
+    arrival: Arrival<'_>,
+    sink: &mut Sink<'_>,
+) -> Result<StageRows, Error> {
     let mut next = StageRows::default();
     let mut calls = Calls::new(arrival.rows);
     while let Some((at, rows)) = calls.next() {

@@ -9,8 +9,8 @@ mod tree;
 mod world;
 
 use wasmparser::{
-    Encoding, FuncToValidate, FuncValidatorAllocations, FunctionBody, Imports, Operator, OperatorsReader, Parser, Payload, TypeRef,
-    ValidPayload, Validator, ValidatorResources, WasmFeatures,
+    Encoding, FuncToValidate, FuncValidatorAllocations, FunctionBody, Imports, Operator, OperatorsReader, Parser,
+    Payload, TypeRef, ValidPayload, Validator, ValidatorResources, WasmFeatures,
 };
 
 use self::tree::Tree;
@@ -226,11 +226,7 @@ impl Scan<'_> {
     }
 
     /// Validates a function and watches how high it stacks values and blocks.
-    fn function(
-        &mut self,
-        function: FuncToValidate<ValidatorResources>,
-        body: &FunctionBody<'_>,
-    ) -> Result<(), Error> {
+    fn function(&mut self, function: FuncToValidate<ValidatorResources>, body: &FunctionBody<'_>) -> Result<(), Error> {
         let mut validator = function.into_validator(std::mem::take(&mut self.allocations));
         let mut reader = body.get_binary_reader();
         validator.read_locals(&mut reader).map_err(invalid)?;
