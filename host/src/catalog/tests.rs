@@ -25,6 +25,7 @@ fn certificate(component: &[u8]) -> Certificate {
             outputs: vec![Output { name: "out".to_owned(), summary: String::new() }],
         },
         snapshot: true,
+        no_snapshot: None,
         imports: vec!["millstream:plugin/log".to_owned()],
         bytes: component.len() as u64,
     }

@@ -19,6 +19,8 @@ pub mod spec;
 pub mod status;
 mod steps;
 mod supervisor;
+#[cfg(test)]
+mod tests;
 
 pub use dead_letter::PREFIX as DEAD_LETTER_HEADER_PREFIX;
 pub use error::Error;

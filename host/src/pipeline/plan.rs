@@ -119,7 +119,7 @@ impl Plan {
         let topic = |name: &TopicName| topics.iter().position(|topic| topic.name == *name).unwrap_or_default();
         let mut stages = vec![Stage { transforms: Vec::new(), fold: None }];
         for (step_spec, loaded) in spec.steps.iter().zip(loaded) {
-            let step = step(step_spec, loaded, &topic)?;
+            let step = step(step_spec, loaded, topic)?;
             let Some(stage) = stages.last_mut() else { break };
             match &step_spec.window {
                 None => stage.transforms.push(step),

@@ -1,0 +1,134 @@
+//! Guests that are plain functions.
+
+use std::sync::Arc;
+
+use crate::plugin::{
+    AS_SOURCE, Answer, Call, Called, Closed, Contribution, Description, Failure, Folded, Guest, Output, Reads, World,
+};
+use crate::record::{BatchRef, Column};
+
+/// Reads values of the form `TIME KEY`. `bad` is rejected, `trap` fails the call, `host` is a failure of the host,
+/// `side` leaves by the second output, `drop` is dropped, `twice` is emitted twice.
+#[derive(Debug)]
+pub(super) struct Parse(Description);
+
+/// Counts rows. A key of `trap` fails the call, one of `bad` is rejected; `finish` fails on the key `poison`.
+#[derive(Debug)]
+pub(super) struct Count(Description);
+
+/// Gives each row the event time that its value says, `TIME ...`.
+pub(super) fn parse() -> Arc<dyn Guest> {
+    Arc::new(Parse(description(World::Transform, &["rows", "side"])))
+}
+
+/// Counts rows; results are `KEY START COUNT`.
+pub(super) fn count() -> Arc<dyn Guest> {
+    Arc::new(Count(description(World::Aggregate, &["counts"])))
+}
+
+fn description(world: World, outputs: &[&str]) -> Description {
+    Description {
+        world,
+        summary: String::new(),
+        config_schema: "{}".to_owned(),
+        reads: Reads { keys: true, values: true, headers: true },
+        outputs: outputs.iter().map(|name| Output { name: (*name).to_owned(), summary: String::new() }).collect(),
+    }
+}
+
+fn answer<'a, T: Send + 'a>(result: Result<T, Failure>) -> Call<'a, T> {
+    Box::pin(std::future::ready(result.map(|answer| Called { answer, fuel: 1 })))
+}
+
+fn failure(guest: bool) -> Failure {
+    Failure { code: "trap_unreachable", message: "it fell".to_owned(), backtrace: vec!["f".to_owned()], fuel: 5, guest }
+}
+
+impl Guest for Parse {
+    fn description(&self) -> &Description {
+        &self.0
+    }
+
+    fn transform<'a>(&'a self, rows: BatchRef<'a>) -> Call<'a, Answer> {
+        let mut out = Answer::default();
+        for (row, value) in (0..).zip(rows.values.iter()) {
+            let text = std::str::from_utf8(value.unwrap_or_default()).unwrap_or_default();
+            let mut words = text.split(' ');
+            let (time, key) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+            let times = match time {
+                "trap" => return answer(Err(failure(true))),
+                "host" => return answer(Err(failure(false))),
+                "bad" => {
+                    out.rejected.rows.push(row);
+                    out.rejected.codes.push(Some(b"no-time"));
+                    out.rejected.reasons.push(Some(b"it says bad"));
+                    continue;
+                }
+                "drop" => continue,
+                "twice" => 2,
+                _ => 1,
+            };
+            for _ in 0..times {
+                out.emitted.source_rows.push(row);
+                out.emitted.outputs.push(u16::from(time == "side"));
+                out.emitted.timestamps.push(time.parse().unwrap_or(rows.timestamps[row as usize]));
+                out.emitted.keys.push(Some(key.as_bytes()));
+                out.emitted.values.lengths.push(AS_SOURCE);
+            }
+        }
+        answer(Ok(out))
+    }
+
+    fn add<'a>(&'a self, _: Contribution<'a>) -> Call<'a, Folded> {
+        unreachable!("a transform is not asked to fold")
+    }
+
+    fn finish<'a>(&'a self, _: Closed<'a>) -> Call<'a, Answer> {
+        unreachable!("a transform is not asked to finish")
+    }
+}
+
+impl Guest for Count {
+    fn description(&self) -> &Description {
+        &self.0
+    }
+
+    fn transform<'a>(&'a self, _: BatchRef<'a>) -> Call<'a, Answer> {
+        unreachable!("an aggregate is not asked to transform")
+    }
+
+    fn add<'a>(&'a self, rows: Contribution<'a>) -> Call<'a, Folded> {
+        let mut out = Folded::default();
+        let number = |bytes: Option<&[u8]>| bytes.map_or(0, |b| u64::from_le_bytes(b.try_into().expect("8 bytes")));
+        let mut counts: Vec<u64> = rows.groups.iter().map(number).collect();
+        for ((row, &group), key) in (0..).zip(rows.row_groups).zip(rows.rows.keys.iter()) {
+            match key {
+                Some(b"trap") => return answer(Err(failure(true))),
+                Some(b"bad") => {
+                    out.rejected.rows.push(row);
+                    out.rejected.codes.push(Some(b"no-count"));
+                    out.rejected.reasons.push(Some(b"its key says bad"));
+                }
+                _ => counts[group as usize] += 1,
+            }
+        }
+        out.groups = counts.iter().map(|count| Some(count.to_le_bytes())).collect();
+        answer(Ok(out))
+    }
+
+    fn finish<'a>(&'a self, windows: Closed<'a>) -> Call<'a, Answer> {
+        let mut out = Answer::default();
+        for (row, (key, count)) in (0..).zip(windows.keys.iter().zip(windows.groups.iter())) {
+            let key = String::from_utf8_lossy(key.unwrap_or_default());
+            if key == "poison" {
+                return answer(Err(failure(true)));
+            }
+            let count = u64::from_le_bytes(count.unwrap_or_default().try_into().expect("8 bytes"));
+            let value = format!("{key} {} {count}", windows.starts[row as usize]);
+            out.emitted.source_rows.push(row);
+            out.emitted.values.push(Some(value.as_bytes()));
+        }
+        out.emitted.keys = Column::default();
+        answer(Ok(out))
+    }
+}

@@ -1,0 +1,178 @@
+//! A pipeline driven by hand, micro-batch by micro-batch, on the in-memory log.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::guests::{count, parse};
+use crate::ids::{Digest, Offset, PipelineId, TenantId, TopicName, TopicPartition, default_tenant};
+use crate::log::batch::{EncodeOptions, decode, encode};
+use crate::log::memory::MemoryLog;
+use crate::log::{Commit, Log, TopicConfig};
+use crate::pipeline::Error;
+use crate::pipeline::machine::{Effects, Input, Machine};
+use crate::pipeline::plan::{Loaded, Plan, targets};
+use crate::pipeline::spec::Spec;
+use crate::record::Batch;
+
+/// Parses, then counts in windows of 10 ms with 5 ms of disorder.
+pub(super) const COUNTING: &str = r#"
+name = "p"
+[source]
+topics = ["in"]
+[watermark]
+disorder = "5ms"
+[[steps]]
+name = "parse"
+plugin = "parse"
+outputs = { side = "side" }
+[[steps]]
+name = "count"
+plugin = "count"
+window = { tumbling = "10ms" }
+late = "late"
+[output]
+topic = "out"
+[dead-letters]
+topic = "dead"
+"#;
+
+pub(super) struct Driver {
+    pub(super) log: Arc<MemoryLog>,
+    pub(super) machine: Machine,
+    plan: Arc<Plan>,
+    positions: Vec<Offset>,
+    sequence: u64,
+}
+
+fn tenant() -> TenantId {
+    default_tenant()
+}
+
+fn name(topic: &str) -> TopicName {
+    topic.parse().expect("a name")
+}
+
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(future)
+}
+
+impl Driver {
+    /// A pipeline over the topic `in` of that many partitions, which holds these values.
+    pub(super) fn new(manifest: &str, inputs: &[Vec<String>]) -> Self {
+        let log = Arc::new(MemoryLog::default());
+        let spec: Spec = manifest.parse().expect("the manifest is good");
+        log.create_topic(&tenant(), &name("in"), TopicConfig::with_partitions(inputs.len() as u32)).expect("new");
+        for topic in targets(&spec) {
+            log.create_topic(&tenant(), &topic, TopicConfig::with_partitions(1)).expect("new");
+        }
+        for (partition, values) in (0..).zip(inputs) {
+            let mut batch = Batch::default();
+            values.iter().for_each(|value| batch.push(0, Some(b"k"), Some(value.as_bytes())));
+            if !batch.is_empty() {
+                let at = TopicPartition { topic: name("in"), partition };
+                let encoded = encode(batch.view(), &EncodeOptions::default());
+                wait(log.append(&tenant(), &at, encoded)).expect("the log takes it");
+            }
+        }
+        Self::on(log, &spec)
+    }
+
+    fn on(log: Arc<MemoryLog>, spec: &Spec) -> Self {
+        let topics = log.topics(&tenant()).expect("the log answers");
+        let load = |step: &crate::pipeline::spec::StepSpec| Loaded {
+            digest: Digest::of(step.plugin.name.as_str().as_bytes()),
+            guest: if step.window.is_some() { count() } else { parse() },
+        };
+        let loaded = spec.steps.iter().map(load).collect();
+        let partitions = |topic: &TopicName| topics.get(topic).map(|topic| topic.config.partitions);
+        let plan = Arc::new(Plan::new(tenant(), spec, loaded, partitions).expect("the plan is good"));
+        let recovery = log.recover(&tenant(), PipelineId(1)).expect("the log answers");
+        let mut machine = Machine::new(Arc::clone(&plan));
+        machine.recover(&recovery.blocks, &recovery.usage).expect("our own blocks");
+        let position = |at| recovery.positions.get(at).copied().unwrap_or_default();
+        let positions = plan.inputs.iter().map(position).collect();
+        Self { log, machine, positions, sequence: recovery.sequence, plan }
+    }
+
+    /// Takes this many records from each partition, applies them and commits.
+    pub(super) fn step(&mut self, take: &[usize]) -> Result<(), Error> {
+        let effects = self.apply(take)?;
+        let commit = Commit {
+            pipeline: PipelineId(1),
+            sequence: self.sequence + 1,
+            positions: self.plan.inputs.iter().cloned().zip(self.positions.iter().copied()).collect(),
+            outputs: effects.outputs,
+            block: effects.block,
+            usage: effects.usage,
+        };
+        wait(self.log.commit(&tenant(), commit))?;
+        self.sequence += 1;
+        Ok(())
+    }
+
+    /// Takes this many records from each partition and applies them.
+    pub(super) fn apply(&mut self, take: &[usize]) -> Result<Effects, Error> {
+        let mut inputs = Vec::new();
+        for (input, &take) in take.iter().enumerate() {
+            let records = self.records(input, take);
+            if !records.is_empty() {
+                let base_offset = self.positions[input];
+                self.positions[input] += records.len() as u64;
+                inputs.push(Input { input, base_offset, records });
+            }
+        }
+        wait(self.machine.apply(&inputs))?;
+        Ok(self.machine.take_effects())
+    }
+
+    /// Forgets everything that is not in the log.
+    pub(super) fn crash(self, manifest: &str) -> Self {
+        let spec: Spec = manifest.parse().expect("the manifest is good");
+        Self::on(self.log, &spec)
+    }
+
+    /// Takes everything, then closes what is left to close.
+    pub(super) fn finish(&mut self) -> Result<(), Error> {
+        self.step(&vec![usize::MAX; self.plan.inputs.len()])?;
+        while self.machine.is_due() {
+            self.step(&[])?;
+        }
+        Ok(())
+    }
+
+    fn records(&self, input: usize, take: usize) -> Batch {
+        let all = self.read(&self.plan.inputs[input]);
+        let (_, rest) = all.view().split_at((self.positions[input] as usize).min(all.len()));
+        rest.split_at(take.min(rest.len())).0.to_owned()
+    }
+
+    fn read(&self, at: &TopicPartition) -> Batch {
+        let mut batch = Batch::default();
+        let fetched = self.log.read(&tenant(), at, 0, usize::MAX).expect("the log answers");
+        for encoded in fetched.batches {
+            decode(&encoded, 0, true, &mut batch).expect("our own batch");
+        }
+        batch
+    }
+
+    /// The values in the only partition of a topic.
+    pub(super) fn values(&self, topic: &str) -> Vec<String> {
+        let batch = self.read(&TopicPartition { topic: name(topic), partition: 0 });
+        let text = |value: Option<&[u8]>| String::from_utf8_lossy(value.unwrap_or_default()).into_owned();
+        batch.values.iter().map(text).collect()
+    }
+
+    /// The headers of the dead letters, without the common beginning of their names.
+    pub(super) fn dead_letters(&self) -> Vec<BTreeMap<String, String>> {
+        let batch = self.read(&TopicPartition { topic: name("dead"), partition: 0 });
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let letter = |headers: Vec<(&[u8], Option<&[u8]>)>| {
+            let field = |(name, value): (&[u8], Option<&[u8]>)| {
+                (text(name).trim_start_matches("millstream.").to_owned(), text(value.unwrap_or_default()))
+            };
+            headers.into_iter().map(field).collect()
+        };
+        batch.headers.view().rows().map(letter).collect()
+    }
+}

@@ -1,0 +1,7 @@
+//! Pipelines on the in-memory log with native guests: what is computed here is computed again by simple means.
+
+mod cuts;
+mod guests;
+mod harness;
+mod stages;
+mod trouble;
