@@ -92,3 +92,34 @@ fn tick(engine: &Engine, shared: &Shared) {
         idle = 0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    /// Waits for a condition; far longer than it may take, so that only a fault ends it.
+    fn wait(what: &str, condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !condition() {
+            assert!(Instant::now() < deadline, "never {what}");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn the_thread_sleeps_while_nothing_runs_and_wakes_for_a_guest() {
+        let engine = super::super::engine::compiler().unwrap();
+        let ticker = Ticker::start(engine).unwrap();
+        for _ in 0..3 {
+            wait("asleep", || ticker.shared.asleep.load(Ordering::SeqCst));
+            let running = ticker.running();
+            wait("awake", || !ticker.shared.asleep.load(Ordering::SeqCst));
+            drop(running);
+        }
+        let shared = ticker.shared.clone();
+        drop(ticker);
+        wait("gone", || Arc::strong_count(&shared) == 1);
+    }
+}

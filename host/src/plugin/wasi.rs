@@ -136,7 +136,8 @@ pub(super) fn define(linker: &mut Linker<Ctx>, component: &Component) -> wasmtim
                     instance.func_new(name, move |mut store, ty, params, results| {
                         charge(&mut store, 0)?;
                         let result_type = ty.results().next();
-                        let value = answer(&mut store, (&of, &called), params, result_type.as_ref())?;
+                        let of_handle = take(&mut store, params)?;
+                        let value = answer(&mut store, (&of, &called), of_handle, params, result_type.as_ref())?;
                         if let (Some(place), Some(value)) = (results.first_mut(), value) {
                             *place = value;
                         }
@@ -148,6 +149,27 @@ pub(super) fn define(linker: &mut Linker<Ctx>, component: &Component) -> wasmtim
         }
     }
     Ok(())
+}
+
+/// Takes the handles that the guest passed: ends the loans, and the life of those that it gave away. Returns the number
+/// of the first.
+fn take(store: &mut StoreContextMut<'_, Ctx>, params: &[Val]) -> wasmtime::Result<Option<u32>> {
+    let mut first = None;
+    for param in params {
+        match param {
+            Val::Resource(handle) => {
+                let taken = ResourceDynamic::try_from_resource_any(*handle, &mut *store)?;
+                if taken.owned() {
+                    let wasi = &mut store.data_mut().wasi;
+                    wasi.handles = wasi.handles.saturating_sub(1);
+                }
+                first = first.or(Some(taken.rep()));
+            }
+            Val::List(params) if matches!(params.first(), Some(Val::Resource(_))) => drop(take(store, params)?),
+            _ => {}
+        }
+    }
+    Ok(first)
 }
 
 fn kind_of(resource: &str) -> Option<u32> {
@@ -169,6 +191,7 @@ const STDERR: u32 = 2;
 fn answer(
     store: &mut StoreContextMut<'_, Ctx>,
     (interface, function): (&str, &str),
+    of_handle: Option<u32>,
     params: &[Val],
     result: Option<&Type>,
 ) -> wasmtime::Result<Option<Val>> {
@@ -187,9 +210,9 @@ fn answer(
         ("stderr", "get-stderr") => handle(store, "output-stream", STDERR),
         ("streams", "[method]output-stream.check-write") => ok(Some(Val::U64(WRITE_BYTES))),
         ("streams", "[method]output-stream.write" | "[method]output-stream.blocking-write-and-flush") => {
-            let [Val::Resource(stream), Val::List(bytes)] = params else { return ok(None) };
-            let number = ResourceDynamic::try_from_resource_any(*stream, &mut *store)?.rep();
-            write(store.data_mut(), number, bytes);
+            if let (Some(stream), [_, Val::List(bytes)]) = (of_handle, params) {
+                write(store.data_mut(), stream, bytes);
+            }
             ok(None)
         }
         ("streams", name) if name.starts_with("[method]input-stream.") && !name.ends_with("subscribe") => {

@@ -172,11 +172,19 @@ pub(crate) fn counting() -> Vec<u8> {
 
 /// Makes a component of a core module in text, for a world of the contract.
 pub(crate) fn component(world: &str, text: &str) -> Vec<u8> {
+    component_of(world, None, text)
+}
+
+/// The same for a world of the test's own, in a package of its own.
+pub(crate) fn component_of(world: &str, packages: Option<&str>, text: &str) -> Vec<u8> {
     let mut module = wat::parse_str(text).expect("the guest is WebAssembly text");
     let mut resolve = Resolve::default();
     let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit/millstream.wit");
-    let package = resolve.push_file(wit).expect("the contract parses");
-    let world = resolve.select_world(&[package], Some(world)).expect("the contract has the world");
+    let mut package = resolve.push_file(wit).expect("the contract parses");
+    if let Some(packages) = packages {
+        package = resolve.push_str("test.wit", packages).expect("the test's package parses");
+    }
+    let world = resolve.select_world(&[package], Some(world)).expect("there is such a world");
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("metadata fits");
     let mut encoder = ComponentEncoder::default();
     encoder.validate(true).module(&module).expect("the guest fits its world");

@@ -7,6 +7,7 @@ use millstream::plugin::{Failure, Guest as _, Sandbox, SandboxConfig};
 use serde_json::json;
 
 use crate::guests::{IDENTITY, Transform, owner, rows, sandbox};
+use crate::lines::Captured;
 
 /// Little of everything, so that tests are short.
 fn tight(config: &mut SandboxConfig) {
@@ -34,15 +35,9 @@ async fn failure_with(guest: Transform, change: impl FnOnce(&mut SandboxConfig))
     assert_eq!(first, second);
     serves(&sandbox).await;
     assert!(first.guest);
-    let limits = &sandbox_limits();
-    assert!(first.fuel >= limits.0 + 3 * limits.1 || first.code == "limit_fuel", "the whole slice is charged");
-    first
-}
-
-/// Fuel of a call and of each row.
-fn sandbox_limits() -> (u64, u64) {
     let limits = millstream::plugin::CallLimits::default();
-    (limits.fuel_base, limits.fuel_row)
+    assert!(first.fuel >= limits.fuel_base + 3 * limits.fuel_row, "the whole slice is charged");
+    first
 }
 
 async fn failure(transform: &str) -> Failure {
@@ -230,12 +225,15 @@ fn logging(bytes: u32, times: u32) -> Transform {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "current_thread")]
 async fn a_log_flood_is_cut_off_and_then_stopped() {
     let folder = tempfile::tempdir().unwrap();
-    let sandbox = sandbox(folder.path(), |_| ());
+    let sandbox = sandbox(folder.path(), |config| config.limits.call.log_lines_second = 20);
     let flood = sandbox.image(&logging(8, 1000).component(), &json!({}), owner()).await.unwrap();
+    let (captured, guard) = Captured::begin();
     flood.transform(rows(1).view()).await.unwrap();
+    assert_eq!(captured.lines(), vec!["INFO plugin: A guest. tenant=default pipeline=pipeline step=step"; 20]);
+    drop(guard);
     // Not UTF-8, and longer than a line may be: no fault, no line.
     let long = sandbox.image(&logging(100_000, 1).component(), &json!({}), owner()).await.unwrap();
     long.transform(rows(1).view()).await.unwrap();

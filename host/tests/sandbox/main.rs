@@ -3,4 +3,6 @@
 mod calls;
 mod guests;
 mod hostile;
+mod lines;
+mod stubs;
 mod uploads;
