@@ -120,6 +120,7 @@ impl Image {
             initialized.map_err(Stopped::Refused)?;
             // What `init` wrote was logged when the step was deployed.
             let ctx = store.data_mut();
+            wasi::finish(ctx);
             (ctx.lines, ctx.updates) = Default::default();
             store.set_fuel(fuel)?;
         }

@@ -224,3 +224,39 @@ impl Default for CallLimits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::{Check, FailureCode};
+
+    const PAGE: &str = include_str!("../../docs/limits.md");
+
+    fn grouped(number: &serde_json::Value) -> String {
+        let digits = number.to_string();
+        let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+        groups.join(",")
+    }
+
+    #[test]
+    fn the_page_of_limits_has_every_limit_with_its_default() {
+        let limits = serde_json::to_value(Limits::default()).unwrap();
+        for (section, limits) in limits.as_object().unwrap() {
+            let heading = format!("(`{section}`)");
+            let (_, table) = PAGE.split_once(&heading).unwrap();
+            let (table, _) = table.split_once("\n## ").unwrap();
+            for (name, value) in limits.as_object().unwrap() {
+                let row = format!("| `{name}` | {} |", grouped(value));
+                assert!(table.contains(&row), "{section}: {row}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_page_of_limits_has_every_code() {
+        let checks = Check::ALL.iter().map(|check| check.code());
+        for code in checks.chain(FailureCode::ALL.iter().map(|code| code.as_str())) {
+            assert!(PAGE.contains(&format!("`{code}`")), "{code}");
+        }
+    }
+}

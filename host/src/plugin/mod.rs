@@ -10,6 +10,7 @@ mod check;
 mod code;
 mod compile;
 mod ctx;
+mod describe;
 mod engine;
 mod error;
 mod failure;

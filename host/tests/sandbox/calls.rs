@@ -150,7 +150,9 @@ async fn steps_with_the_same_configuration_share_code_and_the_folder_keeps_it() 
             sandbox.image(&component, &config, owner()),
             sandbox.image(&component, &other, owner())
         );
-        (first.unwrap(), second.unwrap(), third.unwrap());
+        for image in [first, second, third] {
+            image.unwrap();
+        }
         assert_eq!(artifacts(), 2);
     }
     // A server that cannot compile finds the artifact.

@@ -186,7 +186,7 @@ async fn a_huge_answer_is_not_copied() {
 async fn a_lying_answer_is_found() {
     // One byte of values that no row has; a source row that is no row; an output that was not declared.
     assert_eq!(code_of(&answering(6, 1)).await, "invalid_answer");
-    let row = format!("(i32.store (i32.load offset=2048 (i32.const 0)) (i32.const 3))");
+    let row = "(i32.store (i32.load offset=2048 (i32.const 0)) (i32.const 3))";
     assert_eq!(code_of(&format!("(drop {IDENTITY}) {row} (i32.const 2048)")).await, "invalid_answer");
     let output = "(i32.store (i32.const 3000) (i32.const 0x00020000))
         (i32.store (i32.const 2056) (i32.const 3000)) (i32.store (i32.const 2060) (i32.const 3))";
