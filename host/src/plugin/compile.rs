@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use wasmtime::component::{Component, Instance, InstancePre, Lift, WasmList};
 use wasmtime::{Engine, Store};
-use wasmtime_wizer::{ComponentInstanceState, Wizer};
+use wasmtime_wizer::{ComponentContext, ComponentInstanceState, Wizer};
 
 use super::bindings::{DescriptionResult, LIFECYCLE};
 use super::ctx::{self, Ctx};
@@ -54,6 +54,7 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn confine_first() -> Result<(), rustix::io::Errno> {
+    // The signal comes with the end of the thread that started this process; the server's are there as long as it is.
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     rustix::thread::set_no_new_privs(true)?;
     let exactly = |value| Rlimit { current: Some(value), maximum: Some(value) };
@@ -89,7 +90,7 @@ fn certify(scanned: &Scanned, component: &[u8], limits: &Limits) -> Result<Certi
     let description = guest.describe(scanned.world)?;
     Ok(Certified {
         description,
-        no_snapshot: Wizer::new().instrument_component(component).err().map(|reason| reason.to_string()),
+        no_snapshot: instrument(&Wizer::new(), component).err(),
         imports: scanned.imports.clone(),
         lines: guest.lines(),
     })
@@ -97,7 +98,7 @@ fn certify(scanned: &Scanned, component: &[u8], limits: &Limits) -> Result<Certi
 
 fn image(scanned: &Scanned, component: &[u8], config: &str, limits: &Limits) -> Result<(Made, Vec<u8>), Error> {
     let wizer = Wizer::new();
-    let instrumented = wizer.instrument_component(component);
+    let instrumented = instrument(&wizer, component);
     let code = instrumented.as_ref().map_or(component, |(_, code)| code.as_slice());
     let plugin = Plugin::compile(code, limits)?;
     // Apart from `init`: what it leaves in memory must not be in the snapshot.
@@ -106,7 +107,7 @@ fn image(scanned: &Scanned, component: &[u8], config: &str, limits: &Limits) -> 
     guest.init(config)?;
     let lines = guest.lines();
     let (code, no_snapshot) = match instrumented {
-        Err(reason) => (component.to_vec(), Some(reason.to_string())),
+        Err(reason) => (component.to_vec(), Some(reason)),
         // The handles that a guest holds are no part of its memory: in a snapshot they would point nowhere.
         Ok(_) if guest.store.data().wasi.handles() > 0 => {
             let held = guest.store.data().wasi.handles();
@@ -116,6 +117,15 @@ fn image(scanned: &Scanned, component: &[u8], config: &str, limits: &Limits) -> 
     };
     let artifact = compile(&code, limits)?;
     Ok((Made { description, no_snapshot, lines }, artifact))
+}
+
+/// The component with functions that show its state, or why there is no such component.
+fn instrument<'a>(wizer: &Wizer, component: &'a [u8]) -> Result<(ComponentContext<'a>, Vec<u8>), String> {
+    // The library is made for components of common toolchains and panics at some others; those can still be called.
+    match std::panic::catch_unwind(|| wizer.instrument_component(component)) {
+        Ok(instrumented) => instrumented.map_err(|reason| reason.to_string()),
+        Err(_) => Err("its structure cannot be instrumented".to_owned()),
+    }
 }
 
 /// Compiles for the server's engine.
@@ -224,7 +234,7 @@ impl Guest {
     }
 
     /// The component with the memory and globals that it has now.
-    fn snapshot(mut self, wizer: &Wizer, context: &wasmtime_wizer::ComponentContext<'_>) -> Result<Vec<u8>, Error> {
+    fn snapshot(mut self, wizer: &Wizer, context: &ComponentContext<'_>) -> Result<Vec<u8>, Error> {
         // From here on only code that wizer added runs.
         self.store.data_mut().memory.lift();
         self.store.set_hostcall_fuel(usize::MAX);

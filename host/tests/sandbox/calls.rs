@@ -117,6 +117,34 @@ async fn what_init_leaves_is_there_in_every_call() {
     }
 }
 
+/// What a snapshot cannot hold makes calls dearer, not different.
+#[tokio::test]
+async fn a_component_that_cannot_be_snapshotted_is_said_to_be_and_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let sandbox = sandbox(folder.path(), |_| ());
+    let vector = Transform::default().with("(global (mut v128) (v128.const i64x2 1 2))").component();
+    // A nested component with code, beside the plugin's own.
+    let mut nested = Transform::default().component();
+    let inner = wat::parse_str("(component (core module (func)))").unwrap();
+    nested.push(4);
+    let mut length = inner.len();
+    while length >= 0x80 {
+        nested.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    nested.push(length as u8);
+    nested.extend_from_slice(&inner);
+    for component in [vector, nested] {
+        let certificate = sandbox.certify(&component).await.unwrap();
+        assert!(!certificate.snapshot && certificate.no_snapshot.is_some());
+        let image = sandbox.image(&component, &json!({}), owner()).await.unwrap();
+        assert!(!image.is_snapshot());
+        for _ in 0..3 {
+            image.transform(rows(2).view()).await.unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn metrics_of_calls_that_succeed_are_counted() {
     let folder = tempfile::tempdir().unwrap();
