@@ -33,7 +33,7 @@ fn expected(inputs: &[Vec<String>]) -> Expected {
                 continue;
             };
             let start = time.div_euclid(10) * 10;
-            if newest.is_some_and(|newest| start + 9 <= newest - 5 - 1) {
+            if newest.is_some_and(|newest| start + 9 < newest - 5) {
                 expected.late.push(value.clone());
                 continue;
             }

@@ -12,10 +12,10 @@ fn two_stages() -> String {
 fn results_of_one_window_are_rows_of_the_next() {
     let rows: Vec<String> = [1, 2, 11, 55, 99, 101, 230, 250].iter().map(|time| format!("{time} a")).collect();
     let manifest = two_stages();
-    let mut whole = Driver::new(&manifest, &[rows.clone()]);
+    let mut whole = Driver::new(&manifest, std::slice::from_ref(&rows));
     whole.finish().expect("the host is well");
     assert_eq!(whole.values("out"), ["a 0 4", "a 100 1"]);
-    let mut cut = Driver::new(&manifest, &[rows.clone()]);
+    let mut cut = Driver::new(&manifest, std::slice::from_ref(&rows));
     for _ in &rows {
         cut.step(&[1]).expect("the host is well");
         cut = cut.crash(&manifest);
