@@ -253,3 +253,20 @@ impl Log for MemoryLog {
         Ok(gone)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::conformance::{Subject, conformance};
+
+    /// Nothing of it survives, so it just goes on.
+    impl Subject for MemoryLog {
+        fn log(&self) -> &dyn Log {
+            self
+        }
+
+        fn reopen(&mut self) {}
+    }
+
+    conformance!(MemoryLog::default());
+}

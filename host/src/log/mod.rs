@@ -18,6 +18,9 @@ use crate::ids::{Offset, PartitionId, PipelineId, TenantId, TopicName, TopicPart
 
 mod admit;
 pub mod batch;
+#[cfg(test)]
+pub(crate) mod conformance;
+pub mod embedded;
 mod error;
 pub mod memory;
 mod producer;

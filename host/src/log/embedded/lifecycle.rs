@@ -1,0 +1,57 @@
+//! Topics come and go.
+
+use rocksdb::WriteBatch;
+
+use super::format::{self, StoredTopic};
+use super::keys::{Entry, Family, NEXT_TOPIC, Range};
+use super::shared::Shared;
+use super::topics::Topic;
+use crate::ids::{Offset, TenantId, TopicName};
+use crate::log::{Error, PartitionInfo, Result, TopicConfig, admit};
+
+/// See [`Log::create_topic`](crate::log::Log::create_topic).
+pub(super) fn create(shared: &Shared, tenant: &TenantId, name: &TopicName, config: TopicConfig) -> Result<()> {
+    admit::check_topic(name, &config)?;
+    let mut guard = shared.writing()?;
+    let writing = &mut *guard;
+    if let Ok(existing) = shared.topics.get(tenant, name) {
+        let same = existing.config == config;
+        return if same { Ok(()) } else { Err(Error::TopicConflict { topic: name.clone() }) };
+    }
+    let stored = StoredTopic { id: writing.next_topic, config };
+    let mut batch = WriteBatch::default();
+    let (store, sealer) = (&shared.store, &mut writing.sealer);
+    let content =
+        stored.encode().map_err(|error| Error::InvalidTopic { topic: name.clone(), reason: error.to_string() })?;
+    store.put(&mut batch, &Entry::Topic { name: name.clone() }.of(tenant), sealer.seal(&[&content]));
+    let empty = sealer.seal(&[&format::encode_partition(&PartitionInfo::default())]);
+    for partition in 0..stored.config.partitions {
+        store.put(&mut batch, &Entry::Partition { topic: stored.id, partition }.of(tenant), empty);
+    }
+    let next = sealer.seal(&[&format::encode_number(stored.id + 1)]);
+    batch.put_cf(store.handle(Family::Meta), NEXT_TOPIC, next);
+    shared.write(writing, batch)?;
+    writing.next_topic = stored.id + 1;
+    shared.topics.insert(name.clone(), Topic::new(stored.id, tenant.clone(), stored.config));
+    Ok(())
+}
+
+/// See [`Log::delete_topic`](crate::log::Log::delete_topic).
+pub(super) fn delete(shared: &Shared, tenant: &TenantId, name: &TopicName) -> Result<()> {
+    let mut guard = shared.writing()?;
+    let writing = &mut *guard;
+    let topic = shared.topics.get(tenant, name)?;
+    let mut batch = WriteBatch::default();
+    shared.store.delete(&mut batch, &Entry::Topic { name: name.clone() }.of(tenant));
+    for range in Range::of_topic(tenant, topic.id) {
+        shared.store.delete_range(&mut batch, &range);
+    }
+    // A reader that misses a batch from here on looks at this.
+    topic.set_deleted(true);
+    shared.write(writing, batch).inspect_err(|_| topic.set_deleted(false))?;
+    shared.topics.remove(tenant, name);
+    for partition in &topic.partitions {
+        writing.tail.trim(partition, Offset::MAX);
+    }
+    Ok(())
+}

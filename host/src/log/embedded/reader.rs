@@ -1,0 +1,125 @@
+//! Reading: from the memory tail where it reaches back far enough, else from RocksDB.
+//!
+//! Only what has been published is given, and that is durable. Batches from the disk are checked: CRC, place, and that
+//! none is missing between them. Records before a fault stay readable; the fault is named when a read begins at it.
+
+use bytes::Bytes;
+
+use super::keys::{Entry, Range};
+use super::shared::Shared;
+use super::store::corrupt;
+use super::topics::{Partition, Topic};
+use crate::ids::{Offset, TenantId, TopicPartition};
+use crate::log::{Error, Fetched, PartitionInfo, Result, batch};
+
+/// See [`Log::read`](crate::log::Log::read).
+pub(super) fn read(
+    shared: &Shared,
+    tenant: &TenantId,
+    at: &TopicPartition,
+    from: Offset,
+    bytes_max: usize,
+) -> Result<Fetched> {
+    let topic = shared.topics.get(tenant, &at.topic)?;
+    let partition = topic.partition(at)?;
+    let Some((info, newest)) = visible(partition, from, bytes_max) else {
+        return Err(out_of_range(at, from, partition.lock().info));
+    };
+    let batches = match newest {
+        Some(batches) => batches,
+        None => stored(shared, &topic, partition, at, from, info.end, bytes_max)?,
+    };
+    Ok(Fetched { batches, start: info.start, end: info.end })
+}
+
+fn out_of_range(at: &TopicPartition, offset: Offset, info: PartitionInfo) -> Error {
+    Error::OffsetOutOfRange { at: at.clone(), offset, start: info.start, end: info.end }
+}
+
+/// The partition as it is now, and its batches if they are all in memory; `None` if the offset is outside of it.
+#[expect(clippy::type_complexity, reason = "a state and what was found in it, for one caller")]
+fn visible(partition: &Partition, from: Offset, bytes_max: usize) -> Option<(PartitionInfo, Option<Vec<Bytes>>)> {
+    let visible = partition.lock();
+    let info = visible.info;
+    if !(info.start..=info.end).contains(&from) {
+        return None;
+    }
+    if from == info.end {
+        return Some((info, Some(Vec::new())));
+    }
+    if visible.tail.front().is_none_or(|oldest| from < oldest.base) {
+        return Some((info, None));
+    }
+    let mut fits = Bound { bytes: 0, bytes_max };
+    let first = visible.tail.partition_point(|batch| batch.next <= from);
+    let fitting = visible.tail.range(first..).take_while(|batch| fits.admits(batch.bytes.len()));
+    Some((info, Some(fitting.map(|batch| batch.bytes.clone()).collect())))
+}
+
+/// Lets the first batch pass, and others while they are within a number of bytes together.
+struct Bound {
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl Bound {
+    fn admits(&mut self, size: usize) -> bool {
+        let first = self.bytes == 0;
+        self.bytes += size;
+        first || self.bytes <= self.bytes_max
+    }
+}
+
+/// Batches from the disk: the one that holds `from`, which is there, and those after it.
+fn stored(
+    shared: &Shared,
+    topic: &Topic,
+    partition: &Partition,
+    at: &TopicPartition,
+    from: Offset,
+    end: Offset,
+    bytes_max: usize,
+) -> Result<Vec<Bytes>> {
+    let mut batches = Vec::new();
+    let mut next = from;
+    let mut fits = Bound { bytes: 0, bytes_max };
+    let range = Range::batches(&topic.tenant, topic.id, partition.number, 0..end);
+    let first = Entry::Batch { topic: topic.id, partition: partition.number, base: from }.of(&topic.tenant);
+    let scanned = shared.store.view().scan_from(&range, &first, |key, value| {
+        let Entry::Batch { base, .. } = key.entry else { return Ok(false) };
+        let place = |reason: &str| corrupt(format_args!("batch of `{at}` at offset {base}"), reason);
+        let header = batch::verify(value).map_err(|invalid| place(&invalid.to_string()))?;
+        if header.base_offset != base {
+            return Err(place("it was written for another offset"));
+        }
+        let follows = if batches.is_empty() { (base..header.next_offset()).contains(&next) } else { base == next };
+        if !follows {
+            return Err(corrupt(format_args!("batch of `{at}` at offset {next}"), "it is missing"));
+        }
+        next = header.next_offset();
+        let admitted = fits.admits(value.len());
+        if admitted {
+            batches.push(Bytes::copy_from_slice(value));
+        }
+        Ok(admitted)
+    });
+    if !batches.is_empty() {
+        return Ok(batches);
+    }
+    // Missing or unreadable: perhaps because it went meanwhile.
+    if topic.is_deleted() {
+        return Err(Error::TopicNotFound { topic: at.topic.clone() });
+    }
+    let info = partition.lock().info;
+    if from < info.start {
+        return Err(out_of_range(at, from, info));
+    }
+    scanned.map_err(|error| match error {
+        // RocksDB found it before we did, and does not know whose it is.
+        Error::Corrupt { what, reason } if !what.starts_with("batch of") => {
+            corrupt(format_args!("batch of `{at}` at offset {from}"), format_args!("{what}: {reason}"))
+        }
+        error => error,
+    })?;
+    Err(corrupt(format_args!("batch of `{at}` at offset {from}"), "it is missing"))
+}
