@@ -529,7 +529,7 @@ pub(crate) async fn watchers_wake_when_records_become_visible(subject: &mut dyn 
         let (_, committed) = tokio::join!(woken, log.commit(&tenant(), output));
         committed.unwrap();
         let (_, appended) =
-            tokio::join!(async { watch.changed().await.unwrap() }, append(log, &at("t", 0), values(["a"])));
+            tokio::join!(async { watch.changed().await.unwrap() }, log.append(&tenant(), &at("t", 0), values(["a"])));
         appended.unwrap();
     }
     assert!(!other.has_changed().unwrap());
