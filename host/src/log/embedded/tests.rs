@@ -1,6 +1,10 @@
 use super::*;
 use crate::log::conformance::Subject;
 
+mod crash;
+mod faults;
+mod full_disk;
+mod model;
 mod on_disk;
 mod with_tail;
 

@@ -1,0 +1,166 @@
+//! Random actions on this log and on the model: both must answer the same, always.
+
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::ids::PipelineId;
+use crate::log::batch::{self, Compression, EncodeOptions, Producer};
+use crate::log::conformance::{at, tenant, topic};
+use crate::log::memory::MemoryLog;
+use crate::log::{Block, Commit};
+use crate::record::Batch;
+
+/// Topics, partitions and pipelines: few, so that actions meet.
+const TOPICS: [&str; 2] = ["t", "u"];
+const PARTITIONS: u32 = 2;
+
+#[derive(Debug, Clone)]
+enum Action {
+    Create { topic: usize, retention_bytes: Option<u64> },
+    Delete { topic: usize },
+    Append { topic: usize, partition: u32, counts: Vec<usize>, producer: Option<Producer>, timestamp: i64 },
+    Commit { pipeline: u64, ahead: u64, outputs: Vec<(usize, u32, usize)>, block: u8, position: u64 },
+    Forget { pipeline: u64 },
+    Read { topic: usize, partition: u32, from: Offset, bytes_max: usize },
+    Retain { now_ms: i64 },
+    Reopen,
+}
+
+fn producer() -> impl Strategy<Value = Option<Producer>> {
+    proptest::option::of((0..2_i64, 0..2_i16, 0..8_i32))
+        .prop_map(|producer| producer.map(|(id, epoch, base_sequence)| Producer { id, epoch, base_sequence }))
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let topic = || 0..TOPICS.len();
+    // One more than there are, to be refused.
+    let partition = || 0..PARTITIONS + 1;
+    prop_oneof![
+        2 => (topic(), prop_oneof![Just(None), Just(Some(300))])
+            .prop_map(|(topic, retention_bytes)| Action::Create { topic, retention_bytes }),
+        1 => topic().prop_map(|topic| Action::Delete { topic }),
+        8 => (topic(), partition(), vec(1..4_usize, 0..3), producer(), 0..100_i64).prop_map(
+            |(topic, partition, counts, producer, timestamp)| {
+                Action::Append { topic, partition, counts, producer, timestamp }
+            }
+        ),
+        6 => (0..2_u64, 0..8_u64, vec((topic(), partition(), 1..4_usize), 0..4), 0..4_u8, 0..9_u64).prop_map(
+            |(pipeline, ahead, outputs, block, position)| {
+                // Mostly the one that follows.
+                Action::Commit { pipeline, ahead: if ahead < 6 { 1 } else { ahead - 6 }, outputs, block, position }
+            }
+        ),
+        1 => (0..2_u64).prop_map(|pipeline| Action::Forget { pipeline }),
+        6 => (topic(), partition(), 0..30_u64, 0..500_usize)
+            .prop_map(|(topic, partition, from, bytes_max)| Action::Read { topic, partition, from, bytes_max }),
+        2 => (0..300_i64).prop_map(|now_ms| Action::Retain { now_ms }),
+        1 => Just(Action::Reopen),
+    ]
+}
+
+fn batch(count: usize, timestamp: i64, producer: Option<Producer>) -> Bytes {
+    let mut rows = Batch::default();
+    for number in 0..count {
+        rows.push(timestamp, None, Some(number.to_string().as_bytes()));
+    }
+    batch::encode(rows.view(), &EncodeOptions { compression: Compression::None, producer })
+}
+
+/// What a log answers, as text that can be compared.
+async fn act(log: &dyn Log, action: &Action) -> String {
+    let tenant = tenant();
+    match action.clone() {
+        Action::Create { topic: number, retention_bytes } => {
+            let retention = Some(Duration::from_millis(150));
+            let config = TopicConfig { partitions: PARTITIONS, retention, retention_bytes };
+            format!("{:?}", log.create_topic(&tenant, &topic(TOPICS[number]), config))
+        }
+        Action::Delete { topic: number } => format!("{:?}", log.delete_topic(&tenant, &topic(TOPICS[number]))),
+        Action::Append { topic, partition, counts, mut producer, timestamp } => {
+            let batches = counts.iter().map(|&count| {
+                let batch = batch(count, timestamp, producer);
+                if let Some(producer) = &mut producer {
+                    producer.base_sequence += count as i32;
+                }
+                batch
+            });
+            let batches = batches.collect::<Vec<_>>().concat().into();
+            format!("{:?}", log.append(&tenant, &at(TOPICS[topic], partition), batches).await)
+        }
+        Action::Commit { pipeline, ahead, outputs, block, position } => {
+            let pipeline = PipelineId(pipeline);
+            let sequence = log.recover(&tenant, pipeline).unwrap().sequence + ahead;
+            let content = Bytes::from(format!("{sequence} {block}"));
+            let outputs =
+                outputs.iter().map(|&(topic, partition, count)| (at(TOPICS[topic], partition), batch(count, 0, None)));
+            let commit = Commit {
+                pipeline,
+                sequence,
+                positions: vec![(at("t", position as u32 % 3), position)],
+                outputs: outputs.collect(),
+                block: match block {
+                    0 => Block::Base(content.clone()),
+                    1 => Block::None,
+                    _ => Block::Delta(content.clone()),
+                },
+                usage: content,
+            };
+            format!("{:?}", log.commit(&tenant, commit).await)
+        }
+        Action::Forget { pipeline } => format!("{:?}", log.forget(&tenant, PipelineId(pipeline))),
+        Action::Read { topic, partition, from, bytes_max } => {
+            format!("{:?}", log.read(&tenant, &at(TOPICS[topic], partition), from, bytes_max))
+        }
+        Action::Retain { now_ms } => format!("{:?}", log.enforce_retention(now_ms)),
+        Action::Reopen => String::new(),
+    }
+}
+
+/// All that can be seen of a log.
+fn whole(log: &dyn Log) -> String {
+    let topics = log.topics(&tenant()).unwrap();
+    let reads = topics.iter().flat_map(|(name, info)| {
+        let partitions = info.partitions.iter().enumerate();
+        partitions.map(|(number, partition)| {
+            log.read(&tenant(), &at(name.as_str(), number as u32), partition.start, usize::MAX).unwrap()
+        })
+    });
+    let recoveries = [0, 1].map(|pipeline| log.recover(&tenant(), PipelineId(pipeline)).unwrap());
+    format!("{topics:?} {:?} {recoveries:?}", reads.collect::<Vec<_>>())
+}
+
+fn answers_like_the_model(actions: &[Action], tail_bytes: usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let model = MemoryLog::default();
+        let mut subject = Reopening::with_tail(tail_bytes);
+        for action in actions {
+            if matches!(action, Action::Reopen) {
+                subject.reopen();
+            }
+            assert_eq!(act(subject.log(), action).await, act(&model, action).await, "{action:?}");
+        }
+        assert_eq!(whole(subject.log()), whole(&model));
+        subject.reopen();
+        assert_eq!(whole(subject.log()), whole(&model), "after reopening");
+    });
+}
+
+proptest! {
+    // Each opens a database several times.
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_actions_answer_like_the_model(
+        actions in vec(action(), 1..60),
+        tail_bytes in prop_oneof![Just(0), Just(400), Just(1 << 20)],
+    ) {
+        // Without topics most actions would be refused.
+        let create = |topic| Action::Create { topic, retention_bytes: Some(300) };
+        let actions: Vec<_> = [create(0), create(1)].into_iter().chain(actions).collect();
+        answers_like_the_model(&actions, tail_bytes);
+    }
+}
