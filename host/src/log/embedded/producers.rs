@@ -1,7 +1,7 @@
 //! Producers as the partitions know them: kept beside the batches, in the same write, so that a batch that is sent again
 //! after a restart is still known.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 
 use rocksdb::WriteBatch;
 
@@ -41,13 +41,16 @@ impl Producers {
         tenant: &TenantId,
         of: (TopicId, PartitionId, i64),
     ) -> Result<Option<&ProducerState>> {
-        if !self.cached.contains_key(&of) {
-            let key = key(tenant, of);
-            let stored = store.get(&key)?;
-            let state = stored.map(|value| format::decode_producer(&value).map_err(|error| error.at(&key)));
-            self.cached.insert(of, state.transpose()?);
-        }
-        Ok(self.cached.get(&of).and_then(Option::as_ref))
+        let state = match self.cached.entry(of) {
+            hash_map::Entry::Occupied(cached) => cached.into_mut(),
+            hash_map::Entry::Vacant(unmet) => {
+                let key = key(tenant, of);
+                let stored = store.get(&key)?;
+                let state = stored.map(|value| format::decode_producer(&value).map_err(|error| error.at(&key)));
+                unmet.insert(state.transpose()?)
+            }
+        };
+        Ok(state.as_ref())
     }
 
     /// Remembers a producer, in memory and in the write.

@@ -37,7 +37,6 @@ fn out_of_range(at: &TopicPartition, offset: Offset, info: PartitionInfo) -> Err
 }
 
 /// The partition as it is now, and its batches if they are all in memory; `None` if the offset is outside of it.
-#[expect(clippy::type_complexity, reason = "a state and what was found in it, for one caller")]
 fn visible(partition: &Partition, from: Offset, bytes_max: usize) -> Option<(PartitionInfo, Option<Vec<Bytes>>)> {
     let visible = partition.lock();
     let info = visible.info;

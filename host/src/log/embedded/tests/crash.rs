@@ -29,7 +29,7 @@ async fn writes_for_ever() {
                 (at("t", 1), values([(sequence - 1).to_string()])),
                 (at("t", 2), values([(sequence - 1).to_string()])),
             ],
-            block: if sequence % 10 == 0 { Block::Base(Bytes::new()) } else { Block::Delta(Bytes::new()) },
+            block: if sequence.is_multiple_of(10) { Block::Base(Bytes::new()) } else { Block::Delta(Bytes::new()) },
             ..commit(7, sequence)
         };
         // Of different sizes, so that a kill finds the write-ahead log in different places.
