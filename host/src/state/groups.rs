@@ -144,10 +144,31 @@ impl Groups {
     }
 
     /// The slots that are present, by key, the null key first.
+    ///
+    /// Keys mostly share a beginning, so eight bytes after it decide almost every comparison without touching the slots.
     pub fn sorted(&self) -> Vec<SlotId> {
-        let mut ids: Vec<SlotId> = self.present_slots().collect();
-        ids.sort_unstable_by(|&left, &right| self.key(left).cmp(&self.key(right)));
-        ids
+        let shared = self.shared_beginning();
+        let mut ids: Vec<(u64, SlotId)> = self.present_slots().map(|id| (self.decisive(id, shared), id)).collect();
+        ids.sort_unstable_by(|&(left_bytes, left), &(right_bytes, right)| {
+            left_bytes.cmp(&right_bytes).then_with(|| self.key(left).cmp(&self.key(right)))
+        });
+        ids.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// How many bytes all keys have in common at their beginning.
+    fn shared_beginning(&self) -> usize {
+        let mut keys = self.present_slots().filter_map(|id| self.key(id));
+        let Some(first) = keys.next() else { return 0 };
+        keys.fold(first.len(), |shared, key| first[..shared].iter().zip(key).take_while(|(a, b)| a == b).count())
+    }
+
+    /// Eight bytes of a key after its beginning, in an order that agrees with the keys' own.
+    fn decisive(&self, id: SlotId, beginning: usize) -> u64 {
+        let rest = self.key(id).map_or(&[][..], |key| &key[beginning..]);
+        let mut bytes = [0; 8];
+        let count = rest.len().min(8);
+        bytes[..count].copy_from_slice(&rest[..count]);
+        u64::from_be_bytes(bytes)
     }
 
     /// The slots that are present, in the order in which they came.
