@@ -1,0 +1,53 @@
+//! The tree that an expression becomes.
+
+/// Something that holds for a row, or does not.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Expression {
+    And(Vec<Expression>),
+    Or(Vec<Expression>),
+    Not(Box<Expression>),
+    /// A value that is true by itself: `active`, `true`.
+    Is(Operand),
+    Compare(Operand, Comparison, Operand),
+    In(Operand, Vec<Literal>),
+    Text(TextTest, Operand, Operand),
+    /// Whether the row has the field, be it `null`.
+    Exists(Operand),
+}
+
+/// Something that has a value.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Operand {
+    Literal(Literal),
+    /// A field of the JSON value: its place among those that the expression needs.
+    Field(usize),
+    Key,
+    Timestamp,
+}
+
+/// A value in the expression.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Literal {
+    Null,
+    Bool(bool),
+    Integer(i64),
+    Float(f64),
+    Text(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TextTest {
+    Contains,
+    StartsWith,
+    EndsWith,
+}

@@ -1,0 +1,35 @@
+//! The functions that the host grants to every plugin. Natively, a recorder stands in for the host.
+
+#[cfg(target_arch = "wasm32")]
+pub(crate) use crate::guest::{add_to_counter, log, set_gauge};
+
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use recorder::{add_to_counter, log, set_gauge, take};
+
+#[cfg(not(target_arch = "wasm32"))]
+mod recorder {
+    //! Keeps what a plugin says, thread by thread, until a test takes it.
+
+    use std::cell::RefCell;
+    use std::mem;
+
+    use crate::testing::Said;
+
+    thread_local!(static SAID: RefCell<Said> = RefCell::default());
+
+    pub(crate) fn log(level: u8, message: &str) {
+        SAID.with_borrow_mut(|said| said.logs.push((level, message.to_owned())));
+    }
+
+    pub(crate) fn add_to_counter(name: &'static str, value: u64) {
+        SAID.with_borrow_mut(|said| *said.counters.entry(name.to_owned()).or_default() += value);
+    }
+
+    pub(crate) fn set_gauge(name: &'static str, value: f64) {
+        SAID.with_borrow_mut(|said| said.gauges.insert(name.to_owned(), value));
+    }
+
+    pub(crate) fn take() -> Said {
+        SAID.with_borrow_mut(mem::take)
+    }
+}

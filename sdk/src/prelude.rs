@@ -1,0 +1,10 @@
+//! What nearly every plugin needs: `use millstream_sdk::prelude::*;`.
+
+pub use crate::describe::{Output, Reads};
+pub use crate::input::{Bytes, EventTime, Json, Key, Text};
+#[cfg(not(target_arch = "wasm32"))]
+pub use crate::testing;
+pub use crate::{Accumulator, Aggregate, Error, Fields, NoConfig, Out, Record, Result, Row, Transform, Window};
+pub use crate::{aggregate, config, log, metrics, reject, transform};
+pub use schemars::JsonSchema;
+pub use serde::{Deserialize, Serialize};
