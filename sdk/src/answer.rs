@@ -74,7 +74,14 @@ impl<'a> Answer<'a> {
     /// An empty answer to `source` of a plugin with these outputs.
     pub fn new(source: &'a Batch, outputs: &'static [Output]) -> Self {
         let rows = Rows { source_rows: Vec::with_capacity(source.len()), ..Rows::default() };
-        Self { source, outputs, source_headers: HeaderSeeker::new(&source.headers), rows, differs: false, rejected: Rejects::default() }
+        Self {
+            source,
+            outputs,
+            source_headers: HeaderSeeker::new(&source.headers),
+            rows,
+            differs: false,
+            rejected: Rejects::default(),
+        }
     }
 
     /// Emits what `write` writes for the input row `source`; an error rejects that row, and nothing of it is emitted.

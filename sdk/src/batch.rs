@@ -63,8 +63,7 @@ impl<'a> HeaderCursor<'a> {
     #[cold]
     fn next_row(mut self) -> (Headers<'a>, Self) {
         let count = self.counts.next().map_or(0, |&count| count as usize);
-        let headers =
-            Headers { names: self.rest.names.take_cells(count), values: self.rest.values.take_cells(count) };
+        let headers = Headers { names: self.rest.names.take_cells(count), values: self.rest.values.take_cells(count) };
         (headers, self)
     }
 }

@@ -58,7 +58,7 @@ fn split(text: &str) -> Option<(&str, &str, Option<&str>)> {
 mod tests {
     use super::*;
 
-    fn parts<'a>(line: &'a str) -> (Option<&'a str>, Option<&'a str>, Option<&'a str>) {
+    fn parts(line: &str) -> (Option<&str>, Option<&str>, Option<&str>) {
         split(line).map_or((None, None, None), |(method, path, protocol)| (Some(method), Some(path), protocol))
     }
 

@@ -1,0 +1,49 @@
+//! The commands that build programs of the workspace and run one of them.
+//!
+//! What is built is always the whole workspace's programs: with other selections cargo unifies features differently and
+//! would compile the heavy libraries again.
+
+use crate::command::{Shown, cargo, command, target};
+use crate::prepare::{self, Machine};
+
+/// `cargo demo`.
+pub(crate) fn demo(arguments: &[String]) -> Result<(), String> {
+    run("demo", arguments)
+}
+
+/// `cargo speed`.
+pub(crate) fn speed(arguments: &[String]) -> Result<(), String> {
+    run("bench", arguments)
+}
+
+/// The crash test, any number of times.
+pub(crate) fn crash(arguments: &[String]) -> Result<(), String> {
+    let machine = prepare::run()?;
+    build(&machine)?;
+    let mut test = cargo(&["test", "--locked", "--workspace", "--test", "crash", "--", "--nocapture"]);
+    for pair in arguments.chunks(2) {
+        test = match pair {
+            [name, value] if name == "--runs" => test.env("MILLSTREAM_CRASH_RUNS", value),
+            [name, value] if name == "--seed" => test.env("MILLSTREAM_CRASH_SEED", value),
+            _ => return Err(format!("`{}` is not `--runs N` or `--seed S`", pair.join(" "))),
+        };
+    }
+    with_programs(&machine, test)?.run()
+}
+
+/// Builds the programs of the workspace.
+pub(crate) fn build(machine: &Machine) -> Result<(), String> {
+    machine.inform(cargo(&["build", "--locked", "--workspace", "--bins"])).run()
+}
+
+/// Tells tests and programs where the binary is that was just built.
+pub(crate) fn with_programs(machine: &Machine, shown: Shown) -> Result<Shown, String> {
+    Ok(machine.inform(shown).env("MILLSTREAM_BIN", target()?.join("debug/millstream")))
+}
+
+fn run(program: &str, arguments: &[String]) -> Result<(), String> {
+    let machine = prepare::run()?;
+    build(&machine)?;
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    with_programs(&machine, command(target()?.join("debug").join(program), &arguments))?.run()
+}
