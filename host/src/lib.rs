@@ -1,4 +1,23 @@
 //! Millstream: many tenants run their own stream processing, as WebAssembly plugins, on one host.
+//!
+//! The one idea is that a micro-batch is a transaction. A pipeline takes what has arrived, runs its steps over it, and
+//! commits once: results, dead letters, the place in its inputs, what changed in its state, its counters. All or nothing.
+//!
+//! # Life of a record
+//!
+//! ```text
+//! api::batches        a producer's record batches come in
+//!   log::embedded     checked, queued by bytes, written and synced with all other tenants' writes; visible
+//! pipeline::runner    the pipeline's task wakes
+//!   pipeline::intake  reads what is there, from every partition in turn, into columns
+//!   pipeline::machine runs stages: transforms in the sandbox (plugin), rows into windows (time, state),
+//!                     complete windows into results; poisonous rows are isolated (pipeline::calls)
+//!   log::Log::commit  results, late rows, dead letters, offsets, state block, counters: one write
+//! api::records        readers see the results
+//! ```
+//!
+//! `host/docs/architecture.md` tells the same at length, with what happens when something goes wrong. Modules stand on
+//! each other in the order of `tests/layers.rs`; imports point down only.
 #![deny(unsafe_code)]
 
 pub mod catalog;
