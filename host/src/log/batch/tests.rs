@@ -139,6 +139,66 @@ fn a_batch_is_the_bytes_that_kafka_describes() {
     assert_eq!(validate(&batch, &Limits::default()).map(|header| header.producer), Ok(producer));
 }
 
+/// The same three records as another client (kafka-python 3) wrote them.
+const FOREIGN: [(Compression, &str); 5] = [
+    (
+        Compression::None,
+        "00000000000000000000009c000000000202dee15600000000000200000000000003e80000000000011170ffffffffff\
+         ffffffffffffffffff00000003b201000000066b6579900176616c75652076616c75652076616c75652076616c756520\
+         76616c75652076616c75652076616c75652076616c75652076616c75652076616c75652076616c75652076616c756520\
+         04026802310269010c000302010000100090b60804000100",
+    ),
+    (
+        Compression::Gzip,
+        "00000000000000000000006f000000000279327f5500010000000200000000000003e80000000000011170ffffffffff\
+         ffffffffffffffffff000000031f8b08008c24016b02ffdbc4c8c0c0c0969d5a3981b12c31a73455817292852983c990\
+         2993918781990968ba00c3846d1c2c0c8c0c00cd2125236b000000",
+    ),
+    (
+        Compression::Snappy,
+        "0000000000000000000000760000000002ae626c6100020000000200000000000003e80000000000011170ffffffffff\
+         ffffffffffffffffff0000000382534e41505059000000000100000001000000316b40b201000000066b657990017661\
+         6c756520ee060009065c04026802310269010c000302010000100090b60804000100",
+    ),
+    (
+        Compression::Lz4,
+        "00000000000000000000007800000000029e59d65200030000000200000000000003e80000000000011170ffffffffff\
+         ffffffffffffffffff0000000304224d1868406b00000000000000f030000000ff02b201000000066b6579900176616c\
+         75652006002ff00904026802310269010c000302010000100090b6080400010000000000",
+    ),
+    (
+        Compression::Zstd,
+        "00000000000000000000006b0000000002901d389e00040000000200000000000003e80000000000011170ffffffffff\
+         ffffffffffffffffff0000000328b52ffd206b8d01009402b201000000066b6579900176616c75652004026802310269\
+         010c000302010000100090b6080400010001001fa92c01",
+    ),
+];
+
+#[test]
+fn batches_of_another_client_are_read() {
+    let mut expected = Batch::default();
+    expected.push(1000, Some(b"key"), Some("value ".repeat(12).as_bytes()));
+    expected.push(998, None, Some(b""));
+    expected.push(70_000, Some(b""), None);
+    expected.headers.push_row([(&b"h"[..], Some(&b"1"[..])), (b"i", None)]);
+    expected.headers.push_row([]);
+    expected.headers.push_row([]);
+    for (codec, hex) in FOREIGN {
+        let batch: Vec<u8> = hex
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect();
+        assert_eq!(validate(&batch, &Limits::default()).unwrap().compression, codec);
+        assert_eq!(decoded(&batch, 0, true).unwrap(), expected, "{codec}");
+        if codec == Compression::None {
+            // But for the leader epoch, which is the broker's to give, ours are the same bytes.
+            let ours = encode(expected.view(), &options(codec));
+            assert_eq!((&ours[..12], &ours[16..]), (&batch[..12], &batch[16..]));
+        }
+    }
+}
+
 /// A batch of one record with that content, its CRC right.
 fn with_content(codec: Compression, content: &[u8]) -> Vec<u8> {
     let mut rows = Batch::default();

@@ -6,6 +6,7 @@ mod faults;
 mod full_disk;
 mod model;
 mod on_disk;
+mod space;
 mod with_tail;
 
 /// A log in a folder of its own.

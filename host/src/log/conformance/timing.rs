@@ -1,0 +1,69 @@
+//! Waking, order and cancellation.
+
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use super::*;
+use crate::log::Pending;
+
+pub(crate) async fn watchers_wake_when_records_become_visible(subject: &mut dyn Subject) {
+    let log = subject.log();
+    make(log, "t", 1);
+    make(log, "u", 1);
+    let mut watch = log.watch(&tenant(), &topic("t")).unwrap();
+    let other = log.watch(&tenant(), &topic("u")).unwrap();
+    for sequence in 1..4 {
+        let output = Commit { outputs: vec![(at("t", 0), values(["c"]))], ..commit(7, sequence) };
+        let before = everything(log, &at("t", 0)).len();
+        let woken = async {
+            watch.changed().await.unwrap();
+            assert!(everything(log, &at("t", 0)).len() > before, "what it woke for can be read");
+        };
+        let (_, committed) = tokio::join!(woken, log.commit(&tenant(), output));
+        committed.unwrap();
+        let (_, appended) =
+            tokio::join!(async { watch.changed().await.unwrap() }, log.append(&tenant(), &at("t", 0), values(["a"])));
+        appended.unwrap();
+    }
+    assert!(!other.has_changed().unwrap());
+}
+
+fn poll<T>(pending: &mut Pending<T>) -> Poll<Result<T>> {
+    pin!(pending).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+pub(crate) async fn writes_take_effect_in_the_order_of_their_first_polls(subject: &mut dyn Subject) {
+    let log = subject.log();
+    make(log, "t", 1);
+    // Made in one order, polled in the other, awaited in a third.
+    let mut writes: Vec<_> =
+        (0..8).rev().map(|number: u32| log.append(&tenant(), &at("t", 0), values([number.to_string()]))).collect();
+    let mut done = Vec::new();
+    for write in writes.iter_mut().rev() {
+        done.push(poll(write).is_ready());
+    }
+    for (write, done) in writes.into_iter().zip(done.into_iter().rev()) {
+        if !done {
+            write.await.unwrap();
+        }
+    }
+    assert_eq!(everything(log, &at("t", 0)), ["0", "1", "2", "3", "4", "5", "6", "7"]);
+}
+
+pub(crate) async fn a_dropped_write_is_there_whole_or_not_at_all(subject: &mut dyn Subject) {
+    make(subject.log(), "t", 1);
+    make(subject.log(), "u", 1);
+    drop(subject.log().append(&tenant(), &at("t", 0), values(["never polled"])));
+    for sequence in 1..20 {
+        let last = subject.log().recover(&tenant(), PipelineId(7)).unwrap().sequence;
+        let outputs = vec![(at("t", 0), values(["t"])), (at("u", 0), values(["u"]))];
+        let mut dropped = subject.log().commit(&tenant(), Commit { outputs, ..commit(7, last + 1) });
+        let _ = poll(&mut dropped);
+        drop(dropped);
+        // What follows shows what became of it.
+        subject.log().commit(&tenant(), commit(8, sequence)).await.unwrap();
+        let committed = subject.log().recover(&tenant(), PipelineId(7)).unwrap().sequence as usize;
+        assert_eq!(everything(subject.log(), &at("t", 0)), vec!["t"; committed]);
+        assert_eq!(everything(subject.log(), &at("u", 0)), vec!["u"; committed]);
+    }
+}
