@@ -18,8 +18,12 @@ struct Reopening {
 
 impl Reopening {
     fn with_tail(tail_bytes: usize) -> Self {
+        Self::new(tail_bytes, Durability::Fsync)
+    }
+
+    fn new(tail_bytes: usize, durability: Durability) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = EmbeddedConfig { tail_bytes, ..EmbeddedConfig::new(folder.path().join("log")) };
+        let config = EmbeddedConfig { tail_bytes, durability, ..EmbeddedConfig::new(folder.path().join("log")) };
         let log = Some(EmbeddedLog::open(config.clone()).unwrap());
         Self { config, log, _folder: folder }
     }
