@@ -72,6 +72,17 @@ pub enum Blame {
     Host,
 }
 
+/// A limit that was exceeded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// Its name, with its unit last.
+    pub name: String,
+    /// Its value.
+    pub limit: u64,
+    /// What would have been used.
+    pub used: u64,
+}
+
 /// An error with a stable code. The codes are listed in `host/docs/errors.md`.
 pub trait Coded: std::error::Error {
     /// The stable code, such as `topic_not_found`.
@@ -85,5 +96,9 @@ pub trait Coded: std::error::Error {
             Kind::Unavailable | Kind::StorageFull | Kind::Corrupt => Blame::Operator,
             _ => Blame::Tenant,
         }
+    }
+    /// The limit that was exceeded, if it was one.
+    fn limit(&self) -> Option<Limit> {
+        None
     }
 }

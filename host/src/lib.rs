@@ -20,7 +20,9 @@
 //! each other in the order of `tests/layers.rs`; imports point down only.
 #![deny(unsafe_code)]
 
+pub mod api;
 pub mod catalog;
+pub mod cli;
 pub mod error;
 pub mod ids;
 pub mod log;

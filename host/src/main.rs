@@ -1,11 +1,11 @@
-//! The binary `millstream`.
+//! The binary: the command line, and the process that compiles plugins for the server.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Before anything else: the process that compiles uploads has nothing of the server in it.
+    // First of all: the process that compiles what strangers uploaded has nothing of the rest.
     if std::env::args_os().nth(1).is_some_and(|command| command == millstream::plugin::WORKER_COMMAND) {
         return millstream::plugin::run_worker();
     }
-    ExitCode::SUCCESS
+    millstream::cli::run()
 }

@@ -182,26 +182,35 @@ impl<'o, 'a> RowWriter<'o, 'a> {
         Self { rows: &mut answer.rows, source: answer.source, source_headers: &mut answer.source_headers, before }
     }
 
+    fn key_cell(&mut self) -> &mut Column {
+        cell(&mut self.rows.keys, self.before, self.source.len(), 0)
+    }
+
+    fn value_cell(&mut self) -> &mut Column {
+        // New values are mostly about as large as the ones they come from.
+        cell(&mut self.rows.values, self.before, self.source.len(), self.source.values.bytes.len())
+    }
+
     /// The row's key; none for null.
     pub fn key(&mut self, key: Option<&[u8]>) -> &mut Self {
-        cell(&mut self.rows.keys, self.before).push(key);
+        self.key_cell().push(key);
         self
     }
 
     /// The row's key: the bytes that `write` appends.
     pub fn key_with<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-        cell(&mut self.rows.keys, self.before).push_with(write)
+        self.key_cell().push_with(write)
     }
 
     /// The row's value; none for null.
     pub fn value(&mut self, value: Option<&[u8]>) -> &mut Self {
-        cell(&mut self.rows.values, self.before).push(value);
+        self.value_cell().push(value);
         self
     }
 
     /// The row's value: the bytes that `write` appends.
     pub fn value_with<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-        cell(&mut self.rows.values, self.before).push_with(write)
+        self.value_cell().push_with(write)
     }
 
     /// The row's event time in milliseconds since the Unix epoch.
@@ -271,7 +280,12 @@ impl Drop for RowWriter<'_, '_> {
 }
 
 /// The column, filled up to the row at `before` and without a cell for it.
-fn cell(column: &mut Column, before: usize) -> &mut Column {
+///
+/// The first time it makes room for so many cells and bytes: columns that grow side by side would move each time.
+fn cell(column: &mut Column, before: usize, cells: usize, bytes: usize) -> &mut Column {
+    if column.lengths.capacity() == 0 {
+        *column = Column::with_capacity(cells, bytes);
+    }
     if column.lengths.len() < before {
         column.lengths.resize(before, SAME);
     }

@@ -52,7 +52,7 @@ pub(crate) fn finish<P: Aggregate>(
 }
 
 fn encode<A: Accumulator>(accumulators: &[A], size: usize) -> Column {
-    let mut column = Column::with_capacity(accumulators.len(), size.max(accumulators.len() * size_of::<A>()));
+    let mut column = Column::with_capacity(accumulators.len(), size.max(size_of_val(accumulators)));
     accumulators.iter().for_each(|accumulator| column.push_with(|bytes| accumulator.encode(bytes)));
     column
 }

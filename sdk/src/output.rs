@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::answer::Out;
+use crate::columns::Append;
 use crate::error::{Error, Result};
 use crate::input::{Bytes, Json, Text};
 use crate::row::Row;
@@ -83,7 +84,7 @@ value_into_rows! {
 
 impl<T: Serialize> IntoRows for Json<T> {
     fn emit(self, out: &mut Out<'_, '_>) -> Result<()> {
-        out.row().value_with(|buffer| serde_json::to_writer(buffer, &self.0)).map_err(unwritable)
+        out.row().value_with(|buffer| serde_json::to_writer(Append(buffer), &self.0)).map_err(unwritable)
     }
 }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::answer::Out;
 use crate::batch::Header;
+use crate::columns::Append;
 use crate::describe::Output;
 use crate::error::{Error, Result};
 
@@ -26,6 +27,9 @@ pub struct Row {
     output: Option<OutputId>,
     headers: Option<Vec<OwnHeader>>,
 }
+
+/// Room for a small object, so that most are written without moving.
+const JSON_SIZE: usize = 128;
 
 /// A header as a row owns it.
 type OwnHeader = (String, Option<Vec<u8>>);
@@ -103,7 +107,9 @@ impl Row {
 
     /// A row with `value` as JSON.
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
-        serde_json::to_vec(value).map(Self::bytes).map_err(crate::output::unwritable)
+        let mut json = Vec::with_capacity(JSON_SIZE);
+        serde_json::to_writer(Append(&mut json), value).map_err(crate::output::unwritable)?;
+        Ok(Self::bytes(json))
     }
 
     /// A row without a value: in a compacted topic it deletes its key.

@@ -1,6 +1,6 @@
 //! What can go wrong in the log.
 
-use crate::error::{Blame, Coded, Kind};
+use crate::error::{Blame, Coded, Kind, Limit};
 use crate::ids::{Offset, PipelineId, TopicName, TopicPartition};
 
 /// An error of the log.
@@ -184,5 +184,13 @@ impl Coded for Error {
             Kind::Corrupt | Kind::StorageFull | Kind::Unavailable => Blame::Operator,
             _ => Blame::Tenant,
         }
+    }
+    fn limit(&self) -> Option<Limit> {
+        let (name, limit, used) = match self {
+            Self::TooLarge { what, size, limit, .. } => (format!("{what}_bytes"), *limit, *size),
+            Self::CommitTooLarge { size, limit, .. } => ("commit_bytes".to_owned(), *limit, *size),
+            _ => return None,
+        };
+        Some(Limit { name, limit, used })
     }
 }

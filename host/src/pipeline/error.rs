@@ -1,7 +1,7 @@
 //! What can go wrong with pipelines.
 
 use super::spec::ManifestError;
-use crate::error::{Blame, Coded, Kind};
+use crate::error::{Blame, Coded, Kind, Limit};
 use crate::ids::{PipelineName, StepName};
 use crate::plugin::World;
 use crate::state::BlockError;
@@ -143,6 +143,16 @@ impl Coded for Error {
                 Kind::Corrupt => Blame::Operator,
                 _ => Blame::Tenant,
             },
+        }
+    }
+    fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::StateLimit { used, limit, .. } => {
+                Some(Limit { name: "state_bytes".to_owned(), limit: *limit, used: *used })
+            }
+            Self::Plugin { source, .. } => source.limit(),
+            Self::Log(error) => error.limit(),
+            _ => None,
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::World;
 use super::failure::Trap;
-use crate::error::{Blame, Coded, Kind};
+use crate::error::{Blame, Coded, Kind, Limit};
 
 /// An error of the sandbox. Crosses from the compiling process as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -176,6 +176,16 @@ impl Coded for Error {
             Self::Host { .. } => Blame::Operator,
             _ => Blame::Tenant,
         }
+    }
+
+    fn limit(&self) -> Option<Limit> {
+        let (limit, used) = match self {
+            Self::Limit { use_, limit, .. }
+            | Self::ArtifactTooLarge { use_, limit }
+            | Self::ConfigTooLarge { use_, limit } => (*limit, *use_),
+            _ => return None,
+        };
+        Some(Limit { name: self.code().trim_start_matches("limit_").to_owned(), limit, used })
     }
 }
 

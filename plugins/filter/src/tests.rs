@@ -4,7 +4,7 @@ use super::*;
 use testing::{Input, Outcome, plugin, run};
 
 const ROW: &str = r#"{"status": 503, "path": "/api/x", "user": {"id": "a\"b", "admin": true, "tags": [1]},
-    "ratio": 0.25, "none": null, "big": 9007199254740993, "a-b": 1}"#;
+    "ratio": 0.25, "key": "field", "none": null, "big": 9007199254740993, "a-b": 1}"#;
 
 fn filter(condition: &str, more: &str) -> Filter {
     let config = format!(r#"{{"where": {}{more}}}"#, millstream_sdk::serde_json::json!(condition));
@@ -40,7 +40,7 @@ fn conditions_that_hold() {
         "key = 'k1' and exists(key) and timestamp = -5 and timestamp < 0",
         "ratio = 2.5e-1 and status = 503.0 and 503 = status",
         "big = 9007199254740993 and big != 9007199254740992",
-        "`a-b` = 1 and `user.admin`",
+        "`a-b` = 1 and `user.admin` and `key` = 'field'",
         "status != 'x' and none in [null]",
         "true and not false",
         "a = 1 or a = 2 and a = 3 or status = 503",

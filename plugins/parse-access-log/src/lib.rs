@@ -9,6 +9,7 @@ mod scan;
 
 use std::borrow::Cow;
 
+use millstream_sdk::columns::Append;
 use millstream_sdk::prelude::*;
 use millstream_sdk::serde_json;
 
@@ -77,7 +78,7 @@ impl Transform for ParseAccessLog {
         if let Some(key) = self.0.key.of(&line) {
             row.key(key.as_deref().map(str::as_bytes));
         }
-        row.value_with(|buffer| serde_json::to_writer(buffer, &line))?;
+        row.value_with(|buffer| serde_json::to_writer(Append(buffer), &line))?;
         Ok(())
     }
 }

@@ -45,10 +45,11 @@ pub(crate) struct Line<'a> {
 impl<'a> Line<'a> {
     pub(crate) fn read(text: &'a str, format: Format) -> Result<Self> {
         let mut scan = Scan::new(text.trim_end_matches(['\r', '\n', ' ']));
-        let host = scan.take_until(" ", "the host")?;
-        let ident = scan.take_until(" ", "the identity")?;
+        let host = scan.take_until(b' ', "the host")?;
+        let ident = scan.take_until(b' ', "the identity")?;
         // Names of users may have spaces in them; only the time's bracket ends them.
-        let user = scan.take_until(" [", "the user")?;
+        let user = scan.take_until_where(b' ', |rest| rest.starts_with('['), "the user")?;
+        scan.take("[", "`[` before the time")?;
         let time = time(&mut scan)?;
         scan.take(" ", "a space before the request")?;
         let request = Request::read(scan.take_quoted("the request")?);
@@ -85,7 +86,7 @@ fn time(scan: &mut Scan<'_>) -> Result<i64> {
     let day = scan.take_digits(2, "a day of two digits")?;
     scan.take("/", "`/` after the day")?;
     let before_month = scan.clone();
-    let month = scan.take_until("/", "the month")?;
+    let month = scan.take_until(b'/', "the month")?;
     let Some(month) = (1..).zip(MONTHS).find_map(|(number, name)| (name == month).then_some(number)) else {
         return before_month.expected("a month from `Jan` to `Dec`");
     };

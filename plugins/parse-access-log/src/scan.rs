@@ -1,6 +1,7 @@
 //! Goes through a line from left to right and, where it cannot go on, says at which column and what it expected there.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use millstream_sdk::prelude::*;
 
@@ -22,7 +23,8 @@ impl<'a> Scan<'a> {
     }
 
     /// The error of a line that should go on with something else.
-    pub(crate) fn expected<T>(&self, what: &str) -> Result<T> {
+    #[cold]
+    pub(crate) fn expected<T>(&self, what: impl fmt::Display) -> Result<T> {
         let taken = self.line.len() - self.rest.len();
         let column = self.line.get(..taken).unwrap_or_default().chars().count() + 1;
         if self.rest.is_empty() {
@@ -33,7 +35,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Takes `text`, which has to come next.
-    pub(crate) fn take(&mut self, text: &str, what: &str) -> Result<()> {
+    pub(crate) fn take(&mut self, text: &str, what: impl fmt::Display) -> Result<()> {
         match self.rest.strip_prefix(text) {
             Some(rest) => {
                 self.rest = rest;
@@ -43,19 +45,25 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Takes what stands before `end`, at least one character, and `end` itself.
-    pub(crate) fn take_until(&mut self, end: &str, what: &str) -> Result<&'a str> {
-        match self.rest.split_once(end) {
+    /// Takes what stands before the letter `end`, at least one letter, and `end` itself.
+    pub(crate) fn take_until(&mut self, end: u8, what: &str) -> Result<&'a str> {
+        self.take_until_where(end, |_| true, what)
+    }
+
+    /// Takes what stands before the first `end` after which the rest of the line `fits`, and `end` itself.
+    pub(crate) fn take_until_where(&mut self, end: u8, fits: impl Fn(&str) -> bool, what: &str) -> Result<&'a str> {
+        let split = |place: usize| Some((self.rest.get(..place)?, self.rest.get(place + 1..)?));
+        let places = self.rest.bytes().enumerate().filter(|(_, byte)| *byte == end);
+        let found = places.filter_map(|(place, _)| split(place)).find(|(_, rest)| fits(rest));
+        match found {
             Some((text, rest)) if !text.is_empty() => {
                 self.rest = rest;
                 Ok(text)
             }
             Some(_) => self.expected(what),
             None => {
-                if !self.rest.is_empty() {
-                    self.rest = "";
-                }
-                self.expected(&format!("`{end}` after {what}"))
+                self.rest = "";
+                self.expected(format_args!("the end of {what}"))
             }
         }
     }
@@ -86,14 +94,14 @@ impl<'a> Scan<'a> {
 
     /// Takes a text in quotes, its escapes resolved: `\"`, `\\`, `\n`, `\t` and the like, and `\xhh` for a byte.
     pub(crate) fn take_quoted(&mut self, what: &str) -> Result<Cow<'a, str>> {
-        self.take("\"", &format!("`\"` before {what}"))?;
+        self.take("\"", format_args!("`\"` before {what}"))?;
         let mut escaped = false;
         let mut bytes = self.rest.bytes().enumerate();
         loop {
             match bytes.next() {
                 None => {
                     self.rest = "";
-                    return self.expected(&format!("`\"` after {what}"));
+                    return self.expected(format_args!("`\"` after {what}"));
                 }
                 Some((end, b'"')) => {
                     let text = self.rest.get(..end).unwrap_or_default();

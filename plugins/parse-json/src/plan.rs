@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use millstream_sdk::columns::Append;
 use millstream_sdk::fields::{self, Scalar};
 use millstream_sdk::prelude::*;
 use millstream_sdk::serde_json;
@@ -140,9 +141,9 @@ impl Plan {
             if buffer.len() > start {
                 buffer.push(b',');
             }
-            buffer.extend_from_slice(json_name);
+            Append(buffer).bytes(json_name);
             match (text, content) {
-                (Some(text), _) => buffer.extend_from_slice(text.as_bytes()),
+                (Some(text), _) => Append(buffer).bytes(text.as_bytes()),
                 (None, Content::Object(inner)) => self.write(inner, found, buffer)?,
                 (None, Content::Field(_)) => {}
             }

@@ -62,7 +62,7 @@ pub(crate) fn summary(attributes: &[Attribute], place: &impl quote::ToTokens) ->
         _ => None,
     });
     let text: Vec<String> =
-        lines.flat_map(|block| block.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>()).collect();
+        lines.flat_map(|block| block.split('\n').map(|line| line.trim().to_owned()).collect::<Vec<_>>()).collect();
     let paragraph = text.iter().skip_while(|line| line.is_empty()).take_while(|line| !line.is_empty());
     let summary = paragraph.map(String::as_str).collect::<Vec<_>>().join(" ");
     if summary.is_empty() {

@@ -13,14 +13,14 @@
 //! assert_eq!(Scalar::read("\"ada\""), Ok(Scalar::Text("ada".into())));
 //! ```
 
-use std::borrow::Cow;
-use std::fmt;
-
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+mod scalar;
+mod scan;
 
 use crate::error::{Error, Result};
 use crate::input::FromBytes;
+use scan::Scan;
+
+pub use scalar::Scalar;
 
 /// Paths of fields, ready to be looked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,12 +71,22 @@ impl Fields {
     pub fn read<'a>(&self, json: &'a [u8]) -> Result<Vec<Option<&'a str>>> {
         let text = <&str>::from_bytes(json)?;
         let mut found = vec![None; self.count];
-        if text.trim_ascii_start().starts_with('{') {
-            self.root.read(text, &mut found)?;
-            return Ok(found);
+        let mut scan = Scan::new(text);
+        let is_object = scan.whole(&self.root, &mut found)?;
+        if !is_object {
+            return Err(Error::new("not-an-object", "the value is JSON, but not an object"));
         }
-        serde_json::from_str::<IgnoredAny>(text).map_err(invalid)?;
-        Err(Error::new("not-an-object", "the value is JSON, but not an object"))
+        Ok(found)
+    }
+}
+
+impl Node {
+    /// Forgets what was found here and beneath: an earlier field of the same name does not count.
+    fn forget(&self, found: &mut [Option<&str>]) {
+        if let Some(slot) = self.place.and_then(|place| found.get_mut(place)) {
+            *slot = None;
+        }
+        self.children.iter().for_each(|child| child.forget(found));
     }
 }
 
@@ -105,159 +115,6 @@ pub fn names(path: &str) -> Result<Vec<String>> {
         return Err(Error::new("bad-path", reason));
     }
     Ok(names)
-}
-
-fn invalid(error: serde_json::Error) -> Error {
-    Error::new("invalid-json", error)
-}
-
-impl Node {
-    fn read<'a>(&self, json: &'a str, found: &mut [Option<&'a str>]) -> Result<()> {
-        let mut input = serde_json::Deserializer::from_str(json);
-        Seed { node: self, found }.deserialize(&mut input).and_then(|()| input.end()).map_err(invalid)
-    }
-
-    /// Forgets what was found here and beneath: an earlier field of the same name does not count.
-    fn forget(&self, found: &mut [Option<&str>]) {
-        if let Some(slot) = self.place.and_then(|place| found.get_mut(place)) {
-            *slot = None;
-        }
-        self.children.iter().for_each(|child| child.forget(found));
-    }
-}
-
-/// Reads a value into the places of a node's children.
-struct Seed<'n, 'f, 'de> {
-    node: &'n Node,
-    found: &'f mut [Option<&'de str>],
-}
-
-impl<'de> DeserializeSeed<'de> for Seed<'_, '_, 'de> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-/// A path that goes on where the row has no object leads nowhere: all but objects are passed over.
-impl<'de> Visitor<'de> for Seed<'_, '_, 'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(child) = map.next_key_seed(Name(&self.node.children))? {
-            let Some(child) = child else {
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            };
-            match child.place {
-                None => {
-                    child.forget(self.found);
-                    map.next_value_seed(Seed { node: child, found: self.found })?;
-                }
-                Some(place) => {
-                    let raw: &'de RawValue = map.next_value()?;
-                    child.forget(self.found);
-                    if let Some(slot) = self.found.get_mut(place) {
-                        *slot = Some(raw.get());
-                    }
-                    if !child.children.is_empty() {
-                        child.read(raw.get(), self.found).map_err(|error| serde::de::Error::custom(error.reason()))?;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-}
-
-/// Reads a field's name as the node of that name, if it is one of these.
-struct Name<'n>(&'n [Node]);
-
-impl<'de, 'n> DeserializeSeed<'de> for Name<'n> {
-    type Value = Option<&'n Node>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'n> Visitor<'_> for Name<'n> {
-    type Value = Option<&'n Node>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name of a field")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.0.iter().find(|node| node.name == name))
-    }
-}
-
-/// A JSON value as far as it can be compared.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scalar<'a> {
-    /// `null`.
-    Null,
-    /// `true` or `false`.
-    Bool(bool),
-    /// A number, as it is written.
-    Number(&'a str),
-    /// A text, its escapes resolved.
-    Text(Cow<'a, str>),
-    /// An object or a list.
-    Compound,
-}
-
-impl<'a> Scalar<'a> {
-    /// Reads the JSON text of a field.
-    ///
-    /// # Errors
-    /// `invalid-json`: an escape in a text that stands for no character.
-    pub fn read(json: &'a str) -> Result<Self> {
-        Ok(match json.as_bytes() {
-            [b'"', ..] if json.contains('\\') => Scalar::Text(Cow::Owned(serde_json::from_str(json).map_err(invalid)?)),
-            [b'"', ..] => Scalar::Text(Cow::Borrowed(json.trim_matches('"'))),
-            [b'{' | b'[', ..] => Scalar::Compound,
-            b"null" => Scalar::Null,
-            b"true" => Scalar::Bool(true),
-            b"false" => Scalar::Bool(false),
-            _ => Scalar::Number(json),
-        })
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,120 @@
+//! `/v1/pipelines/{pipeline}/dead-letters`: the records that a pipeline could not process, and why.
+//!
+//! A dead letter is the record as it was, with headers that say where it came from and what was wrong. Here those
+//! headers are fields.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use super::extract::{Asked, Named};
+use super::reading::{self, ReadFrom};
+use super::records::{self, Data, Page, Record};
+use super::{Problem, Shared};
+use crate::ids::{Offset, PartitionId, PipelineName, TopicName, TopicPartition};
+use crate::pipeline::DEAD_LETTER_HEADER_PREFIX as PREFIX;
+
+/// Dead letters of an answer where nothing is asked for.
+const COUNT_DEFAULT: usize = 100;
+
+/// Bytes of batches that an answer is made of.
+const READ_BYTES: usize = 1 << 20;
+
+/// A record that a pipeline could not process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// What was wrong and where it came from: the headers of provenance, without their prefix.
+    pub provenance: BTreeMap<String, Data>,
+    /// The record as it was; its partition and offset are those in the dead letter topic.
+    pub record: Record,
+}
+
+/// Dead letters of a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetters {
+    /// The topic that they are in.
+    pub topic: TopicName,
+    /// The dead letters, in order.
+    pub items: Vec<DeadLetter>,
+    /// Where to read on.
+    pub next_offset: Offset,
+    /// The oldest that is kept.
+    pub start_offset: Offset,
+    /// The end of the partition.
+    pub end_offset: Offset,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Query {
+    #[serde(default)]
+    partition: PartitionId,
+    #[serde(default)]
+    offset: ReadFrom,
+    limit: Option<usize>,
+}
+
+pub(super) async fn list(
+    State(app): Shared,
+    Named(name): Named<PipelineName>,
+    Asked(query): Asked<Query>,
+) -> Result<Response, Problem> {
+    let topic = app.pipelines.show(&app.tenant, &name)?.dead_letters;
+    let at = TopicPartition { topic: topic.clone(), partition: query.partition };
+    let count = query.limit.unwrap_or(COUNT_DEFAULT).clamp(1, records::COUNT_MAX);
+    let (offset, fetched) = reading::fetch(&app, &at, query.offset, READ_BYTES, Duration::ZERO).await?;
+    let work = move |_: &super::Host| {
+        Ok::<_, Problem>(records::to_json(&letters(topic, records::page(&at, offset, &fetched, count)?))?)
+    };
+    let json = app.off_thread(work).await?;
+    Ok(([("content-type", "application/json")], app.budget.answer([json])?).into_response())
+}
+
+fn letters(topic: TopicName, page: Page) -> DeadLetters {
+    DeadLetters {
+        topic,
+        items: page.records.into_iter().map(letter).collect(),
+        next_offset: page.next_offset,
+        start_offset: page.start_offset,
+        end_offset: page.end_offset,
+    }
+}
+
+/// Takes the headers of provenance out of a record's.
+fn letter(mut record: Record) -> DeadLetter {
+    let mut provenance = BTreeMap::new();
+    record.headers.retain(|(name, value)| match name {
+        Data::Text(name) if name.starts_with(PREFIX) => {
+            let value = value.clone().unwrap_or_else(|| Data::Text(String::new()));
+            provenance.insert(name[PREFIX.len()..].to_owned(), value);
+            false
+        }
+        _ => true,
+    });
+    DeadLetter { provenance, record }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn provenance_is_taken_out_of_the_headers_and_the_records_own_stay() {
+        let header = |name: &str, value: &str| (Data::of(name.as_bytes()), Some(Data::of(value.as_bytes())));
+        let record = Record {
+            partition: Some(0),
+            offset: Some(4),
+            timestamp: Some(1),
+            key: None,
+            value: Some(Data::of(b"bad")),
+            headers: vec![header("own", "1"), header("millstream.code", "not_json"), header("millstream.offset", "7")],
+        };
+        let letter = letter(record);
+        assert_eq!(letter.record.headers, [header("own", "1")]);
+        let fields: Vec<_> = letter.provenance.keys().map(String::as_str).collect();
+        assert_eq!(fields, ["code", "offset"]);
+    }
+}

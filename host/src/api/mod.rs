@@ -1,0 +1,171 @@
+//! The HTTP API under `/v1`: JSON, record batches as they are, errors as problem details.
+//!
+//! Each file has the paths of one thing and the JSON types of its answers, which the command line reads with the same
+//! types. Nothing here decides anything: handlers read a request, call `log`, `catalog`, `plugin` or `pipeline`, and
+//! write down the answer. `host/docs/api.md` describes every path.
+//!
+//! The server answers only its own machine and takes every request for its one tenant's: there is no access control yet.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware;
+use axum::routing::{get, post};
+use bytes::Bytes;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::catalog::Catalog;
+use crate::ids::{TenantId, TopicPartition};
+use crate::log::{Appended, Durability, Log};
+use crate::pipeline::Pipelines;
+use crate::plugin::Sandbox;
+
+mod batches;
+mod body;
+mod connection;
+pub mod dead_letters;
+mod error;
+mod extract;
+mod listen;
+pub mod pipelines;
+pub mod plugins;
+mod problem;
+mod reading;
+pub mod records;
+mod request;
+pub mod server;
+pub mod topics;
+
+pub use error::Error;
+pub use listen::listen;
+pub use problem::{Details, Problem, TYPE_PREFIX};
+pub use reading::ReadFrom;
+
+/// What the API speaks for.
+#[derive(Debug)]
+pub struct Host {
+    /// Topics and their records.
+    pub log: Arc<dyn Log>,
+    /// Plugins.
+    pub catalog: Catalog,
+    /// Where plugins are certified.
+    pub sandbox: Sandbox,
+    /// Pipelines.
+    pub pipelines: Pipelines,
+    /// Whose requests these are.
+    pub tenant: TenantId,
+    /// The data folder, as it was given.
+    pub folder: String,
+    /// What an acknowledged write survives.
+    pub durability: Durability,
+    /// When the server started.
+    pub started: Instant,
+}
+
+/// Bytes that may be checked between two turns of other requests: some 50 µs of work.
+const LOOK_AT_BYTES_MAX: usize = 64 << 10;
+
+/// What handlers share.
+#[derive(Debug, Clone)]
+struct App {
+    host: Arc<Host>,
+    budget: body::Budget,
+    stop: watch::Receiver<bool>,
+}
+
+impl std::ops::Deref for App {
+    type Target = Host;
+    fn deref(&self) -> &Host {
+        &self.host
+    }
+}
+
+/// Answers requests until told to stop.
+pub async fn serve(host: Arc<Host>, listener: TcpListener, stop: watch::Receiver<bool>) {
+    let app = App { host, budget: body::Budget::new(), stop: stop.clone() };
+    connection::serve(listener, router(app), stop).await;
+}
+
+/// Ends when the server is told to stop, or nobody is left who could tell it.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // What it answers holds a lock, which must not outlive this line.
+    drop(stop.wait_for(|stop| *stop).await);
+}
+
+fn router(app: App) -> Router {
+    Router::new()
+        .route("/healthz", get(server::health))
+        .route("/v1/server", get(server::show))
+        .route("/v1/topics", get(topics::list).post(topics::create))
+        .route("/v1/topics/{topic}", get(topics::show).delete(topics::delete))
+        .route("/v1/topics/{topic}/records", get(records::read).post(records::append))
+        .route("/v1/topics/{topic}/partitions/{partition}/batches", get(batches::read).post(batches::append))
+        .route("/v1/plugins", get(plugins::list).post(plugins::push))
+        .route("/v1/plugins/{plugin}", get(plugins::show))
+        .route("/v1/pipelines", get(pipelines::list).put(pipelines::apply))
+        .route("/v1/pipelines/{pipeline}", get(pipelines::show).delete(pipelines::delete))
+        .route("/v1/pipelines/{pipeline}/pause", post(pipelines::pause))
+        .route("/v1/pipelines/{pipeline}/resume", post(pipelines::resume))
+        .route("/v1/pipelines/{pipeline}/dead-letters", get(dead_letters::list))
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(path_not_found)
+        .layer(middleware::from_fn(request::admit))
+        .with_state(app)
+}
+
+async fn method_not_allowed(request: Request) -> Problem {
+    let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+    Problem::from(Error::MethodNotAllowed { method, path }).with_status(StatusCode::METHOD_NOT_ALLOWED)
+}
+
+async fn path_not_found(request: Request) -> Problem {
+    Error::PathNotFound { path: request.uri().path().to_owned() }.into()
+}
+
+/// A list, in an object so that more can be said beside it later.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct List<T> {
+    /// What is listed.
+    pub items: Vec<T>,
+}
+
+impl App {
+    /// The whole body of a request.
+    async fn body(&self, request: Request<Body>, limit: usize) -> Result<body::Held, Error> {
+        let (parts, body) = request.into_parts();
+        self.budget.read(&parts.headers, body, limit).await
+    }
+
+    /// Appends batches. Each of their bytes is looked at when they are queued: large ones not on a thread that answers.
+    async fn append(&self, at: &TopicPartition, batches: Bytes) -> Result<Appended, Problem> {
+        let large = batches.len() > LOOK_AT_BYTES_MAX;
+        let pending = self.log.append(&self.tenant, at, batches);
+        if !large {
+            return Ok(pending.await?);
+        }
+        let runtime = tokio::runtime::Handle::current();
+        self.off_thread(move |_| runtime.block_on(pending)).await
+    }
+
+    /// Runs what waits for the disk where waiting does no harm.
+    async fn off_thread<T, E>(&self, work: impl FnOnce(&Host) -> Result<T, E> + Send + 'static) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+        Problem: From<E>,
+    {
+        let host = Arc::clone(&self.host);
+        match tokio::task::spawn_blocking(move || work(&host)).await {
+            Ok(result) => result.map_err(Problem::from),
+            Err(error) => Err(Error::Fault { reason: error.to_string() }.into()),
+        }
+    }
+}
+
+/// The state of all handlers.
+type Shared = State<App>;

@@ -1,0 +1,62 @@
+//! `/v1/pipelines`: deploying, watching and ending pipelines.
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::extract::Named;
+use super::{Error, List, Problem, Shared};
+use crate::ids::PipelineName;
+use crate::pipeline::Change;
+use crate::pipeline::status::PipelineStatus;
+
+/// Bytes of a manifest: 32 steps with 4 KiB of configuration each, and room.
+const MANIFEST_BYTES_MAX: usize = 256 << 10;
+
+/// What applying a manifest came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Applied {
+    /// What it changed.
+    pub change: Change,
+    /// The pipeline now.
+    pub pipeline: PipelineStatus,
+}
+
+pub(super) async fn apply(State(app): Shared, request: Request) -> Result<(StatusCode, Json<Applied>), Problem> {
+    let body = app.body(request, MANIFEST_BYTES_MAX).await?;
+    let manifest = std::str::from_utf8(&body.bytes).map_err(|error| Error::invalid("manifest", error))?;
+    let applied = app.pipelines.apply(&app.tenant, manifest).await?;
+    let status = if applied.change == Change::Created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(Applied { change: applied.change, pipeline: applied.status })))
+}
+
+pub(super) async fn list(State(app): Shared) -> Json<List<PipelineStatus>> {
+    Json(List { items: app.pipelines.list(&app.tenant) })
+}
+
+pub(super) async fn show(
+    State(app): Shared,
+    Named(name): Named<PipelineName>,
+) -> Result<Json<PipelineStatus>, Problem> {
+    Ok(Json(app.pipelines.show(&app.tenant, &name)?))
+}
+
+pub(super) async fn pause(
+    State(app): Shared,
+    Named(name): Named<PipelineName>,
+) -> Result<Json<PipelineStatus>, Problem> {
+    Ok(Json(app.pipelines.pause(&app.tenant, &name).await?))
+}
+
+pub(super) async fn resume(
+    State(app): Shared,
+    Named(name): Named<PipelineName>,
+) -> Result<Json<PipelineStatus>, Problem> {
+    Ok(Json(app.pipelines.resume(&app.tenant, &name).await?))
+}
+
+pub(super) async fn delete(State(app): Shared, Named(name): Named<PipelineName>) -> Result<StatusCode, Problem> {
+    app.pipelines.delete(&app.tenant, &name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

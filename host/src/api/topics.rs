@@ -1,0 +1,182 @@
+//! `/v1/topics`: making, showing and removing topics.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::extract::Named;
+use super::{Error, Host, List, Problem, Shared};
+use crate::ids::{Offset, PartitionId, TopicName};
+use crate::log::{self, TopicConfig, TopicInfo};
+use crate::names::nearest;
+use crate::pipeline::spec::Spec;
+
+/// Bytes of a topic's description: a name and three numbers.
+const BODY_BYTES_MAX: usize = 4 << 10;
+
+/// A topic that is to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewTopic {
+    /// Its name.
+    pub name: TopicName,
+    /// How many partitions it has.
+    #[serde(default = "one")]
+    pub partitions: u32,
+    /// Milliseconds for which records are kept; for ever, if there is none.
+    #[serde(default)]
+    pub retention_ms: Option<u64>,
+    /// Bytes that each partition keeps; any number, if there is none.
+    #[serde(default)]
+    pub retention_bytes: Option<u64>,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+/// A topic as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Topic {
+    /// Its name.
+    pub name: TopicName,
+    /// Milliseconds for which records are kept.
+    pub retention_ms: Option<u64>,
+    /// Bytes that each partition keeps.
+    pub retention_bytes: Option<u64>,
+    /// Records that it has.
+    pub records: u64,
+    /// Bytes of its batches.
+    pub bytes: u64,
+    /// Its partitions, in order.
+    pub partitions: Vec<Partition>,
+}
+
+/// A partition as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partition {
+    /// Its number.
+    pub partition: PartitionId,
+    /// The oldest record that is kept.
+    pub start: Offset,
+    /// The offset that the next record gets.
+    pub end: Offset,
+    /// Bytes of its batches.
+    pub bytes: u64,
+}
+
+pub(super) async fn create(State(app): Shared, request: Request) -> Result<(StatusCode, Json<Topic>), Problem> {
+    let body = app.body(request, BODY_BYTES_MAX).await?;
+    let new: NewTopic = serde_json::from_slice(&body.bytes).map_err(|error| Error::invalid("body", error))?;
+    app.off_thread(move |host| {
+        let existed = host.log.topics(&host.tenant)?.contains_key(&new.name);
+        let config = TopicConfig {
+            partitions: new.partitions,
+            retention: new.retention_ms.map(Duration::from_millis),
+            retention_bytes: new.retention_bytes,
+        };
+        host.log.create_topic(&host.tenant, &new.name, config)?;
+        let status = if existed { StatusCode::OK } else { StatusCode::CREATED };
+        Ok::<_, log::Error>((status, Json(find(host, &new.name)?)))
+    })
+    .await
+}
+
+pub(super) async fn list(State(app): Shared) -> Result<Json<List<Topic>>, Problem> {
+    let topics = app.off_thread(|host| host.log.topics(&host.tenant)).await?;
+    Ok(Json(List { items: topics.into_iter().map(|(name, info)| topic(name, &info)).collect() }))
+}
+
+pub(super) async fn show(State(app): Shared, Named(name): Named<TopicName>) -> Result<Json<Topic>, Problem> {
+    app.off_thread(move |host| find_or_suggest(host, &name)).await.map(Json)
+}
+
+pub(super) async fn delete(State(app): Shared, Named(name): Named<TopicName>) -> Result<StatusCode, Problem> {
+    app.off_thread(move |host| {
+        find_or_suggest(host, &name)?;
+        refuse_if_used(host, &name)?;
+        host.log.delete_topic(&host.tenant, &name).map_err(Problem::from)
+    })
+    .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn find(host: &Host, name: &TopicName) -> Result<Topic, log::Error> {
+    let mut topics = host.log.topics(&host.tenant)?;
+    let info = topics.remove(name).ok_or_else(|| log::Error::TopicNotFound { topic: name.clone() })?;
+    Ok(topic(name.clone(), &info))
+}
+
+/// Finds a topic, or says which one may have been meant.
+fn find_or_suggest(host: &Host, name: &TopicName) -> Result<Topic, Problem> {
+    find(host, name).map_err(|error| {
+        let names = host.log.topics(&host.tenant).unwrap_or_default();
+        let meant = nearest(name.as_str(), names.keys().map(TopicName::as_str));
+        let mut problem = Problem::from(error);
+        if let Some(meant) = meant {
+            problem.0.detail.push_str(&format!(": did you mean `{meant}`?"));
+        }
+        problem
+    })
+}
+
+fn refuse_if_used(host: &Host, topic: &TopicName) -> Result<(), Error> {
+    for pipeline in host.pipelines.list(&host.tenant) {
+        // What is deployed has been parsed before.
+        let Ok(spec) = pipeline.manifest.parse::<Spec>() else { continue };
+        if topics_of(&spec).contains(topic) {
+            return Err(Error::TopicInUse { topic: topic.clone(), pipeline: pipeline.name });
+        }
+    }
+    Ok(())
+}
+
+/// All topics that a pipeline reads or writes.
+fn topics_of(spec: &Spec) -> BTreeSet<&TopicName> {
+    let of_steps = spec.steps.iter().flat_map(|step| {
+        let late = step.window.as_ref().map(|window| &window.late);
+        step.outputs.values().chain(late)
+    });
+    spec.sources.iter().chain([&spec.output, &spec.dead_letters]).chain(of_steps).collect()
+}
+
+fn topic(name: TopicName, info: &TopicInfo) -> Topic {
+    let partitions: Vec<_> = (0..)
+        .zip(&info.partitions)
+        .map(|(partition, info)| Partition { partition, start: info.start, end: info.end, bytes: info.bytes })
+        .collect();
+    Topic {
+        name,
+        retention_ms: info.config.retention.map(|kept| kept.as_millis() as u64),
+        retention_bytes: info.config.retention_bytes,
+        records: partitions.iter().map(|partition| partition.end - partition.start).sum(),
+        bytes: partitions.iter().map(|partition| partition.bytes).sum(),
+        partitions,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipeline_uses_every_topic_that_it_names() {
+        let spec: Spec = r#"
+name = "views"
+source = { topics = ["a", "b"] }
+steps = [
+  { name = "parse", plugin = "parse-json", outputs = { other = "c" } },
+  { name = "count", plugin = "count", window = { tumbling = "1m" }, late = "d" },
+]
+output = { topic = "e" }
+"#
+        .parse()
+        .expect("a manifest");
+        let names: Vec<_> = topics_of(&spec).into_iter().map(TopicName::as_str).collect();
+        assert_eq!(names, ["a", "b", "c", "d", "e", "views.dead-letters"]);
+    }
+}

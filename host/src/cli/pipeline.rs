@@ -1,0 +1,163 @@
+//! `millstream pipeline`: deploying and controlling pipelines.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+
+use super::failure::Failure;
+use super::output::{self, bytes, facts, table, time};
+use super::{Format, Session};
+use crate::api::List;
+use crate::api::pipelines::Applied;
+use crate::ids::PipelineName;
+use crate::pipeline::Change;
+use crate::pipeline::status::{PipelineStatus, State};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Pipeline {
+    /// Make or change a pipeline as a manifest describes it
+    #[command(
+        after_help = "Examples:\n  millstream pipeline apply views.toml\n  cat views.toml | millstream pipeline apply -"
+    )]
+    Apply {
+        /// The manifest; `-` is standard input
+        file: PathBuf,
+    },
+    /// List pipelines
+    List,
+    /// Show a pipeline: its state, where it is, what it has done
+    Show {
+        /// The pipeline
+        name: PipelineName,
+    },
+    /// Stop a pipeline between two commits; its input waits
+    Pause {
+        /// The pipeline
+        name: PipelineName,
+    },
+    /// Let a paused or failed pipeline go on
+    Resume {
+        /// The pipeline
+        name: PipelineName,
+    },
+    /// Remove a pipeline and its state; its topics stay
+    Delete {
+        /// The pipeline
+        name: PipelineName,
+    },
+}
+
+impl Pipeline {
+    pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
+        let client = session.client()?;
+        let format = session.format;
+        match self {
+            Self::Apply { file } => {
+                let manifest = read(&file)?;
+                let applied: Applied = client.put_bytes("PUT", "/v1/pipelines", "application/toml", &manifest)?;
+                format.show(&applied, |applied| {
+                    let changed = match applied.change {
+                        Change::Created => "created",
+                        Change::Changed => "changed",
+                        Change::Unchanged => "unchanged",
+                    };
+                    format!("pipeline `{}` {changed}", applied.pipeline.name)
+                })
+            }
+            Self::List => {
+                let pipelines: List<PipelineStatus> = client.get("/v1/pipelines")?;
+                format.show(&pipelines, |pipelines| list(&pipelines.items))
+            }
+            Self::Show { name } => show(format, &client.get(&format!("/v1/pipelines/{name}"))?),
+            Self::Pause { name } => show(format, &client.tell(&format!("/v1/pipelines/{name}/pause"))?),
+            Self::Resume { name } => show(format, &client.tell(&format!("/v1/pipelines/{name}/resume"))?),
+            Self::Delete { name } => {
+                client.delete(&format!("/v1/pipelines/{name}"))?;
+                output::say(format_args!("pipeline `{name}` deleted"));
+                Ok(())
+            }
+        }
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    let mut text = Vec::new();
+    let result = match file == Path::new("-") {
+        true => std::io::stdin().read_to_end(&mut text).map(|_| text),
+        false => std::fs::read(file),
+    };
+    result.map_err(|error| Failure::file("read", file, &error))
+}
+
+fn list(pipelines: &[PipelineStatus]) -> String {
+    table(
+        ["NAME", "STATE", "IN", "OUT", "LATE", "DEAD", "LAG", "WATERMARK"],
+        pipelines.iter().map(|pipeline| {
+            [
+                pipeline.name.to_string(),
+                state(pipeline).to_owned(),
+                pipeline.usage.records_in.to_string(),
+                pipeline.usage.records_out.to_string(),
+                pipeline.usage.late.to_string(),
+                pipeline.usage.dead_letters.to_string(),
+                lag(pipeline).to_string(),
+                pipeline.watermark.map_or("-".to_owned(), time),
+            ]
+        }),
+    )
+}
+
+fn show(format: Format, pipeline: &PipelineStatus) -> Result<(), Failure> {
+    format.show(pipeline, |pipeline| {
+        let usage = &pipeline.usage;
+        let mut about = vec![("name", pipeline.name.to_string()), ("state", state(pipeline).to_owned())];
+        if let Some(reason) = &pipeline.reason {
+            about.push(("reason", format!("{} [{}]", reason.message, reason.code)));
+        }
+        about.extend([
+            ("watermark", pipeline.watermark.map_or("-".to_owned(), time)),
+            ("output", pipeline.output.to_string()),
+            ("dead letters", format!("{} in {}", usage.dead_letters, pipeline.dead_letters)),
+            ("records in", format!("{} ({})", usage.records_in, bytes(usage.bytes_in))),
+            ("records out", format!("{} ({})", usage.records_out, bytes(usage.bytes_out))),
+            ("late", usage.late.to_string()),
+            ("windows", format!("{} closed, {} open", usage.windows_closed, pipeline.open_groups)),
+            ("state bytes", bytes(pipeline.state_bytes)),
+            ("commits", usage.commits.to_string()),
+            ("failed calls", usage.failed_calls.to_string()),
+            ("fuel", usage.fuel.to_string()),
+        ]);
+        let steps = table(
+            ["STEP", "PLUGIN", "VERSION"],
+            pipeline.steps.iter().map(|step| [step.name.to_string(), step.plugin.to_string(), step.digest.to_string()]),
+        );
+        let inputs = table(
+            ["INPUT", "POSITION", "END", "LAG", "NEWEST"],
+            pipeline.inputs.iter().map(|input| {
+                [
+                    format!("{}/{}", input.topic, input.partition),
+                    input.position.to_string(),
+                    input.end.to_string(),
+                    input.end.saturating_sub(input.position).to_string(),
+                    input.newest.map_or("-".to_owned(), time),
+                ]
+            }),
+        );
+        format!("{}\n\n{steps}\n\n{inputs}", facts(about))
+    })
+}
+
+const fn state(pipeline: &PipelineStatus) -> &'static str {
+    match pipeline.state {
+        State::Starting => "starting",
+        State::Running => "running",
+        State::Paused => "paused",
+        State::BackingOff => "backing-off",
+        State::Failed => "failed",
+    }
+}
+
+fn lag(pipeline: &PipelineStatus) -> u64 {
+    pipeline.inputs.iter().map(|input| input.end.saturating_sub(input.position)).sum()
+}

@@ -1,0 +1,133 @@
+//! `millstream plugin check`: what a server would say of a component, without one.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::super::Format;
+use super::super::failure::Failure;
+use super::super::output::{bytes, facts};
+use super::super::progress;
+use crate::error::Kind;
+use crate::ids::default_tenant;
+use crate::plugin::{Certificate, Owner, Sandbox, SandboxConfig};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  millstream plugin check my-filter.wasm\n  \
+                        millstream plugin check my-filter.wasm --config '{\"field\": \"status\"}'\n\n\
+                        Limits and codes are the server's; with --config, `init` runs too.")]
+pub(in crate::cli) struct Check {
+    /// The component, or the project that it was built from
+    #[arg(default_value = ".")]
+    file: PathBuf,
+    /// Configuration to initialize it with: JSON, or a file of it
+    #[arg(long, value_name = "FILE|JSON")]
+    config: Option<String>,
+}
+
+/// What a check showed.
+#[derive(Debug, Serialize)]
+struct Checked {
+    #[serde(flatten)]
+    certificate: Certificate,
+    /// Whether `init` took the configuration; null if none was given.
+    initialized: Option<bool>,
+}
+
+impl Check {
+    pub(super) fn run(self, format: Format) -> Result<(), Failure> {
+        let config = self.config.as_deref().map(config).transpose()?;
+        let file = super::project::component(&self.file)?;
+        let component = std::fs::read(&file).map_err(|error| Failure::file("read", &file, &error))?;
+        let unavailable =
+            |error: std::io::Error| Failure::new("sandbox_unavailable", Kind::Unavailable, error.to_string());
+        // Artifacts are made by this process for this check, in a folder that nobody else can write to.
+        let folder = Folder::make().map_err(unavailable)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(unavailable)?;
+        let bar = progress::spinner("certifying");
+        let checked = runtime.block_on(async {
+            let sandbox = Sandbox::new(SandboxConfig::new(&folder.0))?;
+            let certificate = sandbox.certify(&component).await?;
+            let initialized = config.is_some().then_some(true);
+            if let Some(config) = config {
+                let owner = Owner {
+                    tenant: default_tenant(),
+                    pipeline: "check".parse().expect("it is a name"),
+                    step: "check".parse().expect("it is a name"),
+                };
+                sandbox.image(&component, &config, owner).await?;
+            }
+            Ok::<_, Failure>(Checked { certificate, initialized })
+        });
+        bar.finish_and_clear();
+        format.show(&checked?, show)
+    }
+}
+
+fn show(checked: &Checked) -> String {
+    let certificate = &checked.certificate;
+    let snapshot = match &certificate.no_snapshot {
+        Some(reason) => format!("{} ({reason})", super::snapshot(false)),
+        None => super::snapshot(certificate.snapshot).to_owned(),
+    };
+    let mut about = vec![
+        ("world", certificate.world.to_string()),
+        ("summary", certificate.description.summary.clone()),
+        ("digest", certificate.digest.to_string()),
+        ("bytes", bytes(certificate.bytes)),
+        ("snapshot", snapshot),
+        ("imports", certificate.imports.join(", ")),
+    ];
+    if checked.initialized == Some(true) {
+        about.push(("config", "taken by init".to_owned()));
+    }
+    format!("{}\n\n{}", facts(about), super::outputs(&certificate.description))
+}
+
+/// A configuration: what looks like JSON is, the rest names a file.
+fn config(text: &str) -> Result<serde_json::Value, Failure> {
+    let inline = text.trim_start().starts_with(['{', '[', '"']);
+    let (what, json) = match inline {
+        true => ("--config".to_owned(), text.to_owned()),
+        false => {
+            let path = PathBuf::from(text);
+            let json = std::fs::read_to_string(&path).map_err(|error| Failure::file("read", &path, &error))?;
+            (format!("`{text}`"), json)
+        }
+    };
+    let wrong = |error| Failure::new("invalid_config", Kind::Invalid, format!("{what} is no JSON: {error}"));
+    serde_json::from_str(&json).map_err(wrong)
+}
+
+/// A new folder that goes with this value.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make() -> std::io::Result<Self> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let path = std::env::temp_dir().join(format!("millstream-check-{}", std::process::id()));
+        // Fails where the name is taken: whoever made it could put an artifact there.
+        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left behind is small and in a folder for that.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_json_or_a_file_of_it() {
+        assert_eq!(config("{\"a\":1}").expect("JSON")["a"], 1);
+        assert_eq!(config("{\"a\":").expect_err("cut").code(), "invalid_config");
+        assert_eq!(config("/nowhere/config.json").expect_err("no file").code(), "local_file");
+    }
+}

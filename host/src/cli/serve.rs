@@ -1,0 +1,134 @@
+//! `millstream serve`: the server.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use clap::{Args, ValueEnum};
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::failure::Failure;
+use super::output;
+use crate::api::{self, Host};
+use crate::catalog::Catalog;
+use crate::error::Kind;
+use crate::ids::default_tenant;
+use crate::log::embedded::{EmbeddedConfig, EmbeddedLog};
+use crate::log::{Durability, Log};
+use crate::pipeline::Pipelines;
+use crate::plugin::{Sandbox, SandboxConfig};
+
+/// How often records that need not be kept any more are removed.
+const RETENTION_PERIOD: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  millstream serve --data ./data\n  millstream serve --data /var/lib/millstream \
+                        --listen 127.0.0.1:0 --durability os\n\nStops on SIGINT and SIGTERM, between two commits.")]
+pub(super) struct Serve {
+    /// Folder for everything that must survive; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Loopback address to listen on; port 0 takes any that is free
+    #[arg(long, default_value = "127.0.0.1:7070", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// What an acknowledged write survives
+    #[arg(long, value_enum, default_value_t)]
+    durability: Promise,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Promise {
+    /// A loss of power
+    #[default]
+    Fsync,
+    /// A crash of the server
+    Os,
+}
+
+impl Serve {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let started = Instant::now();
+        let runtime = Builder::new_multi_thread().enable_all().build();
+        let runtime =
+            runtime.map_err(|error| Failure::new("sandbox_unavailable", Kind::Unavailable, error.to_string()))?;
+        runtime.block_on(self.serve(started))
+    }
+
+    async fn serve(self, started: Instant) -> Result<(), Failure> {
+        // Before anything is opened: an address that cannot be had is the cheapest thing to find out.
+        let listener = api::listen(self.listen).await?;
+        std::fs::create_dir_all(&self.data).map_err(|error| Failure::file("make folder", &self.data, &error))?;
+        let durability = match self.durability {
+            Promise::Fsync => Durability::Fsync,
+            Promise::Os => Durability::Os,
+        };
+        // The log holds the folder's lock: nothing else may be opened before it.
+        let config = EmbeddedConfig { durability, ..EmbeddedConfig::new(self.data.join("log")) };
+        let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(config)?);
+        let catalog = Catalog::open(self.data.join("catalog"))?;
+        let sandbox = Sandbox::new(SandboxConfig::new(self.data.join("artifacts")))?;
+        let pipelines = Pipelines::open(Arc::clone(&log), sandbox.clone(), catalog.clone()).await?;
+        let host = Arc::new(Host {
+            log: Arc::clone(&log),
+            catalog,
+            sandbox,
+            pipelines: pipelines.clone(),
+            tenant: default_tenant(),
+            folder: self.data.display().to_string(),
+            durability,
+            started,
+        });
+
+        let (stop, stopped) = watch::channel(false);
+        let retention = tokio::spawn(enforce_retention(log));
+        let address = listener.local_addr().map_err(|error| Failure::file("look at", &self.data, &error))?;
+        let answering = tokio::spawn(api::serve(host, listener, stopped));
+        tracing::info!(%address, data = %self.data.display(), start_ms = started.elapsed().as_millis() as u64, "serving");
+        output::line(format_args!("listening on http://{address}"))?;
+
+        asked_to_stop().await?;
+        tracing::info!("stopping");
+        stop.send_replace(true);
+        pipelines.stop().await;
+        retention.abort();
+        if let Err(error) = answering.await {
+            tracing::error!(%error, "answering requests ended");
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+async fn enforce_retention(log: Arc<dyn Log>) {
+    let mut minutes = tokio::time::interval(RETENTION_PERIOD);
+    loop {
+        minutes.tick().await;
+        let log = Arc::clone(&log);
+        let work = tokio::task::spawn_blocking(move || {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            log.enforce_retention(now.as_millis() as i64)
+        });
+        match work.await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(batches)) => tracing::debug!(batches, "removed what need not be kept"),
+            Ok(Err(error)) => tracing::error!(%error, "retention is not enforced"),
+            Err(error) => tracing::error!(%error, "retention is not enforced"),
+        }
+    }
+}
+
+async fn asked_to_stop() -> Result<(), Failure> {
+    let listen = |kind| {
+        signal(kind)
+            .map_err(|error| Failure::new("sandbox_unavailable", Kind::Unavailable, format!("signals: {error}")))
+    };
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
