@@ -13,6 +13,7 @@ use crate::api::pipelines::Applied;
 use crate::ids::PipelineName;
 use crate::pipeline::Change;
 use crate::pipeline::status::{PipelineStatus, State};
+use crate::plugin::Metric;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Pipeline {
@@ -124,6 +125,8 @@ fn show(format: Format, pipeline: &PipelineStatus) -> Result<(), Failure> {
             ("late", usage.late.to_string()),
             ("windows", format!("{} closed, {} open", usage.windows_closed, pipeline.open_groups)),
             ("state bytes", bytes(pipeline.state_bytes)),
+            ("unrouted", usage.unrouted.to_string()),
+            ("trimmed", usage.trimmed.to_string()),
             ("commits", usage.commits.to_string()),
             ("failed calls", usage.failed_calls.to_string()),
             ("fuel", usage.fuel.to_string()),
@@ -144,7 +147,19 @@ fn show(format: Format, pipeline: &PipelineStatus) -> Result<(), Failure> {
                 ]
             }),
         );
-        format!("{}\n\n{steps}\n\n{inputs}", facts(about))
+        let mut text = format!("{}\n\n{steps}\n\n{inputs}", facts(about));
+        let measured = pipeline.steps.iter().flat_map(|step| step.metrics.iter().map(move |metric| (step, metric)));
+        let metrics = measured.map(|(step, (name, metric))| {
+            let value = match metric {
+                Metric::Counter(count) => count.to_string(),
+                Metric::Gauge(value) => value.to_string(),
+            };
+            [step.name.to_string(), name.clone(), value]
+        });
+        if pipeline.steps.iter().any(|step| !step.metrics.is_empty()) {
+            text = format!("{text}\n\n{}", table(["STEP", "METRIC", "VALUE"], metrics));
+        }
+        text
     })
 }
 

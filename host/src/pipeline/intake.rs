@@ -49,6 +49,9 @@ impl Intake {
     }
 
     /// Takes what has arrived.
+    ///
+    /// Reading blocks, on purpose: a pipeline that keeps up reads from the log's memory, and one that is behind reads
+    /// batches so large that handing the read to another thread would not shorten it for anyone.
     pub(super) fn take(&mut self, plan: &Plan, log: &dyn Log) -> Result<Taken, Error> {
         let mut taken = Taken::default();
         let (mut records, mut bytes) = (0, 0);

@@ -2,13 +2,14 @@
 //!
 //! A plan that exists can run: every plugin fits its place, every routed output exists.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::error::Error;
 use super::spec::{Spec, StepSpec};
 use crate::ids::{Digest, PipelineName, PluginName, StepName, TenantId, TopicName, TopicPartition};
 use crate::names::nearest;
-use crate::plugin::{Guest, World};
+use crate::plugin::{Guest, Metric, World};
 use crate::time::{Disorder, Tumbling};
 
 /// An index into [`Plan::topics`].
@@ -146,6 +147,15 @@ impl Plan {
     /// The steps that fold, in order.
     pub(super) fn folds(&self) -> impl Iterator<Item = &Fold> {
         self.stages.iter().filter_map(|stage| stage.fold.as_ref())
+    }
+
+    /// What the plugin of a step measures.
+    pub(super) fn metrics(&self, name: &StepName) -> BTreeMap<String, Metric> {
+        let mut steps = self.stages.iter().flat_map(|stage| {
+            let fold = stage.fold.as_ref().map(|fold| &fold.step);
+            stage.transforms.iter().chain(fold)
+        });
+        steps.find(|step| step.name == *name).map(|step| step.guest.metrics()).unwrap_or_default()
     }
 }
 

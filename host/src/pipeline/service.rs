@@ -239,7 +239,8 @@ impl Pipelines {
         });
         let steps = spec.steps.iter().filter_map(|step| {
             let digest = *stored.digests.get(&step.name)?;
-            Some(StepStatus { name: step.name.clone(), plugin: step.plugin.name.clone(), digest })
+            let metrics = view.plan.as_ref().map(|plan| plan.metrics(&step.name)).unwrap_or_default();
+            Some(StepStatus { name: step.name.clone(), plugin: step.plugin.name.clone(), digest, metrics })
         });
         Ok(PipelineStatus {
             id: stored.id,

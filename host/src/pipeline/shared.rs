@@ -1,7 +1,8 @@
 //! What a running pipeline shows to the outside.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::plan::Plan;
 use super::runner::Progress;
 use super::status::{Reason, State};
 
@@ -15,17 +16,23 @@ pub(super) struct View {
     pub(super) state: State,
     pub(super) reason: Option<Reason>,
     pub(super) progress: Progress,
+    /// What runs, for what its guests measure.
+    pub(super) plan: Option<Arc<Plan>>,
 }
 
 impl Shared {
     pub(super) fn new(state: State) -> Self {
-        Self(Mutex::new(View { state, reason: None, progress: Progress::default() }))
+        Self(Mutex::new(View { state, reason: None, progress: Progress::default(), plan: None }))
     }
 
     pub(super) fn set(&self, state: State, reason: Option<Reason>) {
         let mut view = self.lock();
         view.state = state;
         view.reason = reason;
+    }
+
+    pub(super) fn show_plan(&self, plan: Arc<Plan>) {
+        self.lock().plan = Some(plan);
     }
 
     pub(super) fn publish(&self, change: impl FnOnce(&mut Progress)) {

@@ -1,8 +1,11 @@
 //! What can be seen of a pipeline from outside.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Digest, Offset, PartitionId, PipelineId, PipelineName, PluginName, StepName, TopicName};
+use crate::plugin::Metric;
 
 /// A pipeline as it is now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,7 +64,7 @@ pub struct Reason {
 }
 
 /// A step and the version of its plugin that runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepStatus {
     /// The step.
     pub name: StepName,
@@ -69,6 +72,9 @@ pub struct StepStatus {
     pub plugin: PluginName,
     /// The plugin's version.
     pub digest: Digest,
+    /// Counters and gauges that the plugin has kept since the pipeline was started.
+    #[serde(default)]
+    pub metrics: BTreeMap<String, Metric>,
 }
 
 /// One partition that a pipeline reads.

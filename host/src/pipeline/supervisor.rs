@@ -127,6 +127,7 @@ async fn run(
     let spec: Spec = stored.manifest.parse()?;
     let plan = ground.plan(&stored, &spec).await?;
     ground.create_targets(&stored.tenant, &plan)?;
+    shared.show_plan(Arc::clone(&plan));
     let runner = Runner::open(stored.id, plan, spec.start, Arc::clone(&ground.log), Arc::clone(&shared)).await?;
     if stored.paused {
         return Ok(Ended::Stopped);

@@ -1,5 +1,6 @@
 //! One call: a fresh instance of the image on a fiber, a slice of fuel and of time, and gone.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -12,7 +13,7 @@ use super::code::{Code, Entry};
 use super::ctx::{self, Ctx};
 use super::failure::{self, Code as FailureCode, Trap};
 use super::host::log::{Lines, Owner, Sink};
-use super::host::metrics::GuestMetrics;
+use super::host::metrics::{GuestMetrics, Metric};
 use super::ticker::Ticker;
 use super::{Answer, Call, Called, Closed, Contribution, Description, Failure, Folded, Guest, wasi};
 use crate::record::BatchRef;
@@ -39,11 +40,6 @@ impl Image {
     pub(super) fn new(code: Arc<Code>, pool: Arc<Pool>, owner: Owner) -> Self {
         let sink = Sink::new(owner, &code.limits);
         Self { code, pool, sink, metrics: GuestMetrics::default() }
-    }
-
-    /// Counters and gauges of the step.
-    pub fn metrics(&self) -> &GuestMetrics {
-        &self.metrics
     }
 
     /// Whether calls start from a snapshot; if not, `init` runs in each.
@@ -156,6 +152,10 @@ fn not_of_this_world(function: &str, description: &Description) -> Failure {
 impl Guest for Image {
     fn description(&self) -> &Description {
         &self.code.description
+    }
+
+    fn metrics(&self) -> BTreeMap<String, Metric> {
+        self.metrics.snapshot()
     }
 
     fn transform<'a>(&'a self, rows: BatchRef<'a>) -> Call<'a, Answer> {

@@ -24,6 +24,7 @@ mod wasi;
 mod wire;
 mod worker;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -56,6 +57,9 @@ pub type Call<'a, T> = Pin<Box<dyn Future<Output = Result<Called<T>, Failure>> +
 pub trait Guest: Send + Sync + fmt::Debug {
     /// What the plugin takes and gives.
     fn description(&self) -> &Description;
+
+    /// Counters and gauges that the plugin has kept since it was loaded, by name. For people: nothing depends on them.
+    fn metrics(&self) -> BTreeMap<String, Metric>;
 
     /// Rows in, rows out.
     fn transform<'a>(&'a self, rows: BatchRef<'a>) -> Call<'a, Answer>;

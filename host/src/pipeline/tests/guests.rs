@@ -1,9 +1,11 @@
 //! Guests that are plain functions.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::plugin::{
-    AS_SOURCE, Answer, Call, Called, Closed, Contribution, Description, Failure, Folded, Guest, Output, Reads, World,
+    AS_SOURCE, Answer, Call, Called, Closed, Contribution, Description, Failure, Folded, Guest, Metric, Output, Reads,
+    World,
 };
 use crate::record::{BatchRef, Column};
 
@@ -49,6 +51,10 @@ impl Guest for Parse {
         &self.0
     }
 
+    fn metrics(&self) -> BTreeMap<String, Metric> {
+        BTreeMap::new()
+    }
+
     fn transform<'a>(&'a self, rows: BatchRef<'a>) -> Call<'a, Answer> {
         let mut out = Answer::default();
         for (row, value) in (0..).zip(rows.values.iter()) {
@@ -91,6 +97,10 @@ impl Guest for Parse {
 impl Guest for Count {
     fn description(&self) -> &Description {
         &self.0
+    }
+
+    fn metrics(&self) -> BTreeMap<String, Metric> {
+        BTreeMap::new()
     }
 
     fn transform<'a>(&'a self, _: BatchRef<'a>) -> Call<'a, Answer> {
