@@ -1,7 +1,7 @@
 //! Keeps the rows for which an expression over JSON fields, key and event time holds.
 //!
-//! The expression is read once, when the plugin is deployed: [`lexer`] makes tokens of it, [`parser`] a tree, [`fields`]
-//! the list of what it needs of a row. [`evaluate`] runs the tree over the fields that a row has.
+//! The expression is read once, when the plugin is deployed: `lexer` makes tokens of it, `parser` a tree, `fields`
+//! the list of what it needs of a row. `evaluate` runs the tree over the fields that a row has.
 
 mod evaluate;
 mod expression;

@@ -1,6 +1,6 @@
 //! Parses lines of Apache access logs, in the common and the combined format, into JSON.
 //!
-//! [`line`](mod@line) reads a line as it is, [`request`] the request within it, [`scan`] is how both go through text. A
+//! `line` reads a line as it is, `request` the request within it, `scan` is how both go through text. A
 //! line is read whole or rejected: what is cut off never becomes half a row.
 
 mod line;

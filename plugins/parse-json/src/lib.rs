@@ -1,7 +1,7 @@
 //! Projects fields of JSON objects and sets key and event time from them.
 //!
 //! A row is read once, and of its fields only the wanted ones are looked at; what is kept is copied as it is written in
-//! the row. [`plan`] turns the configuration into what is done with each row.
+//! the row. `plan` turns the configuration into what is done with each row.
 
 mod plan;
 mod timestamp;

@@ -1,6 +1,6 @@
 //! Count, sum, min, max and mean of a number in each key and window.
 //!
-//! The sum carries its rounding error along ([`summary`]), so that it hardly matters in which order rows come and
+//! The sum carries its rounding error along (`summary`), so that it hardly matters in which order rows come and
 //! accumulators are merged.
 
 mod summary;

@@ -18,7 +18,6 @@ mod scan;
 
 use crate::error::{Error, Result};
 use crate::input::FromBytes;
-use scan::Scan;
 
 pub use scalar::Scalar;
 
@@ -71,8 +70,7 @@ impl Fields {
     pub fn read<'a>(&self, json: &'a [u8]) -> Result<Vec<Option<&'a str>>> {
         let text = <&str>::from_bytes(json)?;
         let mut found = vec![None; self.count];
-        let mut scan = Scan::new(text);
-        let is_object = scan.whole(&self.root, &mut found)?;
+        let is_object = scan::scan(text, &self.root, &mut found)?;
         if !is_object {
             return Err(Error::new("not-an-object", "the value is JSON, but not an object"));
         }
