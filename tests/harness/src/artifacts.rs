@@ -21,6 +21,12 @@ pub fn workspace() -> &'static Path {
     here.ancestors().nth(2).unwrap_or(here)
 }
 
+/// A file of an example tenant.
+pub fn tenant_file(tenant: &str, name: &str) -> anyhow::Result<String> {
+    let path = workspace().join("tenants").join(tenant).join(name);
+    fs::read_to_string(&path).with_context(|| format!("read `{}`", path.display()))
+}
+
 /// The server's binary: the one that `MILLSTREAM_BIN` names, otherwise built now.
 pub fn binary() -> anyhow::Result<PathBuf> {
     static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();

@@ -18,7 +18,7 @@ mod random;
 mod server;
 mod wait;
 
-pub use artifacts::{binary, component, components, workspace};
+pub use artifacts::{binary, component, components, tenant_file, workspace};
 pub use client::{CallError, Client, Partition, Record, Refusal, Topic, refusal};
 pub use log::{Log, is_trouble};
 pub use producer::Producer;

@@ -80,6 +80,20 @@ impl Server {
         Ok(start.elapsed())
     }
 
+    /// Starts it on its folder and kills it after that time, ready or not.
+    pub fn start_and_kill(&mut self, after: Duration) -> anyhow::Result<()> {
+        if self.process.is_some() {
+            bail!("the server runs already");
+        }
+        let mut process = serve(self.folder.path(), &self.options.arguments)?;
+        if let Some(stderr) = process.stderr.take() {
+            self.log.collect(stderr);
+        }
+        std::thread::sleep(after);
+        self.process = Some(process);
+        self.kill()
+    }
+
     /// Kills it as a loss of power would: it can do nothing about it.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         let mut process = self.process.take().context("the server does not run")?;
@@ -140,6 +154,14 @@ impl Server {
     /// Warnings and errors that were not expected.
     pub fn trouble(&self) -> Vec<String> {
         self.log.trouble(&self.options.allowed)
+    }
+
+    /// Ends it for good, and answers the warnings and errors that were not expected instead of failing on them.
+    pub fn leave(mut self) -> anyhow::Result<Vec<String>> {
+        self.stop()?;
+        let trouble = self.trouble();
+        self.options.allowed.extend(trouble.iter().cloned());
+        Ok(trouble)
     }
 
     /// Whether its process is alive.
