@@ -29,6 +29,10 @@ const BUDGET_BYTES: usize = 128 << 20;
 /// Memory of bodies is counted in pieces of this size, and a body that has begun holds at least one.
 const PIECE_BYTES: usize = 16 << 10;
 
+/// Bytes of a body that is too large that are read and thrown away, so that a client that sends before it listens gets
+/// to hear why. Who sends more is cut off.
+const DISCARD_BYTES_MAX: u64 = 64 << 20;
+
 /// The memory for the bodies of all requests.
 #[derive(Debug, Clone)]
 pub(super) struct Budget {
@@ -54,6 +58,10 @@ impl Budget {
     pub(super) async fn read(&self, headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Held, Error> {
         let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         if let Some(used) = announced.filter(|&length: &u64| length > limit as u64) {
+            // Who asks first has sent nothing yet.
+            if !headers.contains_key(header::EXPECT) {
+                self.discard(body, used).await;
+            }
             return Err(Error::BodyTooLarge { used, limit: limit as u64 });
         }
         let mut share: Option<OwnedSemaphorePermit> = None;
@@ -61,12 +69,23 @@ impl Budget {
         while let Some(part) = next_part(&mut body, self.idle).await? {
             let length = gathered.len() + part.len();
             if length > limit {
+                self.discard(body, length as u64).await;
                 return Err(Error::BodyTooLarge { used: length as u64, limit: limit as u64 });
             }
             self.take(&mut share, length)?;
             gathered.extend_from_slice(&part);
         }
         Ok(Held { bytes: gathered.freeze(), _share: share })
+    }
+
+    /// Reads what is left of a body, of which that much is known, and keeps nothing of it.
+    async fn discard(&self, mut body: Body, mut seen: u64) {
+        while seen <= DISCARD_BYTES_MAX {
+            match next_part(&mut body, self.idle).await {
+                Ok(Some(part)) => seen += part.len() as u64,
+                Ok(None) | Err(_) => return,
+            }
+        }
     }
 
     /// An answer that holds its share of the memory until the client has it.

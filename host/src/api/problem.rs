@@ -46,6 +46,15 @@ pub struct Details {
 }
 
 impl Problem {
+    /// Logs it where it is answered: as an error if somebody must act.
+    fn log(&self) {
+        let Details { code, request_id, detail, .. } = &*self.0;
+        match self.0.blame {
+            Blame::Tenant => tracing::debug!(code, request_id, "{detail}"),
+            Blame::Operator | Blame::Host => tracing::error!(code, request_id, "{detail}"),
+        }
+    }
+
     /// The same problem under a status of its own, where HTTP has a closer one than the kind's.
     pub(super) fn with_status(mut self, status: StatusCode) -> Self {
         self.0.status = status.as_u16();
@@ -56,7 +65,7 @@ impl Problem {
 impl<E: Coded> From<E> for Problem {
     fn from(error: E) -> Self {
         let (code, kind) = (error.code(), error.kind());
-        let problem = Details {
+        Self(Box::new(Details {
             uri: format!("{TYPE_PREFIX}{code}"),
             title: title(kind).to_owned(),
             status: kind.http_status(),
@@ -66,20 +75,16 @@ impl<E: Coded> From<E> for Problem {
             blame: error.blame(),
             retry: kind.retry(),
             limit: error.limit(),
-            request_id: request::current_id(),
-        };
-        match problem.blame {
-            Blame::Tenant => tracing::debug!(code, request_id = problem.request_id, "{}", problem.detail),
-            Blame::Operator | Blame::Host => {
-                tracing::error!(code, request_id = problem.request_id, "{}", problem.detail);
-            }
-        }
-        Self(Box::new(problem))
+            // Known where it is answered: an error may come from another thread than its request.
+            request_id: String::new(),
+        }))
     }
 }
 
 impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+    fn into_response(mut self) -> Response {
+        self.0.request_id = request::current_id();
+        self.log();
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let retry = self.0.retry;
         let mut response = (status, Json(*self.0)).into_response();
