@@ -1,7 +1,7 @@
 //! What a micro-batch takes: whatever has arrived, bounded by records and bytes, from every partition in turn.
 
 use super::error::Error;
-use super::machine::Input;
+use super::machine::{CAREFUL_RECORDS, Input};
 use super::plan::Plan;
 use crate::ids::Offset;
 use crate::log::batch::{Header, decode};
@@ -18,7 +18,7 @@ const BYTES: usize = 8 << 20;
 #[derive(Debug)]
 pub(super) struct Intake {
     positions: Vec<Offset>,
-    /// Records to take at most; below [`RECORDS`] after failed calls.
+    /// Records to take; below [`RECORDS`] after failed calls, and then at most.
     limit: usize,
     /// The input to begin with, so that a busy partition does not starve the others.
     first: usize,
@@ -43,9 +43,19 @@ impl Intake {
         &self.positions
     }
 
-    /// Takes less after calls have failed, down to a single record, and more again after that.
-    pub(super) fn adapt(&mut self, calls_failed: bool) {
-        self.limit = if calls_failed { (self.limit / 2).max(1) } else { (self.limit * 2).min(RECORDS) };
+    /// Puts what was taken back, to take it again in small numbers.
+    pub(super) fn retreat(&mut self, inputs: &[Input]) {
+        for taken in inputs {
+            self.positions[taken.input] = taken.base_offset;
+        }
+        self.limit = CAREFUL_RECORDS;
+    }
+
+    /// Takes more again after a micro-batch without failed calls.
+    pub(super) fn advance(&mut self, calls_failed: bool) {
+        if !calls_failed {
+            self.limit = (self.limit * 2).min(RECORDS);
+        }
     }
 
     /// Takes what has arrived.

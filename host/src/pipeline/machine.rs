@@ -18,7 +18,7 @@ use super::outputs::Outputs;
 use super::plan::Plan;
 use super::rows::{Origins, StageRows};
 use super::status::Usage;
-use super::steps::{Arrival, Placing, Poison, Sink, finish, fold, transform};
+use super::steps::{Arrival, Placing, Poison, Sink, Stop, finish, fold, transform};
 use crate::ids::{Offset, TopicPartition};
 use crate::log::Block;
 use crate::plugin::Failure;
@@ -31,6 +31,9 @@ use crate::time::{Watermark, Window, minimum};
 const CLOSING_GROUPS_MAX: usize = 1 << 16;
 /// Groups that close in one call of `finish`.
 const CLOSING_CALL_GROUPS: usize = 8192;
+/// Records in a micro-batch up to which failed calls are taken apart where they are. More are first divided, so that a
+/// plugin that fails on everything fails on this many rows a commit.
+pub(super) const CAREFUL_RECORDS: usize = 256;
 /// Most bytes of state of one pipeline: it is held in memory.
 pub const STATE_BYTES_MAX: u64 = 2 << 30;
 /// A block of the whole state is written when the blocks since the last one are this many times as large, so that
@@ -48,6 +51,23 @@ pub struct Input {
     pub(super) base_offset: Offset,
     /// The records, dense from there on.
     pub(super) records: Batch,
+}
+
+impl Input {
+    fn arrival<'a>(&'a self, plan: &'a Plan) -> Arrival<'a> {
+        let (at, records) = (&plan.inputs[self.input], self.records.view());
+        let source = Source::Records { at, base_offset: self.base_offset, records };
+        Arrival { rows: records, origins: Origins::From(0), source, came_by: at.partition }
+    }
+}
+
+/// What became of applied records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    /// They are applied, and to be committed.
+    Whole,
+    /// A call failed: they are to be applied again, fewer at a time. Nothing has changed but counters.
+    Retreated,
 }
 
 /// The state of a running pipeline.
@@ -93,28 +113,58 @@ impl Machine {
     }
 
     /// Runs the steps over records. See the module's text for what an error leaves.
-    pub async fn apply(&mut self, inputs: &[Input]) -> Result<(), Error> {
+    ///
+    /// If a call fails while nothing has changed yet and there are more than [`CAREFUL_RECORDS`] records, they are not
+    /// applied at all: to be applied again in smaller numbers, so that a plugin that fails on everything fails on few
+    /// rows a commit.
+    pub async fn apply(&mut self, inputs: &[Input]) -> Result<Applied, Error> {
+        let (usage, newest) = (self.usage, self.newest.clone());
+        match self.run(inputs).await {
+            Ok(()) => {}
+            Err(Stop::Failed(error)) => return Err(error),
+            Err(Stop::Retreat) => {
+                let Usage { failed_calls, fuel, .. } = self.usage;
+                self.usage = Usage { failed_calls, fuel, ..usage };
+                self.newest = newest;
+                self.outputs.clear();
+                return Ok(Applied::Retreated);
+            }
+        }
+        let used = self.state_bytes();
+        if used > STATE_BYTES_MAX {
+            return Err(Error::StateLimit { name: self.plan.name.clone(), used, limit: STATE_BYTES_MAX });
+        }
+        Ok(Applied::Whole)
+    }
+
+    async fn run(&mut self, inputs: &[Input]) -> Result<(), Stop> {
         let plan = Arc::clone(&self.plan);
-        let mut sink =
-            Sink { plan: &plan, outputs: &mut self.outputs, usage: &mut self.usage, poison: &mut self.poison };
+        let records: usize = inputs.iter().map(|input| input.records.len()).sum();
+        let mut sink = Sink {
+            plan: &plan,
+            outputs: &mut self.outputs,
+            usage: &mut self.usage,
+            poison: &mut self.poison,
+            may_retreat: records > CAREFUL_RECORDS,
+        };
         sink.usage.commits += 1;
+        // All transforms before any fold: as long as only they have run, nothing has changed.
+        let mut arrived = Vec::with_capacity(inputs.len());
         for input in inputs {
             sink.usage.records_in += input.records.len() as u64;
             sink.usage.bytes_in += input.records.payload_bytes() as u64;
-            let at = &plan.inputs[input.input];
-            let records = input.records.view();
-            let arrival = Arrival {
-                rows: records,
-                origins: Origins::From(0),
-                source: Source::Records { at, base_offset: input.base_offset, records },
-                came_by: at.partition,
-            };
-            let newest = &mut self.newest[input.input];
-            let placing = Placing::Following { newest, disorder: plan.disorder };
-            run_stage(&plan, 0, &mut self.windows, arrival, placing, &mut sink).await?;
+            let arrival = input.arrival(&plan);
+            let passed = run_transforms(&plan, 0, arrival, &mut sink).await?;
+            arrived.push((input.input, arrival, passed));
+        }
+        for (input, arrival, passed) in &arrived {
+            let placing = Placing::Following { newest: &mut self.newest[*input], disorder: plan.disorder };
+            let arrival = arrival.after(passed.as_ref());
+            leave_stage(&plan, 0, &mut self.windows, arrival, placing, &mut sink).await?;
             self.newest_changed = true;
         }
         let mut watermark = minimum(self.newest.iter().map(|&newest| plan.disorder.watermark(newest)));
+        sink.may_retreat &= !self.windows.iter().any(|windows| windows.is_due(watermark));
         for (number, stage) in plan.stages.iter().enumerate() {
             let Some(step) = &stage.fold else { break };
             let mut left = CLOSING_GROUPS_MAX;
@@ -125,13 +175,11 @@ impl Machine {
                 let results = finish(step, &due, &mut sink).await?;
                 let arrival = of_window(due.window, results.batch.view());
                 let placing = Placing::Fixed(Watermark::At(due.window.last() - 1));
-                run_stage(&plan, number + 1, &mut self.windows, arrival, placing, &mut sink).await?;
+                let passed = run_transforms(&plan, number + 1, arrival, &mut sink).await?;
+                let arrival = arrival.after(passed.as_ref());
+                leave_stage(&plan, number + 1, &mut self.windows, arrival, placing, &mut sink).await?;
             }
             watermark = self.windows[number].output_watermark(watermark);
-        }
-        let used = self.state_bytes();
-        if used > STATE_BYTES_MAX {
-            return Err(Error::StateLimit { name: plan.name.clone(), used, limit: STATE_BYTES_MAX });
         }
         Ok(())
     }
@@ -284,33 +332,30 @@ impl From<BlockError> for Unreadable {
     }
 }
 
-/// Runs the transforms of a stage over rows, then folds them, or writes them to the output of the last stage.
-async fn run_stage(
+/// Runs the transforms of a stage over rows; nothing, if it has none.
+async fn run_transforms(
+    plan: &Plan,
+    number: usize,
+    arrival: Arrival<'_>,
+    sink: &mut Sink<'_>,
+) -> Result<Option<StageRows>, Stop> {
+    let mut passed: Option<StageRows> = None;
+    for step in &plan.stages[number].transforms {
+        passed = Some(transform(step, arrival.after(passed.as_ref()), sink).await?);
+    }
+    Ok(passed)
+}
+
+/// Folds the rows at the end of a stage, or writes them to the output if it is the last.
+async fn leave_stage(
     plan: &Plan,
     number: usize,
     windows: &mut [Windows],
     arrival: Arrival<'_>,
     placing: Placing<'_>,
     sink: &mut Sink<'_>,
-) -> Result<(), Error> {
-    let stage = &plan.stages[number];
-    let mut passed: Option<StageRows> = None;
-    for step in &stage.transforms {
-        let arrival = match &passed {
-            None => arrival,
-            Some(StageRows { batch, origins }) => {
-                Arrival { rows: batch.view(), origins: Origins::Listed(origins), ..arrival }
-            }
-        };
-        passed = Some(transform(step, arrival, sink).await?);
-    }
-    let arrival = match &passed {
-        None => arrival,
-        Some(StageRows { batch, origins }) => {
-            Arrival { rows: batch.view(), origins: Origins::Listed(origins), ..arrival }
-        }
-    };
-    match &stage.fold {
+) -> Result<(), Stop> {
+    match &plan.stages[number].fold {
         Some(step) => fold(step, &mut windows[number], arrival, placing, sink).await,
         None => {
             sink.deliver(plan.output, arrival.rows, arrival.came_by);

@@ -49,6 +49,11 @@ impl Outputs {
         }
     }
 
+    /// Forgets all rows.
+    pub(super) fn clear(&mut self) {
+        self.topics.iter_mut().flatten().for_each(Batch::clear);
+    }
+
     /// The rows as record batches, in the order of topics and partitions; none are left.
     pub(super) fn encode(&mut self, topics: &[TargetTopic]) -> Vec<(TopicPartition, Bytes)> {
         let options = EncodeOptions::default();

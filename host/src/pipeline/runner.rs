@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::error::Error;
 use super::intake::Intake;
-use super::machine::Machine;
+use super::machine::{Applied, Machine};
 use super::plan::Plan;
 use super::shared::Shared;
 use super::spec::Start;
@@ -110,10 +110,13 @@ impl Runner {
             }
             let failed_before = self.machine.usage_mut().failed_calls;
             self.machine.usage_mut().trimmed += taken.trimmed;
-            self.machine.apply(&taken.inputs).await?;
+            if self.machine.apply(&taken.inputs).await? == Applied::Retreated {
+                self.intake.retreat(&taken.inputs);
+                continue;
+            }
             self.commit().await?;
             self.publish();
-            self.intake.adapt(self.machine.usage_mut().failed_calls > failed_before);
+            self.intake.advance(self.machine.usage_mut().failed_calls > failed_before);
             if let Some((step, failure)) = self.machine.take_poisoned(POISON_ROWS_MAX) {
                 let message = format!(
                     "step `{step}` failed on {POISON_ROWS_MAX} rows one after the other, last with: {}; fix the plugin and apply the pipeline again",

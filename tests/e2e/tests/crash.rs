@@ -52,7 +52,7 @@ fn round(random: &mut Random, kills: u64) -> anyhow::Result<String> {
     let client = server.client();
     client.push_plugins(&["parse-json", "count"])?;
     client.create_topic("clicks", PARTITIONS)?;
-    client.apply(&tenant_file("web-shop", "page-views.toml")?)?;
+    client.apply(&tenant_file("web-shop", "pipelines/page-views.toml")?)?;
     let enough = AtomicBool::new(false);
     let streams = std::thread::scope(|scope| {
         let (failed, failure) = channel();
@@ -141,7 +141,7 @@ fn check(client: &Client, streams: Vec<(Clicks, Producer)>) -> anyhow::Result<St
     let sent = answer.rows + u64::from(PARTITIONS);
     ensure!(client.count("clicks")? == sent, "the log has {} records of {sent} acknowledged", client.count("clicks")?);
     let mut results = Vec::new();
-    for record in client.all_records("views-per-minute")? {
+    for record in client.all_records("page-views-per-minute")? {
         let value = record.json()?;
         let page = value["key"].as_str().and_then(page_number).context("a result has a page")?;
         let start = value["start"].as_i64().context("a result has a start")?;
@@ -172,7 +172,7 @@ fn a_server_processes_again_after_a_kill() -> anyhow::Result<()> {
     let client = server.client();
     client.push_plugins(&["parse-json", "count"])?;
     client.create_topic("clicks", 1)?;
-    client.apply(&tenant_file("web-shop", "page-views.toml")?)?;
+    client.apply(&tenant_file("web-shop", "pipelines/page-views.toml")?)?;
     let mut clicks = Clicks::new(SHAPE, 1, 0);
     let mut producer = Producer::new(client.clone(), "clicks", 0, 1);
     for _ in 0..2 {

@@ -31,8 +31,8 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// A shop of 40 pages, 10 s of disorder, one straggler in 5,000 rows and one malformed line in 1,000.
-    pub const SHOP: Self = Self { pages: 40, disorder_ms: 10_000, straggler_one_in: 5_000, malformed_one_in: 1_000 };
+    /// A shop of 40 pages, 30 s of disorder, one straggler in 5,000 rows and one malformed line in 1,000.
+    pub const SHOP: Self = Self { pages: 40, disorder_ms: 30_000, straggler_one_in: 5_000, malformed_one_in: 1_000 };
 }
 
 /// The answer to what has been made so far.

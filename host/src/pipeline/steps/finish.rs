@@ -1,9 +1,8 @@
 //! Complete windows into result rows.
 
-use super::{Arrival, Sink};
+use super::{Arrival, Sink, Stop};
 use crate::pipeline::calls::Calls;
 use crate::pipeline::dead_letter::Source;
-use crate::pipeline::error::Error;
 use crate::pipeline::plan::Fold;
 use crate::pipeline::rows::{Origins, StageRows};
 use crate::plugin::Closed;
@@ -11,7 +10,7 @@ use crate::record::BatchRef;
 use crate::state::Due;
 
 /// Makes the result rows of complete groups; they go on to the next stage.
-pub(in crate::pipeline) async fn finish(fold: &Fold, due: &Due, sink: &mut Sink<'_>) -> Result<StageRows, Error> {
+pub(in crate::pipeline) async fn finish(fold: &Fold, due: &Due, sink: &mut Sink<'_>) -> Result<StageRows, Stop> {
     let count = due.keys.len();
     let (starts, ends) = (vec![due.window.start; count], vec![due.window.end; count]);
     let times = vec![due.window.last(); count];

@@ -1,9 +1,8 @@
 //! Rows into windows.
 
-use super::{Arrival, Sink, select, visible};
+use super::{Arrival, Sink, Stop, select, visible};
 use crate::pipeline::calls::Calls;
 use crate::pipeline::dead_letter::Cause;
-use crate::pipeline::error::Error;
 use crate::pipeline::plan::Fold;
 use crate::pipeline::rows::StageRows;
 use crate::plugin::{Contribution, Folded};
@@ -53,7 +52,7 @@ pub(in crate::pipeline) async fn fold(
     arrival: Arrival<'_>,
     placing: Placing<'_>,
     sink: &mut Sink<'_>,
-) -> Result<(), Error> {
+) -> Result<(), Stop> {
     let sorted = sort_out(windows, arrival.rows, placing);
     if sorted.late.is_empty() && sorted.nowhere.is_empty() {
         return add(fold, windows, arrival, sink).await;
@@ -98,7 +97,7 @@ fn sort_out(windows: &Windows, rows: BatchRef<'_>, mut placing: Placing<'_>) -> 
     sorted
 }
 
-async fn add(fold: &Fold, windows: &mut Windows, arrival: Arrival<'_>, sink: &mut Sink<'_>) -> Result<(), Error> {
+async fn add(fold: &Fold, windows: &mut Windows, arrival: Arrival<'_>, sink: &mut Sink<'_>) -> Result<(), Stop> {
     let step = &fold.step;
     let mut groups = CallGroups::default();
     let mut calls = Calls::new(arrival.rows);
@@ -113,6 +112,7 @@ async fn add(fold: &Fold, windows: &mut Windows, arrival: Arrival<'_>, sink: &mu
             Ok(called) => {
                 sink.succeeded(called.fuel);
                 let untouched = untouched(&groups, &called.answer);
+                sink.may_retreat = false;
                 windows.store(&groups, &called.answer.groups, |group| untouched.binary_search(&group).is_ok());
                 sink.reject(step, &called.answer.rejected, at, arrival);
             }

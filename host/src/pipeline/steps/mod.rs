@@ -32,6 +32,18 @@ pub(super) struct Arrival<'a> {
     pub(super) came_by: PartitionId,
 }
 
+impl<'a> Arrival<'a> {
+    /// The same after transforms, if there were any.
+    pub(super) fn after(self, passed: Option<&'a StageRows>) -> Self {
+        match passed {
+            None => self,
+            Some(StageRows { batch, origins }) => {
+                Self { rows: batch.view(), origins: Origins::Listed(origins), ..self }
+            }
+        }
+    }
+}
+
 /// What steps write to while a micro-batch runs. All of it is committed, or none.
 #[derive(Debug)]
 pub(super) struct Sink<'a> {
@@ -39,6 +51,18 @@ pub(super) struct Sink<'a> {
     pub(super) outputs: &'a mut Outputs,
     pub(super) usage: &'a mut Usage,
     pub(super) poison: &'a mut Poison,
+    /// Whether a failed call may still end the micro-batch as if nothing had happened: the state is unchanged so far,
+    /// and there are fewer rows to take.
+    pub(super) may_retreat: bool,
+}
+
+/// Why a step did not come to its end.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// A call failed and the micro-batch is to be taken again with fewer rows.
+    Retreat,
+    /// The host could not go on.
+    Failed(Error),
 }
 
 /// Rows that plugins failed on, one after the other, with no call that succeeded between.
@@ -66,11 +90,14 @@ impl Sink<'_> {
         calls: &mut Calls<'b>,
         (at, rows): (usize, BatchRef<'b>),
         arrival: Arrival<'_>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Stop> {
         self.usage.failed_calls += 1;
         self.usage.fuel += failure.fuel;
         if !failure.guest {
-            return Err(Error::Call { step: step.name.clone(), source: failure });
+            return Err(Stop::Failed(Error::Call { step: step.name.clone(), source: failure }));
+        }
+        if self.may_retreat {
+            return Err(Stop::Retreat);
         }
         if rows.len() > 1 {
             calls.halve(at, rows);

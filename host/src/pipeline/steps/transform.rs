@@ -1,8 +1,7 @@
 //! Rows in, rows out.
 
-use super::{Arrival, Sink, visible};
+use super::{Arrival, Sink, Stop, visible};
 use crate::pipeline::calls::Calls;
-use crate::pipeline::error::Error;
 use crate::pipeline::plan::Step;
 use crate::pipeline::rows::StageRows;
 
@@ -11,7 +10,7 @@ pub(in crate::pipeline) async fn transform(
     step: &Step,
     arrival: Arrival<'_>,
     sink: &mut Sink<'_>,
-) -> Result<StageRows, Error> {
+) -> Result<StageRows, Stop> {
     let mut next = StageRows::default();
     let mut calls = Calls::new(arrival.rows);
     while let Some((at, rows)) = calls.next() {

@@ -9,7 +9,7 @@ use crate::log::batch::{EncodeOptions, decode, encode};
 use crate::log::memory::MemoryLog;
 use crate::log::{Commit, Log, TopicConfig};
 use crate::pipeline::Error;
-use crate::pipeline::machine::{Effects, Input, Machine};
+use crate::pipeline::machine::{Applied, CAREFUL_RECORDS, Effects, Input, Machine};
 use crate::pipeline::plan::{Loaded, Plan, targets};
 use crate::pipeline::spec::Spec;
 use crate::record::Batch;
@@ -42,6 +42,8 @@ pub(super) struct Driver {
     plan: Arc<Plan>,
     positions: Vec<Offset>,
     sequence: u64,
+    /// How often the machine asked for fewer records.
+    pub(super) retreats: u32,
 }
 
 fn tenant() -> TenantId {
@@ -92,7 +94,7 @@ impl Driver {
         machine.recover(&recovery.blocks, &recovery.usage).expect("our own blocks");
         let position = |at| recovery.positions.get(at).copied().unwrap_or_default();
         let positions = plan.inputs.iter().map(position).collect();
-        Self { log, machine, positions, sequence: recovery.sequence, plan }
+        Self { log, machine, positions, sequence: recovery.sequence, retreats: 0, plan }
     }
 
     /// Takes this many records from each partition, applies them and commits.
@@ -111,19 +113,26 @@ impl Driver {
         Ok(())
     }
 
-    /// Takes this many records from each partition and applies them.
+    /// Takes this many records from each partition and applies them; fewer, if the machine asks for that.
     pub(super) fn apply(&mut self, take: &[usize]) -> Result<Effects, Error> {
         let mut inputs = Vec::new();
         for (input, &take) in take.iter().enumerate() {
             let records = self.records(input, take);
             if !records.is_empty() {
-                let base_offset = self.positions[input];
-                self.positions[input] += records.len() as u64;
-                inputs.push(Input { input, base_offset, records });
+                inputs.push(Input { input, base_offset: self.positions[input], records });
             }
         }
-        wait(self.machine.apply(&inputs))?;
-        Ok(self.machine.take_effects())
+        match wait(self.machine.apply(&inputs))? {
+            Applied::Retreated => {
+                self.retreats += 1;
+                let fewer: Vec<usize> = take.iter().map(|&take| take.min(CAREFUL_RECORDS / 4)).collect();
+                self.apply(&fewer)
+            }
+            Applied::Whole => {
+                inputs.iter().for_each(|input| self.positions[input.input] += input.records.len() as u64);
+                Ok(self.machine.take_effects())
+            }
+        }
     }
 
     /// Forgets everything that is not in the log.
@@ -134,7 +143,10 @@ impl Driver {
 
     /// Takes everything, then closes what is left to close.
     pub(super) fn finish(&mut self) -> Result<(), Error> {
-        self.step(&vec![usize::MAX; self.plan.inputs.len()])?;
+        let inputs = self.plan.inputs.len();
+        while (0..inputs).any(|input| !self.records(input, 1).is_empty()) {
+            self.step(&vec![usize::MAX; inputs])?;
+        }
         while self.machine.is_due() {
             self.step(&[])?;
         }

@@ -39,6 +39,22 @@ fn a_poisonous_row_becomes_a_dead_letter_and_its_neighbours_are_processed_once()
 }
 
 #[test]
+fn a_failure_among_many_rows_is_looked_for_in_fewer_and_no_result_changes() {
+    let row = |n: i32, poison: &str| if n % 900 == 700 { poison.to_owned() } else { format!("{} a", n / 10) };
+    let rows = |poison: &str| (0..5000).map(|n| row(n, poison)).collect::<Vec<_>>();
+    let mut driver = Driver::new(COUNTING, &[rows("trap")]);
+    driver.finish().expect("the host is well");
+    assert!(driver.retreats > 1);
+    let mut without = Driver::new(COUNTING, &[rows("bad")]);
+    without.finish().expect("the host is well");
+    assert_eq!(without.retreats, 0);
+    assert_eq!(driver.values("out"), without.values("out"));
+    assert_eq!(driver.dead_letters().len(), 5);
+    let (usage, calm) = (*driver.machine.usage_mut(), *without.machine.usage_mut());
+    assert_eq!((usage.records_in, usage.dead_letters, usage.late), (calm.records_in, calm.dead_letters, calm.late));
+}
+
+#[test]
 fn a_rejected_row_becomes_a_dead_letter_with_the_plugins_reason() {
     let mut driver = Driver::new(COUNTING, &values(&["1 a", "bad thing", "2 bad", "99 end"]));
     driver.finish().expect("the host is well");
