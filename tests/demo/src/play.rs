@@ -24,7 +24,9 @@ const RATE_WINDOW: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Played {
     pub(crate) written: Written,
-    /// From the first click to the last result.
+    /// Clicks of the stream, those that end it included.
+    pub(crate) clicks: u64,
+    /// From the first of them to the last one counted.
     pub(crate) wall: Duration,
     pub(crate) kills: Vec<Kill>,
     pub(crate) latency: Latency,
@@ -64,12 +66,13 @@ pub(crate) fn play(
     }
     let mut written = feed.written()?;
     close(&mut written)?;
+    let clicks = written.answer.rows;
     screen.note(start.elapsed(), "the stream has ended; a last click in each partition moves event time on")?;
     drained(stage, interrupt)?;
     let wall = start.elapsed();
     screen.note(wall, "everything is counted; now single clicks, to see how long one takes")?;
     let latency = probe::measure(stage, &mut written, interrupt)?;
-    Ok(Played { written, wall, kills, latency })
+    Ok(Played { written, clicks, wall, kills, latency })
 }
 
 /// How much of the stream is written, of its clicks or of its time.

@@ -55,7 +55,7 @@ impl Screen {
   2. Two plugins, compiled to WebAssembly, become a pipeline: parse each click, count each page and minute.
   3. Up to {records} clicks are written over HTTP for up to {seconds} s, as fast as it goes. Some come out of order, some
      too late, some are no JSON at all; some batches are sent twice. (seed {seed})
-  4. In the middle the server is killed {times} with SIGKILL, as if by a loss of power, and started again.
+  4. In the middle the server is killed {times} with SIGKILL, which it can do nothing about, and started again.
   5. Every window is compared with the answer that the generator kept beside the clicks.
 
 Ctrl-C ends it at any time and leaves nothing behind.
@@ -112,43 +112,12 @@ Ctrl-C ends it at any time and leaves nothing behind.
 
     /// The end.
     pub(crate) fn conclude(&mut self, verdict: &Verdict) -> io::Result<()> {
-        let mut lines = vec![String::new()];
-        let mut fact = |name: &str, value: String| lines.push(format!("  {name:<22}{value}"));
-        let (answer, windows) = (&verdict.played.written.answer, &verdict.windows);
-        fact("clicks", count(answer.rows));
-        fact("wall time", format!("{}, first click written to last window counted", seconds(verdict.played.wall)));
-        fact(
-            "rate",
-            format!("{} clicks/s, the generator on the same machine, kills included", count(verdict.rate() as u64)),
-        );
-        for kill in &verdict.played.kills {
-            fact("after SIGKILL", format!("answering in {:.2?}, counting on in {:.2?}", kill.answers, kill.counts));
-        }
-        let [p50, p99, max] = [0.5, 0.99, 1.0].map(|quantile| verdict.latency(quantile));
-        fact("latency", format!("p50 {p50:.2?}, p99 {p99:.2?}, max {max:.2?}"));
-        fact(
-            "",
-            format!(
-                "HTTP request with a click to its window's count read over HTTP; {} clicks, one",
-                count(verdict.played.latency.0.len())
-            ),
-        );
-        fact("", "at a time, on the server that is idle but for them; both writes synced to disk".to_owned());
-        fact("windows checked", format!("{}, right {}", count(answer.views.len() as u64), count(windows.right)));
-        fact("late", count(answer.late));
-        fact("dead letters", count(answer.malformed));
-        fact("sent twice", format!("{} batches, on purpose", count(verdict.played.written.twice)));
-        fact("no answer", format!("{} times a batch had to be sent again", count(verdict.retries)));
-        fact("stored once", format!("{} batches that were there already when they came", count(verdict.stored_once)));
-        fact("lost", count(windows.lost));
-        fact("doubled", count(windows.doubled + windows.repeated));
-        lines.extend(differences(verdict));
         let (colour, word) = match verdict.is_good() {
             true => ("1;32", "Everything is as it should be."),
             false => ("1;31", "This is not as it should be; please report it with the seed."),
         };
-        lines.push(format!("\n{}{word}{}", self.style(colour), self.style("0")));
-        self.print(&lines.join("\n"))
+        let lines = summary(verdict).into_iter().chain(differences(verdict)).collect::<Vec<_>>().join("\n");
+        self.print(&format!("\n{lines}\n\n{}{word}{}", self.style(colour), self.style("0")))
     }
 
     /// An error that ended the run.
@@ -183,13 +152,41 @@ Ctrl-C ends it at any time and leaves nothing behind.
     }
 }
 
+/// What the run came to, in numbers and what they mean.
+fn summary(verdict: &Verdict) -> Vec<String> {
+    let (played, windows) = (&verdict.played, &verdict.windows);
+    let answer = &played.written.answer;
+    let mut lines = Vec::new();
+    let mut fact = |name: &str, value: String| lines.push(format!("  {name:<18}{value}"));
+    fact("clicks", count(played.clicks));
+    fact("wall time", format!("{}, first click written to last window counted", seconds(played.wall)));
+    fact("rate", format!("{} clicks/s; the generator runs on the same machine", count(verdict.rate() as u64)));
+    for kill in &played.kills {
+        fact("after SIGKILL", format!("answering in {:.2?}, counting on in {:.2?}", kill.answers, kill.counts));
+    }
+    let [p50, p99, max] = [0.5, 0.99, 1.0].map(|quantile| milliseconds(verdict.latency(quantile)));
+    fact("latency", format!("p50 {p50}, p99 {p99}, max {max}: from sending a click over HTTP"));
+    let measured = count(played.latency.0.len());
+    fact("", format!("to reading over HTTP the count that it completes; {measured} clicks, one at a time,"));
+    fact("", "the server otherwise idle, click and count both synced to disk".to_owned());
+    fact("windows checked", format!("{}, right {}", count(answer.views.len() as u64), count(windows.right)));
+    fact("late", count(answer.late));
+    fact("dead letters", count(answer.malformed));
+    fact("sent twice", format!("{} batches, on purpose", count(played.written.twice)));
+    fact("no answer", format!("{} times a batch had to be sent again", count(verdict.retries)));
+    fact("stored once", format!("{} batches that were there already when they came", count(verdict.stored_once)));
+    fact("lost", count(windows.lost));
+    fact("doubled", count(windows.doubled + windows.repeated));
+    lines
+}
+
 /// What is not as it should be.
 fn differences(verdict: &Verdict) -> Vec<String> {
-    let windows = verdict.windows.examples.iter().map(|example| format!("  wrong window         {example}"));
+    let windows = verdict.windows.examples.iter().map(|example| format!("  wrong window      {example}"));
     let checks = verdict.checks.iter().filter(|check| !check.is_good());
-    let checks = checks
-        .map(|check| format!("  wrong number         {}: {} instead of {}", check.what, check.got, check.expected));
-    let logged = verdict.trouble.iter().map(|line| format!("  server log           {line}"));
+    let checks =
+        checks.map(|check| format!("  wrong number      {}: {} instead of {}", check.what, check.got, check.expected));
+    let logged = verdict.trouble.iter().map(|line| format!("  server log        {line}"));
     windows.chain(checks).chain(logged).collect()
 }
 
@@ -208,6 +205,10 @@ fn count(number: u64) -> String {
 
 fn seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{:.2} ms", time.as_secs_f64() * 1000.0)
 }
 
 /// The time of day of an event time, in UTC.

@@ -54,7 +54,7 @@ impl Verdict {
         Ok(Self {
             retries: producers.iter().map(|producer| producer.retries).sum(),
             stored_once: producers.iter().map(|producer| producer.duplicates).sum(),
-            trouble: stage.server.trouble(),
+            trouble: stage.server.log().trouble(&[]),
             windows,
             checks,
             played,
@@ -68,7 +68,7 @@ impl Verdict {
 
     /// Clicks a second from the first one written to the last one counted.
     pub(crate) fn rate(&self) -> f64 {
-        self.played.written.answer.rows as f64 / self.played.wall.as_secs_f64()
+        self.played.clicks as f64 / self.played.wall.as_secs_f64()
     }
 
     /// A time of the latency probe that this share of the clicks was below.
