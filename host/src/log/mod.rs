@@ -1,7 +1,7 @@
 //! The durable log: topics, their partitions, and the commits of pipelines.
 //!
 //! The log is the truth: what a pipeline knows (its place in its inputs, its state) is read back from its commits. This
-//! module owns the contract; [`memory`] is the model of it, [`embedded`] the RocksDB log, and [`conformance`] the suite
+//! module owns the contract; [`memory`] is the model of it, [`embedded`] the RocksDB log, and `conformance` the suite
 //! that both pass. Records are stored as Kafka record batches (format v2, [`batch`]), byte for byte as they came but for
 //! the base offset.
 

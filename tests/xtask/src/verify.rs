@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::command::{Shown, cache, cargo, command, loud, target};
+use crate::command::{Shown, cache, cargo, command, loud, target, workspace};
 use crate::prepare::{self, Machine};
 use crate::programs;
 
@@ -29,6 +29,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     summary.check("documentation", || {
         cargo(&["doc", "--locked", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings").run()
     });
+    let data = std::env::var_os("MILLSTREAM_DATA").map_or_else(|| workspace().join("../shared/data"), PathBuf::from);
+    if !data.exists() {
+        summary.skipped("the tests over real access logs: MILLSTREAM_DATA names no folder with them");
+    }
     if !machine.wasip2 {
         summary.skipped("the test of a plugin with WASI imports: no target wasm32-wasip2");
     }
@@ -43,7 +47,7 @@ fn tests(machine: &Machine) -> Result<Shown, String> {
 
 /// What of the guest side exists only on wasm is seen by no native lint.
 fn guest_lints() -> Result<(), String> {
-    let plugins = crate::command::workspace().join("plugins");
+    let plugins = workspace().join("plugins");
     let entries = plugins.read_dir().map_err(|error| format!("read `{}`: {error}", plugins.display()))?;
     let mut names: Vec<String> = entries
         .flatten()
