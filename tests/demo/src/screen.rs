@@ -54,7 +54,7 @@ impl Screen {
   1. A server starts on an empty folder: one process, its log on disk.
   2. Two plugins, compiled to WebAssembly, become a pipeline: parse each click, count each page and minute.
   3. Up to {records} clicks are written over HTTP for up to {seconds} s, as fast as it goes. Some come out of order, some
-     too late, some are no JSON at all; some batches are sent twice. (seed {seed})
+     too late, some come again, some are no JSON at all; some batches are sent twice. (seed {seed})
   4. In the middle the server is killed {times} with SIGKILL, which it can do nothing about, and started again.
   5. Every window is compared with the answer that the generator kept beside the clicks.
 
@@ -172,6 +172,7 @@ fn summary(verdict: &Verdict) -> Vec<String> {
     fact("windows checked", format!("{}, right {}", count(answer.views.len() as u64), count(windows.right)));
     fact("late", count(answer.late));
     fact("dead letters", count(answer.malformed));
+    fact("clicks again", format!("{}, each counted: the stream is what it is", count(answer.repeated)));
     fact("sent twice", format!("{} batches, on purpose", count(played.written.twice)));
     fact("no answer", format!("{} times a batch had to be sent again", count(verdict.retries)));
     fact("stored once", format!("{} batches that were there already when they came", count(verdict.stored_once)));

@@ -28,11 +28,16 @@ pub struct Shape {
     pub straggler_one_in: u64,
     /// One row in so many is malformed.
     pub malformed_one_in: u64,
+    /// One row in so many is the click before once more, as a browser sends it that got no answer. It is a row like any
+    /// other: nothing in the pipeline looks for repeated clicks, so it counts.
+    pub repeated_one_in: u64,
 }
 
 impl Shape {
-    /// A shop of 40 pages, 30 s of disorder, one straggler in 5,000 rows and one malformed line in 1,000.
-    pub const SHOP: Self = Self { pages: 40, disorder_ms: 30_000, straggler_one_in: 5_000, malformed_one_in: 1_000 };
+    /// A shop of 40 pages, 30 s of disorder, one straggler in 5,000 rows, one malformed line in 1,000, and one click in
+    /// 500 that comes again.
+    pub const SHOP: Self =
+        Self { pages: 40, disorder_ms: 30_000, straggler_one_in: 5_000, malformed_one_in: 1_000, repeated_one_in: 500 };
 }
 
 /// The answer to what has been made so far.
@@ -46,6 +51,8 @@ pub struct Answer {
     pub late: u64,
     /// Rows that are malformed.
     pub malformed: u64,
+    /// Rows that are the click before once more.
+    pub repeated: u64,
 }
 
 impl Answer {
@@ -57,6 +64,7 @@ impl Answer {
         self.rows += other.rows;
         self.late += other.late;
         self.malformed += other.malformed;
+        self.repeated += other.repeated;
     }
 }
 
@@ -70,6 +78,8 @@ pub struct Clicks {
     /// The newest event time of a row that was not malformed.
     newest_ms: Option<i64>,
     answer: Answer,
+    /// The page and time of the row before, if that was a click; `line` is its text.
+    last: Option<(u64, i64)>,
     line: Vec<u8>,
 }
 
@@ -78,7 +88,15 @@ impl Clicks {
     pub fn new(shape: Shape, seed: u64, partition: u32) -> Self {
         let random = Random::new(seed ^ (u64::from(partition) << 32));
         let clock_us = EPOCH_MS * 1000;
-        Self { shape, random, clock_us, newest_ms: None, answer: Answer::default(), line: Vec::with_capacity(256) }
+        Self {
+            shape,
+            random,
+            clock_us,
+            newest_ms: None,
+            answer: Answer::default(),
+            last: None,
+            line: Vec::with_capacity(256),
+        }
     }
 
     /// Appends rows that follow each other by so many microseconds.
@@ -87,8 +105,15 @@ impl Clicks {
             self.clock_us += step_us;
             if self.random.one_in(self.shape.malformed_one_in) {
                 self.malformed();
+                self.last = None;
+            } else if let Some((page, time)) = self.last
+                && self.random.one_in(self.shape.repeated_one_in)
+            {
+                self.answer.repeated += 1;
+                self.count(page, time);
             } else {
                 let (page, time) = (self.page(), self.time());
+                self.last = Some((page, time));
                 self.count(page, time);
                 write_click(&mut self.line, time, page, self.random.below(100_000));
             }
