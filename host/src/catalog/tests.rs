@@ -1,3 +1,5 @@
+//! The catalog on a real folder: what is written is read, and what was tampered with is named.
+
 use super::*;
 use crate::ids::default_tenant;
 use crate::plugin::{Output, Reads};

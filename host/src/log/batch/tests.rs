@@ -1,3 +1,5 @@
+//! Record batches: round trips, hostile bytes, and batches that another client wrote.
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 

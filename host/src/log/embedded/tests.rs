@@ -1,3 +1,5 @@
+//! The RocksDB log: the common suite, and what only a log on a disk can suffer.
+
 use super::*;
 use crate::log::conformance::Subject;
 
