@@ -15,8 +15,8 @@ use super::failure::{self, Code as FailureCode, Trap};
 use super::host::log::{Lines, Owner, Sink};
 use super::host::metrics::{GuestMetrics, Metric};
 use super::ticker::Ticker;
-use super::{Answer, Call, Called, Closed, Contribution, Description, Failure, Folded, Guest, wasi};
-use crate::record::BatchRef;
+use super::{Answer, Call, Called, Closed, Contribution, Description, Done, Failure, Folded, Guest, Work, wasi};
+use crate::record::{BatchRef, Column, ColumnRef};
 
 /// What all calls of the process share.
 #[derive(Debug)]
@@ -191,5 +191,21 @@ impl Guest for Image {
             let check = |answer: AnswerResult| asked.answer(answer);
             self.call(finish, count, (ClosedParam::from(windows),), check).await
         })
+    }
+
+    fn merge<'a>(&'a self, _: ColumnRef<'a>, _: ColumnRef<'a>) -> Call<'a, Column> {
+        Box::pin(std::future::ready(Err(not_of_this_world("merge", self.description()))))
+    }
+
+    fn process<'a>(&'a self, _: Work<'a>) -> Call<'a, Done> {
+        Box::pin(std::future::ready(Err(not_of_this_world("process", self.description()))))
+    }
+
+    fn migrates(&self) -> bool {
+        false
+    }
+
+    fn migrate<'a>(&'a self, _: &'a str, _: ColumnRef<'a>) -> Call<'a, Result<Column, String>> {
+        Box::pin(std::future::ready(Err(not_of_this_world("migrate", self.description()))))
     }
 }

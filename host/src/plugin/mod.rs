@@ -28,6 +28,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
@@ -67,8 +68,21 @@ pub trait Guest: Send + Sync + fmt::Debug {
     /// Folds rows into the accumulators of their groups.
     fn add<'a>(&'a self, rows: Contribution<'a>) -> Call<'a, Folded>;
 
+    /// Merges accumulators of the same key, pair by pair; those of `left` are the earlier. None is null.
+    fn merge<'a>(&'a self, left: ColumnRef<'a>, right: ColumnRef<'a>) -> Call<'a, Column>;
+
     /// Makes result rows of complete windows. Keys and values of the answer's rows may be [`AS_SOURCE`] only for keys.
     fn finish<'a>(&'a self, windows: Closed<'a>) -> Call<'a, Answer>;
+
+    /// Processes rows and due timers of many keys.
+    fn process<'a>(&'a self, work: Work<'a>) -> Call<'a, Done>;
+
+    /// Whether state of another version goes through [`migrate`](Self::migrate) before this one reads it.
+    fn migrates(&self) -> bool;
+
+    /// Turns state values or accumulators that the version `from` wrote into this version's; null drops one. The outer
+    /// result is the call's, the inner one the guest's: an error is its reason to refuse.
+    fn migrate<'a>(&'a self, from: &'a str, state: ColumnRef<'a>) -> Call<'a, Result<Column, String>>;
 }
 
 /// What a plugin can do, by the world it is made for.
@@ -205,6 +219,124 @@ pub struct Closed<'a> {
     pub starts: &'a [i64],
     /// First millisecond after each.
     pub ends: &'a [i64],
+}
+
+/// What timers and clocks are measured in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Domain {
+    /// Event time: what watermarks say.
+    Event = 0,
+    /// Processing time: the clock.
+    Processing = 1,
+}
+
+/// Timers, in columns.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Timers {
+    /// The group each belongs to.
+    pub groups: Vec<u32>,
+    /// What the plugin calls each.
+    pub ids: Vec<u64>,
+    /// When each is due, in milliseconds since the Unix epoch.
+    pub times: Vec<i64>,
+    /// What each is measured in, as in the contract: the number of a [`Domain`].
+    pub domains: Vec<u8>,
+}
+
+/// Changes to timers, in columns; per group, domain and id the last one counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TimerChanges {
+    /// The timers.
+    pub timers: Timers,
+    /// 1 sets the timer, 0 deletes it.
+    pub sets: Vec<u8>,
+}
+
+/// Rows and due timers of many keys. The contract's `work`, where each field is explained.
+#[derive(Debug, Clone)]
+pub struct Work<'a> {
+    /// How many rows each group has.
+    pub group_rows: &'a [u32],
+    /// The rows, group after group.
+    pub rows: BatchRef<'a>,
+    /// The input each row came by; empty if all came by input 0.
+    pub inputs: &'a [u16],
+    /// The watermark at the place of each row, `i64::MIN` for none; empty if it is `watermark` for all.
+    pub row_watermarks: &'a [i64],
+    /// The groups' keys, none of them twice.
+    pub keys: ColumnRef<'a>,
+    /// The groups' state; null for none.
+    pub state: ColumnRef<'a>,
+    /// The groups' due timers, in the order of groups and, within one, of time.
+    pub due: &'a Timers,
+    /// The watermark after the last row; `i64::MIN` for none.
+    pub watermark: i64,
+    /// Processing time of the micro-batch.
+    pub processing_time: i64,
+    /// The groups' tables, for a plugin that was granted them.
+    pub tables: Option<SharedTables>,
+}
+
+/// What processing gave.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Done {
+    /// What it emits. A source row is one of the call, from there on a timer of `due`, from there on one of `fired`;
+    /// source rows come in any order.
+    pub emitted: Emitted,
+    /// What it rejects.
+    pub rejected: Rejected,
+    /// The groups' new state: null for none, a length of [`AS_SOURCE`] for unchanged.
+    pub state: Column,
+    /// Timers to set and delete.
+    pub timers: TimerChanges,
+    /// Timers that were set and fired in this call.
+    pub fired: Timers,
+}
+
+/// The tables of a call, shared with it while it runs.
+pub type SharedTables = Arc<Mutex<dyn Tables>>;
+
+/// Ordered entries of the groups of a call. What is put is seen by later reads of the call; whoever made the call keeps
+/// it or forgets it. An error is for the guest, and changes nothing.
+pub trait Tables: Send + fmt::Debug {
+    /// The value of each key; null where there is none. `groups` and `keys` have the same length.
+    fn get(&mut self, table: u32, groups: &[u32], keys: ColumnRef<'_>) -> Result<Column, String>;
+
+    /// Sets the value of each key; null deletes it.
+    fn put(&mut self, table: u32, groups: &[u32], keys: ColumnRef<'_>, values: ColumnRef<'_>) -> Result<(), String>;
+
+    /// Keys and values of a group's entries in a range, at most `limit`.
+    fn range(&mut self, table: u32, group: u32, range: TableRange<'_>, limit: u32) -> Result<(Column, Column), String>;
+
+    /// Deletes a group's entries in a range; how many there were.
+    fn delete_range(&mut self, table: u32, group: u32, range: TableRange<'_>) -> Result<u64, String>;
+}
+
+/// A range of the keys of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableRange<'a> {
+    /// The first key.
+    pub start: &'a [u8],
+    /// The first key after it; empty if it goes on to the last.
+    pub end: &'a [u8],
+    /// Whether the greatest come first.
+    pub backwards: bool,
+}
+
+/// Reference tables that a step may read. They change between calls only.
+pub trait Lookups: Send + Sync + fmt::Debug {
+    /// The value of each key in the table of that name, null where there is none; `None` if no such table is granted.
+    fn get(&self, name: &str, keys: ColumnRef<'_>) -> Option<Column>;
+}
+
+/// What a deployment allows a plugin beyond what every plugin has.
+#[derive(Debug, Clone, Default)]
+pub struct Grants {
+    /// Tables of its own for each key.
+    pub table: bool,
+    /// Reference tables.
+    pub lookups: Option<Arc<dyn Lookups>>,
 }
 
 /// A call that gave no answer.

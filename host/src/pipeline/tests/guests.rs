@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::plugin::{
-    AS_SOURCE, Answer, Call, Called, Closed, Contribution, Description, Failure, Folded, Guest, Metric, Output, Reads,
-    World,
+    AS_SOURCE, Answer, Call, Called, Closed, Contribution, Description, Done, Failure, Folded, Guest, Metric, Output,
+    Reads, Work, World,
 };
-use crate::record::{BatchRef, Column};
+use crate::record::{BatchRef, Column, ColumnRef};
 
 /// Reads values of the form `TIME KEY`. `bad` is rejected, `trap` fails the call, `host` is a failure of the host,
 /// `side` leaves by the second output, `drop` is dropped, `twice` is emitted twice.
@@ -92,6 +92,22 @@ impl Guest for Parse {
     fn finish<'a>(&'a self, _: Closed<'a>) -> Call<'a, Answer> {
         unreachable!("a transform is not asked to finish")
     }
+
+    fn merge<'a>(&'a self, _: ColumnRef<'a>, _: ColumnRef<'a>) -> Call<'a, Column> {
+        unreachable!("nothing is merged")
+    }
+
+    fn process<'a>(&'a self, _: Work<'a>) -> Call<'a, Done> {
+        unreachable!("it is no process")
+    }
+
+    fn migrates(&self) -> bool {
+        false
+    }
+
+    fn migrate<'a>(&'a self, _: &'a str, _: ColumnRef<'a>) -> Call<'a, Result<Column, String>> {
+        unreachable!("it does not migrate")
+    }
 }
 
 impl Guest for Count {
@@ -140,5 +156,21 @@ impl Guest for Count {
         }
         out.emitted.keys = Column::default();
         answer(Ok(out))
+    }
+
+    fn merge<'a>(&'a self, _: ColumnRef<'a>, _: ColumnRef<'a>) -> Call<'a, Column> {
+        unreachable!("nothing is merged")
+    }
+
+    fn process<'a>(&'a self, _: Work<'a>) -> Call<'a, Done> {
+        unreachable!("it is no process")
+    }
+
+    fn migrates(&self) -> bool {
+        false
+    }
+
+    fn migrate<'a>(&'a self, _: &'a str, _: ColumnRef<'a>) -> Call<'a, Result<Column, String>> {
+        unreachable!("it does not migrate")
     }
 }
