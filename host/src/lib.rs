@@ -23,6 +23,7 @@
 pub mod api;
 pub mod catalog;
 pub mod cli;
+mod clock;
 pub mod error;
 pub mod ids;
 pub mod log;

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Request, State};
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::extract::{Asked, Named};
 use super::reading::{self, ReadFrom};
 use super::{Error, Problem, Shared};
+use crate::clock::now_ms;
 use crate::ids::{Offset, PartitionId, TopicName, TopicPartition};
 use crate::log::batch::{self, EncodeOptions};
 use crate::log::{self, Fetched, Limits};
@@ -211,7 +212,7 @@ fn sort(lines: &[u8], partitions: u32) -> Result<BTreeMap<PartitionId, Batch>, E
     /// Where the records of the next request without keys go: each request to one partition, for larger batches.
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let keyless = NEXT.fetch_add(1, Ordering::Relaxed) % partitions;
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+    let now_ms = now_ms();
     let mut sorted: BTreeMap<PartitionId, Batch> = BTreeMap::new();
     for (number, line) in (1..).zip(lines.split(|&byte| byte == b'\n')) {
         if line.trim_ascii().is_empty() {

@@ -1,6 +1,5 @@
 //! `/v1/topics`: making, showing and removing topics.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::Json;
@@ -128,20 +127,11 @@ fn refuse_if_used(host: &Host, topic: &TopicName) -> Result<(), Error> {
     for pipeline in host.pipelines.list(&host.tenant) {
         // What is deployed has been parsed before.
         let Ok(spec) = pipeline.manifest.parse::<Spec>() else { continue };
-        if topics_of(&spec).contains(topic) {
+        if spec.topics().contains(topic) {
             return Err(Error::TopicInUse { topic: topic.clone(), pipeline: pipeline.name });
         }
     }
     Ok(())
-}
-
-/// All topics that a pipeline reads or writes.
-fn topics_of(spec: &Spec) -> BTreeSet<&TopicName> {
-    let of_steps = spec.steps.iter().flat_map(|step| {
-        let late = step.window.as_ref().map(|window| &window.late);
-        step.outputs.values().chain(late)
-    });
-    spec.sources.iter().chain([&spec.output, &spec.dead_letters]).chain(of_steps).collect()
 }
 
 fn topic(name: TopicName, info: &TopicInfo) -> Topic {
@@ -176,7 +166,8 @@ output = { topic = "e" }
 "#
         .parse()
         .expect("a manifest");
-        let names: Vec<_> = topics_of(&spec).into_iter().map(TopicName::as_str).collect();
+        let names = spec.topics();
+        let names: Vec<_> = names.iter().map(TopicName::as_str).collect();
         assert_eq!(names, ["a", "b", "c", "d", "e", "views.dead-letters"]);
     }
 }

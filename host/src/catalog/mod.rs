@@ -16,11 +16,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::now_ms;
 use crate::ids::{Digest, PipelineId, PipelineName, PluginName, PluginRef, StepName, TenantId};
 use crate::names::nearest;
 
@@ -297,10 +297,6 @@ fn tenants_folder(catalog: &Path) -> PathBuf {
 
 fn next_pipeline_id_file(catalog: &Path) -> PathBuf {
     catalog.join("next-pipeline-id.json")
-}
-
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use tokio::runtime::Builder;
@@ -14,6 +14,7 @@ use super::failure::Failure;
 use super::output;
 use crate::api::{self, Host};
 use crate::catalog::Catalog;
+use crate::clock::now_ms;
 use crate::error::Kind;
 use crate::ids::default_tenant;
 use crate::log::embedded::{EmbeddedConfig, EmbeddedLog};
@@ -107,10 +108,7 @@ async fn enforce_retention(log: Arc<dyn Log>) {
     loop {
         minutes.tick().await;
         let log = Arc::clone(&log);
-        let work = tokio::task::spawn_blocking(move || {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            log.enforce_retention(now.as_millis() as i64)
-        });
+        let work = tokio::task::spawn_blocking(move || log.enforce_retention(now_ms()));
         match work.await {
             Ok(Ok(0)) => {}
             Ok(Ok(batches)) => tracing::debug!(batches, "removed what need not be kept"),

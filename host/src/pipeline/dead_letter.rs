@@ -27,12 +27,12 @@ pub(super) enum Source<'a> {
         /// The records as they were read.
         records: BatchRef<'a>,
     },
-    /// Results of a window, or the groups it is made of.
-    Window {
-        /// The window.
-        window: Window,
-        /// Its groups: the key, and the accumulator or result as value.
-        groups: BatchRef<'a>,
+    /// Rows that a step with state made, or windows that it makes rows of.
+    Derived {
+        /// The rows; of a window its key, and the accumulator or result as value.
+        rows: BatchRef<'a>,
+        /// The window of each row; empty if they are not of windows.
+        windows: &'a [Window],
     },
 }
 
@@ -73,7 +73,7 @@ fn text(bytes: Option<&[u8]>) -> &str {
 pub(super) fn letter(plan: &Plan, step: &Step, source: Source<'_>, row: u32, cause: Cause<'_>) -> Batch {
     let rows = match source {
         Source::Records { records, .. } => records,
-        Source::Window { groups, .. } => groups,
+        Source::Derived { rows, .. } => rows,
     };
     let (_, from) = rows.split_at(row as usize);
     let (one, _) = from.split_at(1);
@@ -97,8 +97,10 @@ pub(super) fn letter(plan: &Plan, step: &Step, source: Source<'_>, row: u32, cau
             ("partition", at.partition.to_string()),
             ("offset", (base_offset + u64::from(row)).to_string()),
         ]),
-        Source::Window { window, .. } => {
-            fields.extend([("window-start", window.start.to_string()), ("window-end", window.end.to_string())]);
+        Source::Derived { windows, .. } => {
+            if let Some(window) = windows.get(row as usize) {
+                fields.extend([("window-start", window.start.to_string()), ("window-end", window.end.to_string())]);
+            }
         }
     }
     let names: Vec<String> = fields.iter().map(|(name, _)| format!("{PREFIX}{name}")).collect();

@@ -45,6 +45,14 @@ pub enum Error {
         /// Those that there are.
         outputs: String,
     },
+    /// `only` where rows do not come from source topics any more.
+    #[error(
+        "step `{step}` says `only`, which is for transforms before the first step with state: rows come to this one from other steps"
+    )]
+    OnlyMisplaced {
+        /// The step.
+        step: StepName,
+    },
     /// The new manifest cannot take over the state of the old.
     #[error(
         "pipeline `{name}` has state of step `{step}` that the new manifest cannot use ({reason}): keep the step as it was, or delete the pipeline first"
@@ -108,6 +116,7 @@ impl Coded for Error {
             Self::Manifest(error) => error.code(),
             Self::WrongPlace { .. } => "wrong_world",
             Self::UnknownOutput { .. } => "unknown_output",
+            Self::OnlyMisplaced { .. } => "only_misplaced",
             Self::StateConflict { .. } => "state_conflict",
             Self::State { .. } => "state_corrupt",
             Self::StateLimit { .. } => "limit_state_bytes",
@@ -122,7 +131,7 @@ impl Coded for Error {
         match self {
             Self::NotFound { .. } => Kind::NotFound,
             Self::Manifest(error) => error.kind(),
-            Self::WrongPlace { .. } | Self::UnknownOutput { .. } => Kind::Invalid,
+            Self::WrongPlace { .. } | Self::UnknownOutput { .. } | Self::OnlyMisplaced { .. } => Kind::Invalid,
             Self::StateConflict { .. } => Kind::Conflict,
             Self::State { .. } => Kind::Corrupt,
             Self::StateLimit { .. } => Kind::Limit,

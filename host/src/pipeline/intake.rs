@@ -29,6 +29,8 @@ pub(super) struct Intake {
 pub(super) struct Taken {
     /// Records by input, none of them empty, in the plan's order.
     pub(super) inputs: Vec<Input>,
+    /// Inputs that were read to their end and had nothing.
+    pub(super) quiet: Vec<usize>,
     /// Records that were removed before they could be read.
     pub(super) trimmed: u64,
 }
@@ -58,11 +60,16 @@ impl Intake {
         }
     }
 
-    /// Takes what has arrived.
+    /// Takes what has arrived. An input that is too far `ahead` of others waits.
     ///
     /// Reading blocks, on purpose: a pipeline that keeps up reads from the log's memory, and one that is behind reads
     /// batches so large that handing the read to another thread would not shorten it for anyone.
-    pub(super) fn take(&mut self, plan: &Plan, log: &dyn Log) -> Result<Taken, Error> {
+    pub(super) fn take(
+        &mut self,
+        plan: &Plan,
+        log: &dyn Log,
+        is_ahead: impl Fn(usize) -> bool,
+    ) -> Result<Taken, Error> {
         let mut taken = Taken::default();
         let (mut records, mut bytes) = (0, 0);
         let count = plan.inputs.len();
@@ -72,9 +79,14 @@ impl Intake {
                 break;
             }
             let input = (self.first + turn) % count;
+            if is_ahead(input) {
+                continue;
+            }
             let share = (BYTES - bytes) / (count - turn);
             let (batch, read) = self.take_one(plan, log, input, self.limit - records, share, &mut taken.trimmed)?;
-            if !batch.is_empty() {
+            if batch.is_empty() {
+                taken.quiet.push(input);
+            } else {
                 records += batch.len();
                 bytes += read;
                 let base_offset = self.positions[input];

@@ -2,7 +2,7 @@
 //!
 //! A machine reads no clock, does no I/O and keeps nothing that its blocks do not carry. The same inputs give the same
 //! effects, and how records are divided into micro-batches changes no result: rows are judged by the watermark at their
-//! own place, and windows close in an order that only their starts and keys decide.
+//! own place, and what is due comes in an order that only times and keys decide.
 //!
 //! [`Machine::apply`] changes the state before the commit that makes it durable. If that commit fails, or `apply` itself,
 //! the machine is of no use any more and a new one is built from the log.
@@ -14,23 +14,21 @@ use bytes::Bytes;
 
 use super::dead_letter::Source;
 use super::error::Error;
+use super::flow::Flow;
+use super::held::Held;
 use super::outputs::Outputs;
+use super::place::{place, unbelievable};
 use super::plan::Plan;
-use super::rows::{Origins, StageRows};
+use super::rows::Origins;
 use super::status::Usage;
-use super::steps::{Arrival, Placing, Poison, Sink, Stop, finish, fold, transform};
+use super::steps::{Arrival, Poison, Sink, Stop};
 use crate::ids::{Offset, TopicPartition};
 use crate::log::Block;
 use crate::plugin::Failure;
-use crate::record::{Batch, BatchRef};
-use crate::state::{BlockError, Reader, Windows, Writer};
-use crate::time::{Watermark, Window, minimum};
+use crate::record::Batch;
+use crate::state::{BlockError, Now, Writer};
+use crate::time::{self, Watermark, Watermarks};
 
-/// Most groups that close in one micro-batch and stage. A window of a million keys closes over several commits, so that
-/// no commit grows with the state.
-const CLOSING_GROUPS_MAX: usize = 1 << 16;
-/// Groups that close in one call of `finish`.
-const CLOSING_CALL_GROUPS: usize = 8192;
 /// Records in a micro-batch up to which failed calls are taken apart where they are. More are first divided, so that a
 /// plugin that fails on everything fails on this many rows a commit.
 pub(super) const CAREFUL_RECORDS: usize = 256;
@@ -53,11 +51,28 @@ pub struct Input {
     pub(super) records: Batch,
 }
 
+/// What a micro-batch is made of.
+#[derive(Debug, Default)]
+pub(super) struct MicroBatch {
+    /// Records by input, none of them empty, in the plan's order.
+    pub(super) inputs: Vec<Input>,
+    /// Inputs that were read to their end and had nothing.
+    pub(super) quiet: Vec<usize>,
+    /// The clock, in milliseconds since the Unix epoch. One that goes back is taken to stand still.
+    pub(super) clock: i64,
+}
+
 impl Input {
     fn arrival<'a>(&'a self, plan: &'a Plan) -> Arrival<'a> {
         let (at, records) = (&plan.inputs[self.input], self.records.view());
         let source = Source::Records { at, base_offset: self.base_offset, records };
-        Arrival { rows: records, origins: Origins::From(0), source, came_by: at.partition }
+        Arrival {
+            rows: records,
+            origins: Origins::From(0),
+            source,
+            came_by: at.partition,
+            input: plan.sources[self.input],
+        }
     }
 }
 
@@ -73,16 +88,18 @@ pub enum Applied {
 /// The state of a running pipeline.
 #[derive(Debug)]
 pub struct Machine {
-    plan: Arc<Plan>,
-    /// The open windows of each stage; the last stage has none.
-    windows: Vec<Windows>,
-    /// The newest event time of each input.
-    newest: Vec<Option<i64>>,
-    newest_changed: bool,
-    /// Newest event times of partitions that this plan does not read.
-    unread: BTreeMap<TopicPartition, i64>,
+    pub(super) plan: Arc<Plan>,
+    /// The state of each step that has one.
+    pub(super) held: Vec<Held>,
+    pub(super) watermarks: Watermarks,
+    /// Processing time of the last micro-batch.
+    pub(super) clock: i64,
+    /// Whether what is not in `held` changed.
+    changed: bool,
+    /// What was known of partitions that this plan does not read.
+    pub(super) unread: BTreeMap<TopicPartition, time::Input>,
     outputs: Outputs,
-    usage: Usage,
+    pub(super) usage: Usage,
     poison: Poison,
     /// Bytes of delta blocks since the last base block.
     delta_bytes: usize,
@@ -100,9 +117,10 @@ impl Machine {
     /// A pipeline that has seen nothing.
     pub fn new(plan: Arc<Plan>) -> Self {
         Self {
-            windows: plan.folds().map(|fold| Windows::new(fold.tumbling)).collect(),
-            newest: vec![None; plan.inputs.len()],
-            newest_changed: false,
+            held: plan.keyed().map(Held::new).collect(),
+            watermarks: Watermarks::new(plan.watermark.source, plan.watermark.idle_ms, plan.inputs.len()),
+            clock: i64::MIN,
+            changed: false,
             unread: BTreeMap::new(),
             outputs: Outputs::new(&plan.topics),
             usage: Usage::default(),
@@ -112,20 +130,20 @@ impl Machine {
         }
     }
 
-    /// Runs the steps over records. See the module's text for what an error leaves.
+    /// Runs the steps over a micro-batch. See the module's text for what an error leaves.
     ///
     /// If a call fails while nothing has changed yet and there are more than [`CAREFUL_RECORDS`] records, they are not
     /// applied at all: to be applied again in smaller numbers, so that a plugin that fails on everything fails on few
     /// rows a commit.
-    pub async fn apply(&mut self, inputs: &[Input]) -> Result<Applied, Error> {
-        let (usage, newest) = (self.usage, self.newest.clone());
-        match self.run(inputs).await {
+    pub(super) async fn apply(&mut self, batch: &MicroBatch) -> Result<Applied, Error> {
+        let (usage, watermarks, clock) = (self.usage, self.watermarks.clone(), self.clock);
+        match self.run(batch).await {
             Ok(()) => {}
             Err(Stop::Failed(error)) => return Err(error),
             Err(Stop::Retreat) => {
                 let Usage { failed_calls, fuel, .. } = self.usage;
                 self.usage = Usage { failed_calls, fuel, ..usage };
-                self.newest = newest;
+                (self.watermarks, self.clock) = (watermarks, clock);
                 self.outputs.clear();
                 return Ok(Applied::Retreated);
             }
@@ -137,51 +155,46 @@ impl Machine {
         Ok(Applied::Whole)
     }
 
-    async fn run(&mut self, inputs: &[Input]) -> Result<(), Stop> {
+    async fn run(&mut self, batch: &MicroBatch) -> Result<(), Stop> {
         let plan = Arc::clone(&self.plan);
-        let records: usize = inputs.iter().map(|input| input.records.len()).sum();
-        let mut sink = Sink {
+        let records: usize = batch.inputs.iter().map(|input| input.records.len()).sum();
+        self.clock = self.clock.max(batch.clock);
+        let sink = Sink {
             plan: &plan,
             outputs: &mut self.outputs,
             usage: &mut self.usage,
             poison: &mut self.poison,
+            marks: Vec::new(),
             may_retreat: records > CAREFUL_RECORDS,
         };
-        sink.usage.commits += 1;
-        // All transforms before any fold: as long as only they have run, nothing has changed.
-        let mut arrived = Vec::with_capacity(inputs.len());
-        for input in inputs {
-            sink.usage.records_in += input.records.len() as u64;
-            sink.usage.bytes_in += input.records.payload_bytes() as u64;
+        let mut flow = Flow { plan: &plan, held: &mut self.held, clock: self.clock, sink };
+        flow.sink.usage.commits += 1;
+        // All transforms before any keyed step: as long as only they have run, nothing has changed.
+        let mut arrived = Vec::with_capacity(batch.inputs.len());
+        for input in &batch.inputs {
+            flow.sink.usage.records_in += input.records.len() as u64;
+            flow.sink.usage.bytes_in += input.records.payload_bytes() as u64;
             let arrival = input.arrival(&plan);
-            let passed = run_transforms(&plan, 0, arrival, &mut sink).await?;
-            arrived.push((input.input, arrival, passed));
+            let passed = flow.transforms(0, arrival).await?;
+            arrived.push((input.input, arrival, passed, std::mem::take(&mut flow.sink.marks)));
         }
-        for (input, arrival, passed) in &arrived {
-            let placing = Placing::Following { newest: &mut self.newest[*input], disorder: plan.disorder };
+        for (input, arrival, passed, marks) in &arrived {
             let arrival = arrival.after(passed.as_ref());
-            leave_stage(&plan, 0, &mut self.windows, arrival, placing, &mut sink).await?;
-            self.newest_changed = true;
-        }
-        let mut watermark = minimum(self.newest.iter().map(|&newest| plan.disorder.watermark(newest)));
-        sink.may_retreat &= !self.windows.iter().any(|windows| windows.is_due(watermark));
-        for (number, stage) in plan.stages.iter().enumerate() {
-            let Some(step) = &stage.fold else { break };
-            let mut left = CLOSING_GROUPS_MAX;
-            while left > 0
-                && let Some(due) = self.windows[number].close(watermark, left.min(CLOSING_CALL_GROUPS))
-            {
-                left -= due.keys.len();
-                let results = finish(step, &due, &mut sink).await?;
-                let arrival = of_window(due.window, results.batch.view());
-                let placing = Placing::Fixed(Watermark::At(due.window.last() - 1));
-                let passed = run_transforms(&plan, number + 1, arrival, &mut sink).await?;
-                let arrival = arrival.after(passed.as_ref());
-                leave_stage(&plan, number + 1, &mut self.windows, arrival, placing, &mut sink).await?;
+            if plan.stages[0].keyed.is_none() {
+                flow.deliver(arrival);
+                continue;
             }
-            watermark = self.windows[number].output_watermark(watermark);
+            let strange = unbelievable(arrival.rows.timestamps, plan.watermark.ahead_ms, self.clock);
+            let believed = flow.sink.believed(&plan.stages[0], arrival, &strange);
+            let arrival = arrival.after(believed.as_ref());
+            let placed = place(&mut self.watermarks, *input, arrival, marks);
+            flow.enter(0, arrival, placed.view()).await?;
         }
-        Ok(())
+        for &input in &batch.quiet {
+            self.watermarks.quiet(input, self.clock);
+        }
+        self.changed = true;
+        flow.advance(self.watermarks.output()).await
     }
 
     /// What has been applied since the last call, to be committed.
@@ -191,34 +204,28 @@ impl Machine {
     }
 
     fn take_block(&mut self) -> Block {
-        let changed = std::mem::take(&mut self.newest_changed) || self.windows.iter().any(Windows::is_changed);
-        if !changed {
+        let stateful = !self.held.is_empty();
+        let changed = std::mem::take(&mut self.changed) && stateful;
+        if !changed && !self.held.iter().any(|held| held.store().is_changed()) {
             return Block::None;
         }
         if self.delta_bytes > BASE_BLOCK_AFTER.max(BASE_BLOCK_RATIO * self.state_bytes() as usize) {
             self.delta_bytes = 0;
-            return Block::Base(self.write_block(true).into());
+            return Block::Base(self.write_block(usize::MAX).into());
         }
-        let block = self.write_block(false);
+        let block = self.write_block(0);
         self.delta_bytes += block.len();
         Block::Delta(block.into())
     }
 
-    fn write_block(&mut self, all: bool) -> Vec<u8> {
+    fn write_block(&mut self, rewrite: usize) -> Vec<u8> {
         let mut writer = Writer::default();
-        let read = self.plan.inputs.iter().zip(&self.newest).filter_map(|(at, newest)| Some((at, (*newest)?)));
-        let known: Vec<_> = read.chain(self.unread.iter().map(|(at, &newest)| (at, newest))).collect();
-        writer.u32(known.len() as u32);
-        for (at, newest) in known {
-            writer.text(at.topic.as_str());
-            writer.u32(at.partition);
-            writer.i64(newest);
-        }
-        writer.u32(self.windows.len() as u32);
-        for (fold, windows) in self.plan.folds().zip(&mut self.windows) {
-            writer.text(fold.step.name.as_str());
-            writer.i64(fold.tumbling.size_ms());
-            windows.write_block(&mut writer, all);
+        self.write_head(&mut writer);
+        writer.u32(self.held.len() as u32);
+        for (step, held) in self.plan.keyed().zip(&mut self.held) {
+            writer.text(step.step().name.as_str());
+            writer.text(&step.describe());
+            held.store_mut().write_block(&mut writer, rewrite);
         }
         writer.finish()
     }
@@ -227,10 +234,7 @@ impl Machine {
     pub(super) fn recover(&mut self, blocks: &[Bytes], usage: &[u8]) -> Result<(), Error> {
         let name = self.plan.name.clone();
         for block in blocks {
-            self.read_block(block).map_err(|error| match error {
-                Unreadable::Block(source) => Error::State { name: name.clone(), source },
-                Unreadable::Step { step, reason } => Error::StateConflict { name: name.clone(), step, reason },
-            })?;
+            self.read_block(block).map_err(|error| error.of(&name))?;
             self.delta_bytes += block.len();
         }
         if !usage.is_empty() {
@@ -242,66 +246,55 @@ impl Machine {
         Ok(())
     }
 
-    fn read_block(&mut self, block: &[u8]) -> Result<(), Unreadable> {
-        let mut reader = Reader::new(block)?;
-        for _ in 0..reader.u32()? {
-            let topic = reader.text()?.parse().map_err(|_| reader.error("a topic with an impossible name"))?;
-            let at = TopicPartition { topic, partition: reader.u32()? };
-            let newest = reader.i64()?;
-            match self.plan.inputs.iter().position(|input| *input == at) {
-                Some(input) => self.newest[input] = Some(newest),
-                None => {
-                    self.unread.insert(at, newest);
-                }
-            }
+    /// Whether something waits to be done by the next micro-batch at this time of the clock, even if nothing arrives.
+    pub(super) fn is_due(&self, clock: i64) -> bool {
+        if self.next_clock().is_some_and(|next| next <= clock) {
+            return true;
         }
-        for _ in 0..reader.u32()? {
-            let step = reader.text()?;
-            let size = reader.i64()?;
-            let conflict = |reason: String| Unreadable::Step { step: step.to_owned(), reason };
-            let number = self.plan.folds().position(|fold| fold.step.name.as_str() == step);
-            let number = number.ok_or_else(|| conflict("there is no such step with a window".to_owned()))?;
-            let windows = &mut self.windows[number];
-            let now = self.plan.folds().nth(number).map_or(0, |fold| fold.tumbling.size_ms());
-            if now != size {
-                return Err(conflict(format!("its windows are {size} ms long, now {now} ms")));
-            }
-            windows.read_block(&mut reader)?;
-        }
-        if !reader.is_at_end() {
-            return Err(reader.error("more bytes than the block has content").into());
-        }
-        Ok(())
-    }
-
-    /// Whether complete windows wait to be closed by the next micro-batch, even if nothing arrives.
-    pub(super) fn is_due(&self) -> bool {
-        let mut watermark = self.watermark();
-        self.windows.iter().any(|windows| {
-            let due = windows.is_due(watermark);
-            watermark = windows.output_watermark(watermark);
+        let mut now = Now { watermark: self.watermark(), clock: self.clock };
+        self.held.iter().any(|held| {
+            let due = held.store().is_due(now);
+            now.watermark = held.store().output_watermark(now.watermark);
             due
         })
     }
 
+    /// When the clock next makes something due.
+    pub(super) fn next_clock(&self) -> Option<i64> {
+        let stores = self.held.iter().filter_map(|held| held.store().next_clock());
+        stores.chain(self.watermarks.next_idle()).min()
+    }
+
+    /// Whether an input is further ahead of the slowest than `drift_ms`.
+    pub(super) fn is_ahead(&self, input: usize, drift_ms: i64) -> bool {
+        self.watermarks.is_ahead(input, drift_ms)
+    }
+
+    /// Takes notice of inputs that have nothing while there is nothing to do: the time until they are idle begins.
+    pub(super) fn note_quiet(&mut self, inputs: &[usize], clock: i64) {
+        for &input in inputs {
+            self.watermarks.note_quiet(input, clock);
+        }
+    }
+
     /// Event time up to which all inputs have been seen.
     pub(super) fn watermark(&self) -> Watermark {
-        minimum(self.newest.iter().map(|&newest| self.plan.disorder.watermark(newest)))
+        self.watermarks.output()
     }
 
-    /// The newest event time of each input, in the plan's order.
-    pub(super) fn newest(&self) -> &[Option<i64>] {
-        &self.newest
+    /// What is known of each input, in the plan's order.
+    pub(super) fn inputs(&self) -> &[time::Input] {
+        self.watermarks.inputs()
     }
 
-    /// Keys with open windows.
+    /// Keys, or keys and windows, with state.
     pub(super) fn open_groups(&self) -> u64 {
-        self.windows.iter().map(Windows::len).sum::<usize>() as u64
+        self.held.iter().map(|held| held.store().len()).sum::<usize>() as u64
     }
 
     /// Bytes of state in memory.
     pub(super) fn state_bytes(&self) -> u64 {
-        self.windows.iter().map(Windows::bytes).sum::<usize>() as u64
+        self.held.iter().map(|held| held.store().bytes()).sum::<usize>() as u64
     }
 
     /// The counters, those of records lost to retention included.
@@ -317,55 +310,4 @@ impl Machine {
         self.poison.rows = 0;
         self.poison.last.take()
     }
-}
-
-/// Why a block cannot be used.
-#[derive(Debug)]
-enum Unreadable {
-    Block(BlockError),
-    Step { step: String, reason: String },
-}
-
-impl From<BlockError> for Unreadable {
-    fn from(error: BlockError) -> Self {
-        Self::Block(error)
-    }
-}
-
-/// Runs the transforms of a stage over rows; nothing, if it has none.
-async fn run_transforms(
-    plan: &Plan,
-    number: usize,
-    arrival: Arrival<'_>,
-    sink: &mut Sink<'_>,
-) -> Result<Option<StageRows>, Stop> {
-    let mut passed: Option<StageRows> = None;
-    for step in &plan.stages[number].transforms {
-        passed = Some(transform(step, arrival.after(passed.as_ref()), sink).await?);
-    }
-    Ok(passed)
-}
-
-/// Folds the rows at the end of a stage, or writes them to the output if it is the last.
-async fn leave_stage(
-    plan: &Plan,
-    number: usize,
-    windows: &mut [Windows],
-    arrival: Arrival<'_>,
-    placing: Placing<'_>,
-    sink: &mut Sink<'_>,
-) -> Result<(), Stop> {
-    match &plan.stages[number].fold {
-        Some(step) => fold(step, &mut windows[number], arrival, placing, sink).await,
-        None => {
-            sink.deliver(plan.output, arrival.rows, arrival.came_by);
-            Ok(())
-        }
-    }
-}
-
-/// Results of a window as they enter the next stage.
-fn of_window(window: Window, results: BatchRef<'_>) -> Arrival<'_> {
-    let source = Source::Window { window, groups: results };
-    Arrival { rows: results, origins: Origins::From(0), source, came_by: 0 }
 }

@@ -1,15 +1,19 @@
 //! Pipelines: topics in, steps, topics out, one micro-batch after the other, each a transaction.
 //!
-//! `spec` reads a manifest, `plan` puts it together with plugins and partitions, `machine` is the deterministic heart,
-//! `runner` the loop around it that reads and commits, `supervisor` keeps it alive, and [`Pipelines`] is what the control
+//! `spec` reads a manifest, `plan` puts it together with plugins and partitions, `machine` is the deterministic heart
+//! (`flow` its way from step to step, `steps` what each does, `blocks` what its state looks like in the log), `runner` the loop around it that reads and commits, `supervisor` keeps it alive, and [`Pipelines`] is what the control
 //! plane asks.
 
+mod blocks;
 mod calls;
 mod dead_letter;
 mod error;
+mod flow;
+mod held;
 mod intake;
 mod machine;
 mod outputs;
+mod place;
 mod plan;
 mod rows;
 mod runner;

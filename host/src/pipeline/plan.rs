@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::error::Error;
-use super::spec::{Spec, StepSpec};
+use super::spec::{Spec, StepSpec, Target, WatermarkSpec};
 use crate::ids::{Digest, PipelineName, PluginName, StepName, TenantId, TopicName, TopicPartition};
 use crate::names::nearest;
 use crate::plugin::{Guest, Metric, World};
-use crate::time::{Disorder, Tumbling};
+use crate::time::Windowing;
 
 /// An index into [`Plan::topics`].
 pub(super) type TopicId = usize;
@@ -21,10 +21,12 @@ pub struct Plan {
     pub(super) tenant: TenantId,
     pub(super) name: PipelineName,
     pub(super) headers: bool,
-    pub(super) disorder: Disorder,
+    pub(super) watermark: WatermarkSpec,
     /// The partitions it reads, in the order in which a micro-batch takes them.
     pub(super) inputs: Vec<TopicPartition>,
-    /// Stages in order; only the last has no fold.
+    /// For each of `inputs`, the place of its topic among the sources.
+    pub(super) sources: Vec<u16>,
+    /// Stages in order; only the last has no keyed step.
     pub(super) stages: Vec<Stage>,
     /// The topics it writes.
     pub(super) topics: Vec<TargetTopic>,
@@ -32,11 +34,26 @@ pub struct Plan {
     pub(super) dead_letters: TopicId,
 }
 
-/// Steps between two re-keys, and the fold that ends them.
+/// Steps between two re-keys, and the keyed step that ends them.
 #[derive(Debug)]
 pub(super) struct Stage {
-    pub(super) transforms: Vec<Step>,
-    pub(super) fold: Option<Fold>,
+    pub(super) transforms: Vec<Transform>,
+    pub(super) keyed: Option<Keyed>,
+}
+
+/// A step of rows in, rows out.
+#[derive(Debug)]
+pub(super) struct Transform {
+    pub(super) step: Step,
+    /// The sources whose rows it takes; all, if there are none.
+    pub(super) only: Vec<u16>,
+}
+
+impl Transform {
+    /// Whether it takes rows of a source.
+    pub(super) fn takes(&self, source: u16) -> bool {
+        self.only.is_empty() || self.only.contains(&source)
+    }
 }
 
 /// A step and where its rows go.
@@ -57,16 +74,57 @@ pub(super) enum Route {
     Next,
     /// To a topic.
     Topic(TopicId),
+    /// Nowhere: the row says what its partition's watermark is.
+    Watermark,
+    /// Nowhere: the row says that its partition is idle.
+    Idle,
+    /// Nowhere: the row says that its partition is not idle any more.
+    Active,
     /// Nowhere: the manifest does not route this output. The rows are counted.
     Nowhere,
+}
+
+/// A step with state for each key.
+#[derive(Debug)]
+pub(super) enum Keyed {
+    /// It folds rows into windows.
+    Fold(Fold),
+    /// It has state and timers of its own.
+    Process(Process),
 }
 
 /// A step that folds rows into windows.
 #[derive(Debug)]
 pub(super) struct Fold {
     pub(super) step: Step,
-    pub(super) tumbling: Tumbling,
+    pub(super) windowing: Windowing,
     pub(super) late: TopicId,
+}
+
+/// A step that processes rows and timers of each key.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) step: Step,
+    /// Whether its plugin may keep tables of its own.
+    pub(super) table: bool,
+}
+
+impl Keyed {
+    /// The step itself.
+    pub(super) fn step(&self) -> &Step {
+        match self {
+            Self::Fold(fold) => &fold.step,
+            Self::Process(process) => &process.step,
+        }
+    }
+
+    /// What state it has, in a few words: state of one description fits no other.
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Self::Fold(fold) => fold.windowing.describe(),
+            Self::Process(_) => "keyed".to_owned(),
+        }
+    }
 }
 
 /// A topic that a pipeline writes.
@@ -85,18 +143,6 @@ pub struct Loaded {
     pub guest: Arc<dyn Guest>,
 }
 
-/// The topics a spec writes to, each once.
-pub fn targets(spec: &Spec) -> Vec<TopicName> {
-    let mut targets = vec![spec.output.clone(), spec.dead_letters.clone()];
-    for step in &spec.steps {
-        targets.extend(step.window.iter().map(|window| window.late.clone()));
-        targets.extend(step.outputs.values().cloned());
-    }
-    targets.sort();
-    targets.dedup();
-    targets
-}
-
 impl Plan {
     /// Puts a spec and its loaded plugins (one a step, in order) together. `partitions` says how many partitions each
     /// topic has that the spec names.
@@ -109,34 +155,50 @@ impl Plan {
         let count = |topic: &TopicName| {
             partitions(topic).ok_or_else(|| Error::Log(crate::log::Error::TopicNotFound { topic: topic.clone() }))
         };
-        let mut inputs = Vec::new();
-        for topic in &spec.sources {
-            inputs.extend((0..count(topic)?).map(|partition| TopicPartition { topic: topic.clone(), partition }));
+        let (mut inputs, mut sources) = (Vec::new(), Vec::new());
+        for (source, topic) in (0..).zip(&spec.sources) {
+            for partition in 0..count(topic)? {
+                inputs.push(TopicPartition { topic: topic.clone(), partition });
+                sources.push(source);
+            }
         }
         let mut topics = Vec::new();
-        for name in targets(spec) {
+        for name in spec.targets() {
             topics.push(TargetTopic { partitions: count(&name)?, name });
         }
         let topic = |name: &TopicName| topics.iter().position(|topic| topic.name == *name).unwrap_or_default();
-        let mut stages = vec![Stage { transforms: Vec::new(), fold: None }];
+        let mut stages = vec![Stage { transforms: Vec::new(), keyed: None }];
         for (step_spec, loaded) in spec.steps.iter().zip(loaded) {
+            let is_process = loaded.guest.description().world == World::Process;
             let step = step(step_spec, loaded, topic)?;
+            let first_stage = stages.len() == 1;
             let Some(stage) = stages.last_mut() else { break };
-            match &step_spec.window {
-                None => stage.transforms.push(step),
-                Some(window) => {
-                    stage.fold = Some(Fold { step, tumbling: window.tumbling, late: topic(&window.late) });
-                    stages.push(Stage { transforms: Vec::new(), fold: None });
-                }
+            if !step_spec.only.is_empty() && (step_spec.window.is_some() || is_process || !first_stage) {
+                return Err(Error::OnlyMisplaced { step: step.name });
             }
+            let keyed = match &step_spec.window {
+                Some(window) => {
+                    Keyed::Fold(Fold { step, windowing: window.windowing.clone(), late: topic(&window.late) })
+                }
+                None if is_process => Keyed::Process(Process { step, table: step_spec.table }),
+                None => {
+                    let place = |topic: &TopicName| spec.sources.iter().position(|source| source == topic);
+                    let only = step_spec.only.iter().filter_map(place).map(|place| place as u16).collect();
+                    stage.transforms.push(Transform { step, only });
+                    continue;
+                }
+            };
+            stage.keyed = Some(keyed);
+            stages.push(Stage { transforms: Vec::new(), keyed: None });
         }
         let (output, dead_letters) = (topic(&spec.output), topic(&spec.dead_letters));
         Ok(Self {
             tenant,
             name: spec.name.clone(),
             headers: spec.headers,
-            disorder: spec.disorder,
+            watermark: spec.watermark,
             inputs,
+            sources,
             stages,
             topics,
             output,
@@ -144,29 +206,35 @@ impl Plan {
         })
     }
 
-    /// The steps that fold, in order.
-    pub(super) fn folds(&self) -> impl Iterator<Item = &Fold> {
-        self.stages.iter().filter_map(|stage| stage.fold.as_ref())
+    /// The steps with state, in order.
+    pub(super) fn keyed(&self) -> impl Iterator<Item = &Keyed> {
+        self.stages.iter().filter_map(|stage| stage.keyed.as_ref())
+    }
+
+    /// All steps, in order.
+    pub(super) fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.stages.iter().flat_map(|stage| {
+            stage.transforms.iter().map(|transform| &transform.step).chain(stage.keyed.as_ref().map(Keyed::step))
+        })
     }
 
     /// What the plugin of a step measures.
     pub(super) fn metrics(&self, name: &StepName) -> BTreeMap<String, Metric> {
-        let mut steps = self.stages.iter().flat_map(|stage| {
-            let fold = stage.fold.as_ref().map(|fold| &fold.step);
-            stage.transforms.iter().chain(fold)
-        });
-        steps.find(|step| step.name == *name).map(|step| step.guest.metrics()).unwrap_or_default()
+        self.steps().find(|step| step.name == *name).map(|step| step.guest.metrics()).unwrap_or_default()
     }
 }
 
 fn step(spec: &StepSpec, loaded: Loaded, topic: impl Fn(&TopicName) -> TopicId) -> Result<Step, Error> {
     let description = loaded.guest.description();
-    let needed = if spec.window.is_some() { World::Aggregate } else { World::Transform };
-    if description.world != needed {
-        let advice = match needed {
-            World::Aggregate => "a step with a `window` folds rows: remove the window, or name an aggregate",
-            _ => "give the step a `window`, such as { tumbling = \"1m\" }, or name a transform",
-        };
+    let advice = match (description.world, spec.window.is_some()) {
+        (World::Aggregate, true) | (World::Transform | World::Process, false) => None,
+        (World::Aggregate, false) => {
+            Some("give the step a `window`, such as { tumbling = \"1m\" }, or name another plugin")
+        }
+        (_, true) => Some("a step with a `window` folds rows: remove the window, or name an aggregate"),
+    };
+    if let Some(advice) = advice {
+        let needed = if spec.window.is_some() { World::Aggregate } else { World::Transform };
         return Err(Error::WrongPlace { step: spec.name.clone(), world: description.world, needed, advice });
     }
     let mut routes = vec![Route::Nowhere; description.outputs.len()];
@@ -175,7 +243,14 @@ fn step(spec: &StepSpec, loaded: Loaded, topic: impl Fn(&TopicName) -> TopicId) 
     }
     for (name, target) in &spec.outputs {
         match description.outputs.iter().position(|output| output.name == *name) {
-            Some(index) => routes[index] = Route::Topic(topic(target)),
+            Some(index) => {
+                routes[index] = match target {
+                    Target::Topic(target) => Route::Topic(topic(target)),
+                    Target::Watermark => Route::Watermark,
+                    Target::Idle => Route::Idle,
+                    Target::Active => Route::Active,
+                };
+            }
             None => {
                 let names = description.outputs.iter().map(|output| output.name.as_str());
                 return Err(Error::UnknownOutput {

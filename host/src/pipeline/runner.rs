@@ -4,21 +4,25 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::error::Error;
 use super::intake::Intake;
-use super::machine::{Applied, Machine};
+use super::machine::{Applied, Machine, MicroBatch};
 use super::plan::Plan;
 use super::shared::Shared;
 use super::spec::Start;
+use crate::clock::now_ms;
 use crate::ids::{Offset, PipelineId, TopicName, TopicPartition};
 use crate::log::{Commit, Log};
 
 /// Poisonous rows one after the other, over however many micro-batches, after which a pipeline takes a rest: its plugin
 /// probably fails on everything.
 const POISON_ROWS_MAX: u32 = 1000;
+/// How long the clock is trusted to run evenly: after that it is read again.
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// A pipeline that is read back and ready to go on.
 #[derive(Debug)]
@@ -103,20 +107,10 @@ impl Runner {
             for (_, arrival) in &mut self.arrivals {
                 arrival.mark_unchanged();
             }
-            let taken = self.intake.take(&self.plan, &*self.log)?;
-            if taken.inputs.is_empty() && taken.trimmed == 0 && !self.machine.is_due() {
+            if !self.step(now_ms()).await? {
                 self.wait(&mut stop).await?;
                 continue;
             }
-            let failed_before = self.machine.usage_mut().failed_calls;
-            self.machine.usage_mut().trimmed += taken.trimmed;
-            if self.machine.apply(&taken.inputs).await? == Applied::Retreated {
-                self.intake.retreat(&taken.inputs);
-                continue;
-            }
-            self.commit().await?;
-            self.publish();
-            self.intake.advance(self.machine.usage_mut().failed_calls > failed_before);
             if let Some((step, failure)) = self.machine.take_poisoned(POISON_ROWS_MAX) {
                 let message = format!(
                     "step `{step}` failed on {POISON_ROWS_MAX} rows one after the other, last with: {}; fix the plugin and apply the pipeline again",
@@ -127,13 +121,46 @@ impl Runner {
         }
     }
 
-    /// Waits for records or for the order to stop.
+    /// Takes what has arrived or is due at this time of the clock, applies and commits it. Whether there was anything.
+    pub(super) async fn step(&mut self, clock: i64) -> Result<bool, Error> {
+        let drift_ms = self.plan.watermark.drift_ms;
+        let machine = &self.machine;
+        let is_ahead = |input| drift_ms.is_some_and(|drift_ms| machine.is_ahead(input, drift_ms));
+        let taken = self.intake.take(&self.plan, &*self.log, is_ahead)?;
+        if taken.inputs.is_empty() && taken.trimmed == 0 && !self.machine.is_due(clock) {
+            self.machine.note_quiet(&taken.quiet, clock);
+            return Ok(false);
+        }
+        let failed_before = self.machine.usage_mut().failed_calls;
+        self.machine.usage_mut().trimmed += taken.trimmed;
+        let batch = MicroBatch { inputs: taken.inputs, quiet: taken.quiet, clock };
+        if self.machine.apply(&batch).await? == Applied::Retreated {
+            self.intake.retreat(&batch.inputs);
+            return Ok(true);
+        }
+        self.commit().await?;
+        self.publish();
+        self.intake.advance(self.machine.usage_mut().failed_calls > failed_before);
+        Ok(true)
+    }
+
+    /// Waits for records, for what the clock makes due, or for the order to stop.
     async fn wait(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), Error> {
+        let due = self.machine.next_clock().map(|next| next.saturating_sub(now_ms()).max(1) as u64);
+        let mut due = pin!(async {
+            match due {
+                Some(ms) => tokio::time::sleep(Duration::from_millis(ms).min(WAIT_MAX)).await,
+                None => std::future::pending().await,
+            }
+        });
         let arrivals = self.arrivals.iter_mut();
         let mut arrivals: Vec<_> = arrivals.map(|(topic, arrival)| (topic, Box::pin(arrival.changed()))).collect();
         let mut stop = pin!(stop.changed());
         poll_fn(|context| {
             if stop.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            if due.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Ok(()));
             }
             for (topic, arrival) in &mut arrivals {
@@ -167,10 +194,10 @@ impl Runner {
     fn publish(&mut self) {
         let usage = *self.machine.usage_mut();
         self.shared.publish(|progress| {
-            let places = self.intake.positions().iter().zip(self.machine.newest());
+            let places = self.intake.positions().iter().zip(self.machine.inputs());
             progress.inputs.clear();
             progress.inputs.extend(
-                self.plan.inputs.iter().cloned().zip(places).map(|(at, (&position, &newest))| (at, position, newest)),
+                self.plan.inputs.iter().cloned().zip(places).map(|(at, (&position, known))| (at, position, *known)),
             );
             progress.watermark = self.machine.watermark().time();
             progress.usage = usage;
@@ -189,8 +216,8 @@ pub(super) fn can_take_over(plan: Arc<Plan>, log: &dyn Log, id: PipelineId) -> R
 /// What is committed, for the status.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Progress {
-    /// Each input, the next record to read, and the newest event time seen.
-    pub(super) inputs: Vec<(TopicPartition, Offset, Option<i64>)>,
+    /// Each input, the next record to read, and what is known of it.
+    pub(super) inputs: Vec<(TopicPartition, Offset, crate::time::Input)>,
     pub(super) watermark: Option<i64>,
     pub(super) usage: super::status::Usage,
     pub(super) open_groups: u64,

@@ -232,10 +232,17 @@ impl Pipelines {
         let view = entry.shared.view();
         let spec: Spec = stored.manifest.parse()?;
         let topics = self.0.ground.log.topics(&stored.tenant)?;
-        let inputs = view.progress.inputs.into_iter().map(|(at, position, newest)| {
+        let inputs = view.progress.inputs.into_iter().map(|(at, position, known)| {
             let partition = topics.get(&at.topic).and_then(|topic| topic.partitions.get(at.partition as usize));
             let end = partition.map_or(position, |partition| partition.end);
-            InputStatus { topic: at.topic, partition: at.partition, position, end, newest }
+            InputStatus {
+                topic: at.topic,
+                partition: at.partition,
+                position,
+                end,
+                newest: known.newest,
+                idle: known.idle,
+            }
         });
         let steps = spec.steps.iter().filter_map(|step| {
             let digest = *stored.digests.get(&step.name)?;

@@ -90,6 +90,9 @@ pub struct InputStatus {
     pub end: Offset,
     /// Newest event time seen, in milliseconds since the Unix epoch. While it is `null`, no window can close.
     pub newest: Option<i64>,
+    /// Whether it is left out of the watermark, because nothing came by it for a while or a mark said so.
+    #[serde(default)]
+    pub idle: bool,
 }
 
 /// Counters of a pipeline, exact: each commit writes them together with what they count.

@@ -5,8 +5,8 @@
 
 use crate::record::{Column, ColumnRef};
 
-/// The version that is written. Older versions that must stay readable get a fixture in the tests.
-pub const VERSION: u8 = 1;
+/// The version that is written. All versions from 1 on stay readable; each has a fixture in the tests.
+pub const VERSION: u8 = 2;
 
 /// Column layouts: one length for all rows, or a length for each. Never renumbered.
 const EQUAL: u8 = 1;
@@ -86,16 +86,23 @@ impl Writer {
 pub struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    version: u8,
 }
 
 impl<'a> Reader<'a> {
     /// Begins to read, and checks the version.
     pub fn new(bytes: &'a [u8]) -> Result<Self, BlockError> {
-        let mut reader = Self { bytes, at: 0 };
-        match reader.u8()? {
-            VERSION => Ok(reader),
-            other => Err(BlockError { at: 0, what: format!("version {other}, this server reads {VERSION}") }),
+        let mut reader = Self { bytes, at: 0, version: 0 };
+        reader.version = reader.u8()?;
+        match reader.version {
+            1..=VERSION => Ok(reader),
+            other => Err(BlockError { at: 0, what: format!("version {other}, this server reads 1 to {VERSION}") }),
         }
+    }
+
+    /// The version that the block was written in.
+    pub fn version(&self) -> u8 {
+        self.version
     }
 
     /// The next number of 8 bits.
@@ -182,7 +189,7 @@ mod tests {
     #[test]
     fn what_was_written_is_read() {
         let bytes = written();
-        let mut reader = Reader::new(&bytes).expect("version 1");
+        let mut reader = Reader::new(&bytes).expect("our version");
         assert_eq!((reader.u32(), reader.i64(), reader.text()), (Ok(7), Ok(-1), Ok("views")));
         assert_eq!(reader.column(), Ok([Some("a"), None, Some("")].into_iter().collect()));
         assert!(reader.is_at_end());
@@ -206,6 +213,6 @@ mod tests {
     #[test]
     fn another_version_is_named() {
         let error = Reader::new(&[9]).map(|_| ()).map_err(|error| error.to_string());
-        assert_eq!(error, Err("state block: version 9, this server reads 1 at byte 0".to_owned()));
+        assert_eq!(error, Err("state block: version 9, this server reads 1 to 2 at byte 0".to_owned()));
     }
 }

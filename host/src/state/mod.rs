@@ -3,10 +3,54 @@
 //! State is a view of the log. A commit appends one block with the new value of everything that changed, as absolute
 //! values; applying a block twice changes nothing. Nothing here does I/O.
 
+use crate::time::Watermark;
+
 mod block;
 mod groups;
 mod windows;
 
 pub use block::{BlockError, Reader, Writer};
-
 pub use windows::{CallGroups, Due, Place, Windows};
+
+/// What time it is for a step: in event time and by the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// The watermark.
+    pub watermark: Watermark,
+    /// Processing time, which never goes back.
+    pub clock: i64,
+}
+
+/// The state of one step between commits.
+pub trait Store: Send + std::fmt::Debug {
+    /// Whether something is due: a window to close, a timer to fire.
+    fn is_due(&self, now: Now) -> bool;
+
+    /// When the clock next makes something due.
+    fn next_clock(&self) -> Option<i64>;
+
+    /// The watermark that rows from here may rely on: the input's, held back while what is due waits for its turn.
+    fn output_watermark(&self, input: Watermark) -> Watermark;
+
+    /// How many keys, or keys and windows, have state.
+    fn len(&self) -> usize;
+
+    /// Whether there is no state.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of memory in use.
+    fn bytes(&self) -> usize;
+
+    /// Whether anything changed since the last block.
+    fn is_changed(&self) -> bool;
+
+    /// Writes what changed since the last block, and begins anew to note changes. On top it writes about `rewrite` bytes
+    /// of what did not change, going round: so blocks before a round are not needed after it. Answers whether a round
+    /// came to its end with this block.
+    fn write_block(&mut self, writer: &mut Writer, rewrite: usize) -> bool;
+
+    /// Applies a block that `write_block` wrote. Values are absolute: a block applied twice changes nothing.
+    fn read_block(&mut self, reader: &mut Reader<'_>) -> Result<(), BlockError>;
+}

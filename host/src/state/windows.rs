@@ -6,6 +6,7 @@
 
 use super::block::{BlockError, Reader, Writer};
 use super::groups::{Groups, KeyHasher, SlotId};
+use super::{Now, Store};
 use crate::record::{BatchRef, Column};
 use crate::time::{Tumbling, Watermark, Window};
 
@@ -106,7 +107,7 @@ impl Windows {
         let (mut at, mut window) = (0, Window { start: 0, end: 0 });
         for ((&time, key), hash) in rows.timestamps.iter().zip(rows.keys.iter()).zip(hashes) {
             if !window.contains(time) {
-                window = self.tumbling.starting_at(time - time.rem_euclid(self.tumbling.size_ms()));
+                window = self.tumbling.window_within(time);
                 at = self.open.partition_point(|open| open.start < window.start);
             }
             let groups = &mut self.open[at].groups;
@@ -169,41 +170,69 @@ impl Windows {
         }
     }
 
-    /// The watermark that rows from here may rely on: the input's, held back while complete groups wait to be closed.
-    pub fn output_watermark(&self, input: Watermark) -> Watermark {
+    fn close_through(&mut self, start: i64, last: Option<&[u8]>) {
+        if let Ok(at) = self.open.binary_search_by_key(&start, |open| open.start) {
+            let groups = &mut self.open[at].groups;
+            let closed: Vec<SlotId> = groups.present_slots().filter(|&slot| groups.key(slot) <= last).collect();
+            for slot in closed {
+                groups.set_accumulator(slot, None);
+            }
+        }
+    }
+
+    /// Opens the windows of these times, so that their places in `open` hold still afterwards.
+    fn open_all(&mut self, times: &[i64]) {
+        let mut near = Window { start: 0, end: 0 };
+        for &time in times {
+            if !near.contains(time) {
+                near = self.tumbling.window_within(time);
+                self.open_at(near.start);
+            }
+        }
+    }
+
+    fn open_at(&mut self, start: i64) -> usize {
+        match self.open.binary_search_by_key(&start, |open| open.start) {
+            Ok(at) => at,
+            Err(at) => {
+                let window = OpenWindow { start, groups: Groups::default(), changed: Vec::new(), closing: None };
+                self.open.insert(at, window);
+                at
+            }
+        }
+    }
+}
+
+impl Store for Windows {
+    fn next_clock(&self) -> Option<i64> {
+        None
+    }
+
+    fn output_watermark(&self, input: Watermark) -> Watermark {
         match self.open.first() {
             Some(first) => input.min(Watermark::At(self.tumbling.starting_at(first.start).last() - 1)),
             None => input,
         }
     }
 
-    /// Whether groups are complete by this watermark.
-    pub fn is_due(&self, watermark: Watermark) -> bool {
-        self.open.first().is_some_and(|first| watermark.covers(self.tumbling.starting_at(first.start).last()))
+    fn is_due(&self, now: Now) -> bool {
+        self.open.first().is_some_and(|first| now.watermark.covers(self.tumbling.starting_at(first.start).last()))
     }
 
-    /// How many groups are open.
-    pub fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.open.iter().map(|open| open.groups.len()).sum()
     }
 
-    /// Whether no group is open.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Bytes of memory in use.
-    pub fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         self.open.iter().map(|open| open.groups.bytes()).sum()
     }
 
-    /// Whether anything changed since the last block.
-    pub fn is_changed(&self) -> bool {
+    fn is_changed(&self) -> bool {
         self.closed.is_some() || self.closed_in_part.is_some() || self.open.iter().any(|open| !open.changed.is_empty())
     }
 
-    /// Writes what changed since the last block, or all there is, and begins anew to note changes.
-    pub fn write_block(&mut self, writer: &mut Writer, all: bool) {
+    fn write_block(&mut self, writer: &mut Writer, rewrite: usize) -> bool {
+        let all = rewrite > 0;
         writer.u8(u8::from(self.closed.is_some()));
         writer.i64(self.closed.take().unwrap_or_default());
         let (start, last) = self.closed_in_part.take().unwrap_or_default();
@@ -227,10 +256,10 @@ impl Windows {
             writer.column(accumulators.view());
         }
         self.commit += 1;
+        all
     }
 
-    /// Applies a block that `write_block` wrote.
-    pub fn read_block(&mut self, reader: &mut Reader<'_>) -> Result<(), BlockError> {
+    fn read_block(&mut self, reader: &mut Reader<'_>) -> Result<(), BlockError> {
         let any_closed = reader.u8()? == 1;
         let closed = reader.i64()?;
         if any_closed {
@@ -258,38 +287,6 @@ impl Windows {
             }
         }
         Ok(())
-    }
-
-    fn close_through(&mut self, start: i64, last: Option<&[u8]>) {
-        if let Ok(at) = self.open.binary_search_by_key(&start, |open| open.start) {
-            let groups = &mut self.open[at].groups;
-            let closed: Vec<SlotId> = groups.present_slots().filter(|&slot| groups.key(slot) <= last).collect();
-            for slot in closed {
-                groups.set_accumulator(slot, None);
-            }
-        }
-    }
-
-    /// Opens the windows of these times, so that their places in `open` hold still afterwards.
-    fn open_all(&mut self, times: &[i64]) {
-        let mut near = Window { start: 0, end: 0 };
-        for &time in times {
-            if !near.contains(time) {
-                near = self.tumbling.starting_at(time - time.rem_euclid(self.tumbling.size_ms()));
-                self.open_at(near.start);
-            }
-        }
-    }
-
-    fn open_at(&mut self, start: i64) -> usize {
-        match self.open.binary_search_by_key(&start, |open| open.start) {
-            Ok(at) => at,
-            Err(at) => {
-                let window = OpenWindow { start, groups: Groups::default(), changed: Vec::new(), closing: None };
-                self.open.insert(at, window);
-                at
-            }
-        }
     }
 }
 

@@ -4,7 +4,11 @@
 //! expected; a window `[start, end)` is complete when `W >= end - 1`.
 
 mod watermark;
+mod watermarks;
 mod window;
+mod windowing;
 
-pub use watermark::{Disorder, Watermark, minimum};
-pub use window::{Tumbling, Window};
+pub use watermark::{Disorder, Watermark};
+pub use watermarks::{Input, Mark, Source, Watermarks};
+pub use window::{HOPS_MAX, Hopping, Tumbling, Window};
+pub use windowing::{Early, Kind, Mode, Session, Windowing};

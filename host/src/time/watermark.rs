@@ -1,4 +1,4 @@
-//! Watermarks of inputs with bounded disorder, and how they combine.
+//! Watermarks, and those of inputs with bounded disorder.
 
 /// Says that no row at or before this time is to be expected. Only grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -45,11 +45,6 @@ impl Disorder {
     }
 }
 
-/// The watermark of several inputs together: the least, and none while one of them knows none.
-pub fn minimum(inputs: impl IntoIterator<Item = Watermark>) -> Watermark {
-    inputs.into_iter().min().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -61,13 +56,6 @@ mod tests {
         let watermark = Disorder { bound_ms: 0 }.watermark(Some(1000));
         assert!(watermark.covers(999));
         assert!(!watermark.covers(1000));
-    }
-
-    #[test]
-    fn an_input_that_knows_nothing_holds_the_others() {
-        assert_eq!(minimum([Watermark::At(5), Watermark::None]), Watermark::None);
-        assert_eq!(minimum([Watermark::At(5), Watermark::At(-3)]), Watermark::At(-3));
-        assert_eq!(minimum([]), Watermark::None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
@@ -22,6 +22,7 @@ use super::super::failure::Failure;
 use super::super::progress;
 use crate::api::records::{Record, Row};
 use crate::api::topics::Topic;
+use crate::clock::now_ms;
 use crate::error::Kind;
 use crate::ids::{PartitionId, TopicName};
 use crate::log::batch::{self, Compression, EncodeOptions, Producer};
@@ -188,10 +189,6 @@ impl Produce {
         };
         Ok((key, timestamp))
     }
-}
-
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
 /// Reads lines until there are none or nobody wants them. A line that is too long to be a record is cut just above the

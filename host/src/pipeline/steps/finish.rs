@@ -3,24 +3,63 @@
 use super::{Arrival, Sink, Stop};
 use crate::pipeline::calls::Calls;
 use crate::pipeline::dead_letter::Source;
+use crate::pipeline::flow::Emission;
 use crate::pipeline::plan::Fold;
 use crate::pipeline::rows::{Origins, StageRows};
 use crate::plugin::Closed;
-use crate::record::BatchRef;
-use crate::state::Due;
+use crate::record::{BatchRef, ColumnRef};
+use crate::state::{Now, Windows};
+use crate::time::Window;
 
-/// Makes the result rows of complete groups; they go on to the next stage.
-pub(in crate::pipeline) async fn finish(fold: &Fold, due: &Due, sink: &mut Sink<'_>) -> Result<StageRows, Stop> {
-    let count = due.keys.len();
-    let (starts, ends) = (vec![due.window.start; count], vec![due.window.end; count]);
-    let times = vec![due.window.last(); count];
-    let groups =
-        BatchRef { timestamps: &times, keys: due.keys.view(), values: due.accumulators.view(), ..BatchRef::default() };
+/// Groups that close in one call of `finish`.
+const CLOSING_CALL_GROUPS: usize = 8192;
+
+/// Windows that give results.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::pipeline) struct Firing<'a> {
+    /// The window of each.
+    pub(in crate::pipeline) windows: &'a [Window],
+    /// The key of each.
+    pub(in crate::pipeline) keys: ColumnRef<'a>,
+    /// What each has accumulated.
+    pub(in crate::pipeline) accumulators: ColumnRef<'a>,
+}
+
+/// Closes the next groups that are complete, at most `left`, which counts down. Their results go on to the next stage.
+pub(in crate::pipeline) async fn close(
+    fold: &Fold,
+    windows: &mut Windows,
+    now: Now,
+    left: &mut usize,
+    sink: &mut Sink<'_>,
+) -> Result<Option<Emission>, Stop> {
+    let Some(due) = windows.close(now.watermark, CLOSING_CALL_GROUPS.min(*left)) else { return Ok(None) };
+    *left -= due.keys.len();
+    sink.usage.windows_closed += due.keys.len() as u64;
+    let same = vec![due.window; due.keys.len()];
+    let firing = Firing { windows: &same, keys: due.keys.view(), accumulators: due.accumulators.view() };
+    let rows = finish(fold, firing, sink).await?;
+    let places = vec![due.window.last() - 1; rows.batch.len()];
+    let windows = vec![due.window; rows.batch.len()];
+    Ok(Some(Emission { rows: rows.batch, places, windows }))
+}
+
+/// Makes the result rows of windows; the origin of each is its window's place.
+pub(in crate::pipeline) async fn finish(
+    fold: &Fold,
+    firing: Firing<'_>,
+    sink: &mut Sink<'_>,
+) -> Result<StageRows, Stop> {
+    let starts: Vec<i64> = firing.windows.iter().map(|window| window.start).collect();
+    let ends: Vec<i64> = firing.windows.iter().map(|window| window.end).collect();
+    let times: Vec<i64> = firing.windows.iter().map(|window| window.last()).collect();
+    let groups = BatchRef { timestamps: &times, keys: firing.keys, values: firing.accumulators, ..BatchRef::default() };
     let arrival = Arrival {
         rows: groups,
         origins: Origins::From(0),
-        source: Source::Window { window: due.window, groups },
+        source: Source::Derived { rows: groups, windows: firing.windows },
         came_by: 0,
+        input: 0,
     };
     let mut next = StageRows::default();
     let mut calls = Calls::new(groups);
@@ -37,6 +76,5 @@ pub(in crate::pipeline) async fn finish(fold: &Fold, due: &Due, sink: &mut Sink<
             Err(failure) => sink.failed(&fold.step, failure, &mut calls, (at, rows), arrival)?,
         }
     }
-    sink.usage.windows_closed += count as u64;
     Ok(next)
 }

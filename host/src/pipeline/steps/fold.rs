@@ -3,64 +3,30 @@
 use super::{Arrival, Sink, Stop, select, visible};
 use crate::pipeline::calls::Calls;
 use crate::pipeline::dead_letter::Cause;
+use crate::pipeline::place::Places;
 use crate::pipeline::plan::Fold;
 use crate::pipeline::rows::StageRows;
 use crate::plugin::{Contribution, Folded};
 use crate::record::BatchRef;
 use crate::state::{CallGroups, Place, Windows};
-use crate::time::{Disorder, Watermark};
-
-/// The watermark at the place of each row.
-///
-/// It is that of the row's own partition, which depends on nothing but the rows before it there. The watermark by which
-/// windows close is the least of all partitions, so a row that is not late here finds its window open: no result depends
-/// on how the rows of different partitions came together.
-#[derive(Debug)]
-pub(in crate::pipeline) enum Placing<'a> {
-    /// It follows the newest event time of the rows before.
-    Following {
-        /// The newest event time so far.
-        newest: &'a mut Option<i64>,
-        /// How far rows may be behind it.
-        disorder: Disorder,
-    },
-    /// It is the same for all rows.
-    Fixed(Watermark),
-}
-
-impl Placing<'_> {
-    fn watermark(&self) -> Watermark {
-        match self {
-            Self::Following { newest, disorder } => disorder.watermark(**newest),
-            Self::Fixed(watermark) => *watermark,
-        }
-    }
-
-    fn pass(&mut self, time: i64) {
-        if let Self::Following { newest, .. } = self
-            && newest.is_none_or(|newest| newest < time)
-        {
-            **newest = Some(time);
-        }
-    }
-}
+use crate::time::Watermark;
 
 /// Folds rows into the open windows of a step; late rows go to the step's late topic.
 pub(in crate::pipeline) async fn fold(
     fold: &Fold,
     windows: &mut Windows,
     arrival: Arrival<'_>,
-    placing: Placing<'_>,
+    places: Places<'_>,
     sink: &mut Sink<'_>,
 ) -> Result<(), Stop> {
-    let sorted = sort_out(windows, arrival.rows, placing);
+    let sorted = sort_out(windows, arrival.rows, places);
     if sorted.late.is_empty() && sorted.nowhere.is_empty() {
         return add(fold, windows, arrival, sink).await;
     }
     for &row in &sorted.nowhere {
         let time = arrival.rows.timestamps[row as usize];
-        let reason =
-            format!("event time {time} ms is too near the end of time for a window of {} ms", fold.tumbling.size_ms());
+        let windows = fold.windowing.describe();
+        let reason = format!("event time {time} ms is too near an end of time for a window ({windows})");
         let cause = Cause { code: "timestamp_out_of_range", reason: &reason, backtrace: &[] };
         sink.dead_letter(&fold.step, arrival.source, arrival.origins.of(row), cause, arrival.came_by);
     }
@@ -80,14 +46,13 @@ struct Sorted {
     nowhere: Vec<u32>,
 }
 
-fn sort_out(windows: &Windows, rows: BatchRef<'_>, mut placing: Placing<'_>) -> Sorted {
+fn sort_out(windows: &Windows, rows: BatchRef<'_>, places: Places<'_>) -> Sorted {
     let mut sorted = Sorted { open: Vec::with_capacity(rows.len()), ..Sorted::default() };
     let mut near = None;
-    for (row, &time) in (0..).zip(rows.timestamps) {
-        match windows.place(time, placing.watermark(), near) {
+    for ((row, &time), &late) in (0..).zip(rows.timestamps).zip(places.late) {
+        match windows.place(time, Watermark::At(late), near) {
             Place::Open(window) => {
                 near = Some(window);
-                placing.pass(time);
                 sorted.open.push(row);
             }
             Place::Late => sorted.late.push(row),

@@ -4,19 +4,20 @@ use super::calls::Calls;
 use super::dead_letter::{Cause, Source, causes, letter};
 use super::error::Error;
 use super::outputs::Outputs;
-use super::plan::{Plan, Route, Step};
+use super::plan::{Plan, Route, Stage, Step};
 use super::rows::{Origins, StageRows};
 use super::status::Usage;
 use crate::ids::PartitionId;
 use crate::plugin::{Answer, Failure, Rejected};
 use crate::record::{Batch, BatchRef, ColumnRef, HeadersRef};
+use crate::time::Mark;
 
 mod finish;
 mod fold;
 mod transform;
 
-pub(super) use finish::finish;
-pub(super) use fold::{Placing, fold};
+pub(super) use finish::close;
+pub(super) use fold::fold;
 pub(super) use transform::transform;
 
 /// Where rows come from and how they came.
@@ -30,6 +31,8 @@ pub(super) struct Arrival<'a> {
     pub(super) source: Source<'a>,
     /// The partition by which it entered.
     pub(super) came_by: PartitionId,
+    /// The place of its topic among the pipeline's sources.
+    pub(super) input: u16,
 }
 
 impl<'a> Arrival<'a> {
@@ -51,6 +54,8 @@ pub(super) struct Sink<'a> {
     pub(super) outputs: &'a mut Outputs,
     pub(super) usage: &'a mut Usage,
     pub(super) poison: &'a mut Poison,
+    /// Marks among the rows that are on their way, each with the row of the input that it came with.
+    pub(super) marks: Vec<(u32, Mark)>,
     /// Whether a failed call may still end the micro-batch as if nothing had happened: the state is unchanged so far,
     /// and there are fewer rows to take.
     pub(super) may_retreat: bool,
@@ -151,9 +156,39 @@ impl Sink<'_> {
                     rows.append(all.batch.view(), Origins::Listed(&all.origins), &here);
                     self.deliver(*topic, rows.batch.view(), came_by);
                 }
+                Route::Watermark => {
+                    let mark =
+                        |&row: &u32| (all.origins[row as usize], Mark::Watermark(all.batch.timestamps[row as usize]));
+                    self.marks.extend(here.source_rows.iter().map(mark));
+                }
+                Route::Idle | Route::Active => {
+                    let mark = if *route == Route::Idle { Mark::Idle } else { Mark::Active };
+                    self.marks.extend(here.source_rows.iter().map(|&row| (all.origins[row as usize], mark)));
+                }
                 Route::Nowhere => self.usage.unrouted += here.source_rows.len() as u64,
             }
         }
+    }
+
+    /// Sends rows whose event time cannot be believed to the dead letters; gives the others, if there were any.
+    pub(super) fn believed(&mut self, stage: &Stage, arrival: Arrival<'_>, strange: &[u32]) -> Option<StageRows> {
+        let keyed = stage.keyed.as_ref()?;
+        if strange.is_empty() {
+            return None;
+        }
+        for &row in strange {
+            let time = arrival.rows.timestamps[row as usize];
+            let (code, reason) = if time == i64::MIN || time == i64::MAX {
+                ("timestamp_out_of_range", format!("event time {time} ms is an end of time, which no row can have"))
+            } else {
+                ("timestamp_ahead", format!("event time {time} ms is further ahead of the clock than `ahead` allows"))
+            };
+            let cause = Cause { code, reason: &reason, backtrace: &[] };
+            self.dead_letter(keyed.step(), arrival.source, arrival.origins.of(row), cause, arrival.came_by);
+        }
+        let mut strange = strange.iter().peekable();
+        let believed = (0..arrival.rows.len() as u32).filter(|row| strange.next_if_eq(&row).is_none()).collect();
+        Some(select(arrival.rows, arrival.origins, believed))
     }
 
     /// Writes results to a topic.

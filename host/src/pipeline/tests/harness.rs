@@ -9,8 +9,8 @@ use crate::log::batch::{EncodeOptions, decode, encode};
 use crate::log::memory::MemoryLog;
 use crate::log::{Commit, Log, TopicConfig};
 use crate::pipeline::Error;
-use crate::pipeline::machine::{Applied, CAREFUL_RECORDS, Effects, Input, Machine};
-use crate::pipeline::plan::{Loaded, Plan, targets};
+use crate::pipeline::machine::{Applied, CAREFUL_RECORDS, Effects, Input, Machine, MicroBatch};
+use crate::pipeline::plan::{Loaded, Plan};
 use crate::pipeline::spec::Spec;
 use crate::record::Batch;
 
@@ -65,7 +65,7 @@ impl Driver {
         let log = Arc::new(MemoryLog::default());
         let spec: Spec = manifest.parse().expect("the manifest is good");
         log.create_topic(&tenant(), &name("in"), TopicConfig::with_partitions(inputs.len() as u32)).expect("new");
-        for topic in targets(&spec) {
+        for topic in spec.targets() {
             log.create_topic(&tenant(), &topic, TopicConfig::with_partitions(1)).expect("new");
         }
         for (partition, values) in (0..).zip(inputs) {
@@ -122,14 +122,15 @@ impl Driver {
                 inputs.push(Input { input, base_offset: self.positions[input], records });
             }
         }
-        match wait(self.machine.apply(&inputs))? {
+        let batch = MicroBatch { inputs, quiet: Vec::new(), clock: 0 };
+        match wait(self.machine.apply(&batch))? {
             Applied::Retreated => {
                 self.retreats += 1;
                 let fewer: Vec<usize> = take.iter().map(|&take| take.min(CAREFUL_RECORDS / 4)).collect();
                 self.apply(&fewer)
             }
             Applied::Whole => {
-                inputs.iter().for_each(|input| self.positions[input.input] += input.records.len() as u64);
+                batch.inputs.iter().for_each(|input| self.positions[input.input] += input.records.len() as u64);
                 Ok(self.machine.take_effects())
             }
         }
@@ -147,7 +148,7 @@ impl Driver {
         while (0..inputs).any(|input| !self.records(input, 1).is_empty()) {
             self.step(&vec![usize::MAX; inputs])?;
         }
-        while self.machine.is_due() {
+        while self.machine.is_due(0) {
             self.step(&[])?;
         }
         Ok(())

@@ -31,9 +31,9 @@ fn a_window_of_very_many_keys_closes_over_several_commits_and_restarts() {
     rows.push("99 end".to_owned());
     let mut driver = Driver::new(COUNTING, &[rows]);
     driver.step(&[usize::MAX]).expect("the host is well");
-    assert_eq!((driver.values("out").len(), driver.machine.is_due()), (65_536, true));
+    assert_eq!((driver.values("out").len(), driver.machine.is_due(0)), (65_536, true));
     let mut driver = driver.crash(COUNTING);
-    assert!(driver.machine.is_due(), "what is left closes without new records");
+    assert!(driver.machine.is_due(0), "what is left closes without new records");
     driver.finish().expect("the host is well");
     let expected: Vec<String> = (0..keys).map(|key| format!("{key:06} 0 1")).collect();
     assert!(driver.values("out") == expected, "every key once, in order");

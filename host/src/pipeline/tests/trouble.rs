@@ -119,8 +119,8 @@ fn state_of_another_window_size_is_refused() {
         driver.log.recover(&crate::ids::default_tenant(), crate::ids::PipelineId(1)).expect("the log answers").blocks
     };
     for (from, to, reason) in [
-        ("10ms", "20ms", "its windows are 10 ms long, now 20 ms"),
-        ("name = \"count\"", "name = \"views\"", "there is no such step with a window"),
+        ("10ms", "20ms", "its state was: tumbling of 10 ms from 0 ms; now it is: tumbling of 20 ms from 0 ms"),
+        ("name = \"count\"", "name = \"views\"", "there is no such step with state"),
     ] {
         let mut other = Driver::new(&COUNTING.replace(from, to), &values(&[]));
         let error = other.machine.recover(&blocks, b"").expect_err("the state is another's");

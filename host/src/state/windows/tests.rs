@@ -10,7 +10,7 @@ use crate::record::Batch;
 type Model = BTreeMap<(i64, Option<Vec<u8>>), u64>;
 
 fn tens() -> Windows {
-    Windows::new(Tumbling::new(10).expect("above zero"))
+    Windows::new(Tumbling::new(10, 0).expect("above zero"))
 }
 
 /// Folds rows as a counting guest does.
@@ -44,7 +44,7 @@ fn close(windows: &mut Windows, watermark: i64, most: usize) -> Vec<(i64, Option
 
 fn block(windows: &mut Windows, all: bool) -> Vec<u8> {
     let mut writer = Writer::default();
-    windows.write_block(&mut writer, all);
+    windows.write_block(&mut writer, if all { usize::MAX } else { 0 });
     writer.finish()
 }
 
@@ -71,7 +71,7 @@ fn windows_close_by_start_and_groups_by_key() {
     count(&mut windows, &[(15, key("b")), (5, key("z")), (5, None), (3, key("z")), (25, key("a")), (15, key("a"))]);
     let expected = vec![(0, None, 1), (0, key("z"), 2), (10, key("a"), 1), (10, key("b"), 1)];
     assert_eq!(close(&mut windows, 19, 100), expected);
-    assert_eq!((windows.len(), windows.is_due(Watermark::At(19))), (1, false));
+    assert_eq!((windows.len(), windows.is_due(Now { watermark: Watermark::At(19), clock: 0 })), (1, false));
 }
 
 #[test]

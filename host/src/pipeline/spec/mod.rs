@@ -12,12 +12,22 @@ use toml::Spanned;
 use crate::error::{Coded, Kind};
 use crate::ids::{PipelineName, PluginRef, StepName, TopicName};
 use crate::names::nearest;
-use crate::time::{Disorder, Tumbling};
+use crate::time::Windowing;
+
+mod steps;
+mod watermark;
+mod window;
+
+use steps::Step;
+pub use watermark::WatermarkSpec;
+use watermark::WatermarkTable;
 
 /// Most steps in a pipeline: each costs an image and a call a micro-batch.
 pub const STEPS_MAX: usize = 32;
 /// Most source topics of a pipeline.
 pub const SOURCES_MAX: usize = 32;
+/// Most reference tables of a pipeline: each is held in memory.
+pub const TABLES_MAX: usize = 16;
 
 /// A pipeline as its manifest describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +40,10 @@ pub struct Spec {
     pub start: Start,
     /// Whether it carries records' headers.
     pub headers: bool,
-    /// By how much rows of one partition may be out of order.
-    pub disorder: Disorder,
+    /// How it knows what time it is in its inputs.
+    pub watermark: WatermarkSpec,
+    /// The reference tables that its steps may be granted, by name.
+    pub tables: BTreeMap<TopicName, TopicName>,
     /// Its steps, in order, at least one.
     pub steps: Vec<StepSpec>,
     /// Where results go.
@@ -60,18 +72,37 @@ pub struct StepSpec {
     pub plugin: PluginRef,
     /// The plugin's configuration.
     pub config: serde_json::Value,
-    /// Where rows of outputs other than the first go, by the output's name.
-    pub outputs: BTreeMap<String, TopicName>,
+    /// The source topics whose rows it takes; rows of others pass it by. All, if there are none.
+    pub only: Vec<TopicName>,
+    /// Where rows of outputs go, by the output's name, that do not go on to the next step.
+    pub outputs: BTreeMap<String, Target>,
     /// For a step that folds: its windows and where late rows go.
     pub window: Option<WindowSpec>,
+    /// Whether its plugin may keep tables of its own.
+    pub table: bool,
+    /// The reference tables that its plugin may read.
+    pub lookups: Vec<TopicName>,
+}
+
+/// Where rows of an output go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// To a topic.
+    Topic(TopicName),
+    /// Nowhere: the row's event time is the watermark of its partition from here on.
+    Watermark,
+    /// Nowhere: its partition is idle until its next row.
+    Idle,
+    /// Nowhere: its partition is not idle any more.
+    Active,
 }
 
 /// The windows of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WindowSpec {
-    /// How rows are put into windows.
-    pub tumbling: Tumbling,
-    /// Where rows go whose window is complete.
+    /// How rows are put into windows, and when windows give results.
+    pub windowing: Windowing,
+    /// Where rows go whose window takes no more.
     pub late: TopicName,
 }
 
@@ -105,6 +136,8 @@ struct Manifest {
     source: Source,
     #[serde(default)]
     watermark: WatermarkTable,
+    #[serde(default)]
+    tables: Vec<Table>,
     steps: Spanned<Vec<Step>>,
     output: OutputTable,
     dead_letters: Option<OutputTable>,
@@ -120,34 +153,39 @@ struct Source {
     headers: bool,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct WatermarkTable {
-    disorder: Option<Spanned<String>>,
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Step {
+struct Table {
     name: Spanned<String>,
-    plugin: Spanned<String>,
-    config: Option<toml::Table>,
-    #[serde(default)]
-    outputs: BTreeMap<String, Spanned<String>>,
-    window: Option<Spanned<WindowTable>>,
-    late: Option<Spanned<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WindowTable {
-    tumbling: Spanned<String>,
+    topic: Spanned<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct OutputTable {
     topic: Spanned<String>,
+}
+
+impl Spec {
+    /// The topics it writes to, each once.
+    pub fn targets(&self) -> BTreeSet<TopicName> {
+        let mut targets = BTreeSet::from([self.output.clone(), self.dead_letters.clone()]);
+        for step in &self.steps {
+            targets.extend(step.window.iter().map(|window| window.late.clone()));
+            targets.extend(step.outputs.values().filter_map(|target| match target {
+                Target::Topic(topic) => Some(topic.clone()),
+                Target::Watermark | Target::Idle | Target::Active => None,
+            }));
+        }
+        targets
+    }
+
+    /// All topics that it reads or writes.
+    pub fn topics(&self) -> BTreeSet<TopicName> {
+        let mut topics = self.targets();
+        topics.extend(self.sources.iter().chain(self.tables.values()).cloned());
+        topics
+    }
 }
 
 impl FromStr for Spec {
@@ -179,13 +217,11 @@ impl Text<'_> {
             }
             sources.push(name);
         }
-        let bound_ms = match &manifest.watermark.disorder {
-            Some(text) => self.duration(text)?,
-            None => 0,
-        };
-        let steps = self.steps(&name, manifest.steps)?;
+        let watermark = self.watermark(&manifest.watermark)?;
+        let tables = self.tables(&manifest.tables, &sources)?;
+        let steps = self.steps(&name, manifest.steps, &sources, &tables, &watermark)?;
         let output: TopicName = self.parse(&manifest.output.topic)?;
-        if sources.contains(&output) {
+        if sources.contains(&output) || tables.values().any(|topic| *topic == output) {
             let message = format!("topic `{output}` is a source of this pipeline and cannot be its output");
             return Err(self.at(&manifest.output.topic, message));
         }
@@ -198,58 +234,33 @@ impl Text<'_> {
             sources,
             start: manifest.source.start,
             headers: manifest.source.headers,
-            disorder: Disorder { bound_ms },
+            watermark,
+            tables,
             steps,
             output,
             dead_letters,
         })
     }
 
-    fn steps(&self, pipeline: &PipelineName, steps: Spanned<Vec<Step>>) -> Result<Vec<StepSpec>, ManifestError> {
-        let count = steps.get_ref().len();
-        if count == 0 || count > STEPS_MAX {
-            return Err(self.at(&steps, format!("a pipeline has 1 to {STEPS_MAX} steps, this one {count}")));
-        }
-        let mut names = BTreeSet::new();
-        let mut specs = Vec::with_capacity(count);
-        for step in steps.into_inner() {
-            let name: StepName = self.parse(&step.name)?;
-            if !names.insert(name.clone()) {
-                return Err(self.at(&step.name, format!("two steps are named `{name}`")));
+    fn tables(&self, tables: &[Table], sources: &[TopicName]) -> Result<BTreeMap<TopicName, TopicName>, ManifestError> {
+        let mut named = BTreeMap::new();
+        for table in tables {
+            let (name, topic): (TopicName, TopicName) = (self.parse(&table.name)?, self.parse(&table.topic)?);
+            if sources.contains(&topic) {
+                let message = format!("topic `{topic}` is a source of this pipeline and cannot be its table too");
+                return Err(self.at(&table.topic, message));
             }
-            specs.push(self.step(pipeline, name, step)?);
-        }
-        Ok(specs)
-    }
-
-    fn step(&self, pipeline: &PipelineName, name: StepName, step: Step) -> Result<StepSpec, ManifestError> {
-        let plugin = self.parse(&step.plugin)?;
-        let config = match step.config {
-            Some(table) => serde_json::to_value(table)
-                .map_err(|error| self.at(&step.name, format!("config of `{name}`: {error}")))?,
-            None => serde_json::Value::Object(serde_json::Map::new()),
-        };
-        let mut outputs = BTreeMap::new();
-        for (output, topic) in &step.outputs {
-            outputs.insert(output.clone(), self.parse(topic)?);
-        }
-        let window = match (&step.window, &step.late) {
-            (Some(window), late) => {
-                let size = &window.get_ref().tumbling;
-                let tumbling = Tumbling::new(self.duration(size)?)
-                    .ok_or_else(|| self.at(size, "a window is at least 1 millisecond long".to_owned()))?;
-                let late = match late {
-                    Some(late) => self.parse(late)?,
-                    None => self.derived(&step.name, &format!("{pipeline}.late"))?,
-                };
-                Some(WindowSpec { tumbling, late })
+            if named.values().any(|other| *other == topic) {
+                return Err(self.at(&table.topic, format!("two tables are of topic `{topic}`")));
             }
-            (None, Some(late)) => {
-                return Err(self.at(late, format!("step `{name}` has no `window`, so no row can be late for it")));
+            if named.insert(name.clone(), topic).is_some() {
+                return Err(self.at(&table.name, format!("two tables are named `{name}`")));
             }
-            (None, None) => None,
-        };
-        Ok(StepSpec { name, plugin, config, outputs, window })
+            if named.len() > TABLES_MAX {
+                return Err(self.at(&table.name, format!("a pipeline has at most {TABLES_MAX} tables")));
+            }
+        }
+        Ok(named)
     }
 
     fn parse<T>(&self, text: &Spanned<String>) -> Result<T, ManifestError>
@@ -322,6 +333,7 @@ fn nearest_of_message(message: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::{Disorder, Early, Hopping, Kind, Mode, Session, Source as WatermarkSource, Tumbling};
 
     const GOOD: &str = r#"
 name = "page-views"
@@ -355,12 +367,13 @@ topic = "views-per-minute"
     fn a_manifest_becomes_a_spec_with_its_defaults() {
         let spec: Spec = GOOD.parse().expect("the manifest is good");
         assert_eq!(spec.dead_letters.as_str(), "page-views.dead-letters");
-        assert_eq!(spec.disorder, Disorder { bound_ms: 30_000 });
+        assert_eq!(spec.watermark.source, WatermarkSource::Disorder(Disorder { bound_ms: 30_000 }));
         assert_eq!(spec.start, Start::Earliest);
         assert_eq!(spec.steps[0].config["key"], "page");
-        assert_eq!(spec.steps[0].outputs["unmatched"].as_str(), "other");
+        assert_eq!(spec.steps[0].outputs["unmatched"], Target::Topic("other".parse().expect("a name")));
         let window = spec.steps[1].window.as_ref().expect("views has windows");
-        assert_eq!((window.tumbling.size_ms(), window.late.as_str()), (60_000, "page-views.late"));
+        let minute = Tumbling::new(60_000, 0).expect("above zero");
+        assert_eq!((window.windowing.plain_tumbling(), window.late.as_str()), (Some(minute), "page-views.late"));
     }
 
     #[test]
@@ -377,7 +390,7 @@ topic = "views-per-minute"
             (r#"topics = ["clicks"]"#, "topics = []", "line 5, column 10: a pipeline reads 1 to 32 topics, this one 0"),
             (r#""clicks""#, r#""a", "a""#, "line 5, column 16: topic `a` is named twice"),
             (r#""1m""#, r#""1 minute""#, "column 23: `1 minute` is no duration"),
-            (r#""1m""#, r#""0s""#, "a window is at least 1 millisecond long"),
+            (r#""1m""#, r#""0s""#, "`0s` is too short: at least 1 ms"),
             (r#""30s""#, r#""99999999999999999999d""#, "is no duration"),
             (r#"name = "views""#, r#"name = "parse""#, "two steps are named `parse`"),
             (r#"name = "page-views""#, r#"name = "Page""#, "line 2, column 8: pipeline `Page` may only have"),
@@ -389,6 +402,72 @@ topic = "views-per-minute"
             let message = refused(&GOOD.replace(from, to));
             assert!(message.contains(expected), "{to}: {message}");
         }
+    }
+
+    #[test]
+    fn every_kind_of_window_is_read() {
+        let window = |table: &str| {
+            let spec: Spec = GOOD.replace("{ tumbling = \"1m\" }", table).parse().expect("the manifest is good");
+            spec.steps[1].window.clone().expect("views has windows").windowing
+        };
+        let hopping = window(r#"{ hopping = "10s", slide = "2s", offset = "-1s", lateness = "1m", early = "1s" }"#);
+        assert_eq!(hopping.kind, Kind::Hopping(Hopping::new(10_000, 2000, -1000).expect("sound")));
+        assert_eq!((hopping.lateness_ms, hopping.early), (60_000, Some(Early::Event(1000))));
+        let session = window(r#"{ session = "30m", gap-header = "gap", results = "discarding", early-rows = 5 }"#);
+        assert_eq!(session.kind, Kind::Session(Session { gap_ms: 1_800_000, gap_header: Some("gap".to_owned()) }));
+        assert_eq!((session.mode, session.early), (Mode::Discarding, Some(Early::Rows(5))));
+        assert_eq!(window("{ count = 100 }").kind, Kind::Count { rows: 100 });
+        let global = window(r#"{ global = true, early = "1s", early-clock = "processing" }"#);
+        assert_eq!((global.kind, global.early), (Kind::Global, Some(Early::Processing(1000))));
+    }
+
+    #[test]
+    fn windows_that_make_no_sense_are_refused() {
+        let cases = [
+            (r#"{ tumbling = "1m", session = "1m" }"#, "a window is one of `tumbling`"),
+            ("{ }", "a window is one of `tumbling`"),
+            (r#"{ hopping = "10s" }"#, "a `hopping` window says its `slide`"),
+            (r#"{ hopping = "1d", slide = "1ms" }"#, "each row would be in 86400000 windows, the limit is 10000"),
+            (r#"{ tumbling = "1m", slide = "1s" }"#, "only a `hopping` window has a `slide`"),
+            (r#"{ session = "1m", offset = "1s" }"#, "only `tumbling` and `hopping` windows have an `offset`"),
+            (r#"{ count = 10, lateness = "1s" }"#, "no row is late for a window that does not end by time"),
+            ("{ global = true }", "a `global` window never ends"),
+            ("{ count = 0 }", "a number of rows is at least 1"),
+            (r#"{ tumbling = "1m", early = "1s", early-rows = 1 }"#, "use one of `early` and `early-rows`"),
+            (r#"{ tumbling = "1m", early-clock = "event" }"#, "`early-clock` says what `early` is measured in"),
+            (r#"{ tumbling = "400000d" }"#, "is too long: at most a thousand years"),
+            (r#"{ tumbling = "1m", offset = "later" }"#, "`later` is no offset"),
+        ];
+        for (table, expected) in cases {
+            let message = refused(&GOOD.replace("{ tumbling = \"1m\" }", table));
+            assert!(message.contains(expected), "{table}: {message}");
+        }
+    }
+
+    #[test]
+    fn tables_are_granted_by_the_names_that_the_manifest_gives_them() {
+        let tables = "[[tables]]\nname = \"users\"\ntopic = \"user-profiles\"\n[[steps]]\nname = \"parse\"";
+        let text = GOOD.replacen("[[steps]]\nname = \"parse\"", tables, 1);
+        let with = |lookup: &str| text.replace("outputs = { unmatched = \"other\" }", lookup);
+        let spec: Spec = with("lookup = [\"users\"]\ngrants = [\"table\"]").parse().expect("the manifest is good");
+        assert_eq!((spec.steps[0].table, spec.steps[0].lookups[0].as_str()), (true, "users"));
+        let message = refused(&with("lookup = [\"user\"]"));
+        assert!(message.contains("table `user` is not in the manifest") && message.contains("`users`"), "{message}");
+        assert!(refused(&with("grants = [\"network\"]")).contains("`network` cannot be granted"));
+    }
+
+    #[test]
+    fn marks_are_routed_by_the_names_of_their_meaning() {
+        let marked = GOOD.replace("disorder = \"30s\"", "punctuated = true");
+        let text = marked.replace("{ unmatched = \"other\" }", "{ time = \"@watermark\", rest = \"@idle\" }");
+        let spec: Spec = text.parse().expect("the manifest is good");
+        assert_eq!(
+            (&spec.steps[0].outputs["time"], &spec.steps[0].outputs["rest"]),
+            (&Target::Watermark, &Target::Idle)
+        );
+        assert!(refused(&text.replace("@idle", "@end")).contains("`@end` is neither a topic nor one of `@watermark`"));
+        assert!(refused(&marked.replace("\"other\"", "\"late\"")).contains("no step routes an output to `@watermark`"));
+        assert!(refused(&text.replace("punctuated = true", "disorder = \"1s\"")).contains("`punctuated = true`"));
     }
 
     #[test]
