@@ -23,7 +23,7 @@ impl Default for Limits {
             batch: batch::Limits::default(),
             // A group of the writer holds several; clients of Kafka send 1 MiB at most unless told otherwise.
             append_bytes_max: 8 << 20,
-            // A base block holds the whole state of a pipeline, which RocksDB must take as one value of less than 4 GiB.
+            // A block may hold the whole state of a pipeline, which RocksDB must take as one value of less than 4 GiB.
             commit_bytes_max: 1 << 30,
         }
     }
@@ -83,7 +83,7 @@ impl Block {
     pub(super) fn len(&self) -> usize {
         match self {
             Self::None => 0,
-            Self::Delta(bytes) | Self::Base(bytes) => bytes.len(),
+            Self::Some { bytes, .. } => bytes.len(),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! must do, and tests of what stands above the log run on it. It survives nothing.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use super::admit::{self, Limits, Placed};
 use super::batch::Header;
 use super::producer::{self, ProducerState, Verdict};
 use super::{
-    Appended, Block, Commit, Committed, Error, Fetched, Log, PartitionInfo, Pending, Recovery, Result, TopicConfig,
+    Appended, Block, Commit, Committed, Error, Fetched, Head, Log, PartitionInfo, Pending, Result, TopicConfig,
     TopicInfo,
 };
 use crate::ids::{Offset, PipelineId, TenantId, TopicName, TopicPartition};
@@ -26,7 +27,13 @@ pub struct MemoryLog {
 #[derive(Debug, Default)]
 struct Tenant {
     topics: BTreeMap<TopicName, Topic>,
-    pipelines: BTreeMap<PipelineId, Recovery>,
+    pipelines: BTreeMap<PipelineId, Pipeline>,
+}
+
+#[derive(Debug, Default)]
+struct Pipeline {
+    head: Head,
+    blocks: BTreeMap<u64, Bytes>,
 }
 
 #[derive(Debug)]
@@ -112,7 +119,7 @@ impl Tenant {
     }
 
     fn commit(&mut self, commit: Commit) -> Result<Committed> {
-        let last = self.pipelines.get(&commit.pipeline).map_or(0, |pipeline| pipeline.sequence);
+        let last = self.pipelines.get(&commit.pipeline).map_or(0, |pipeline| pipeline.head.sequence);
         if commit.sequence != last + 1 {
             return Err(Error::CommitConflict { pipeline: commit.pipeline, sequence: commit.sequence, last });
         }
@@ -128,14 +135,15 @@ impl Tenant {
             base_offsets.push(self.partition(&at)?.write(batches, &headers));
             self.changed(&at.topic);
         }
-        let pipeline = self.pipelines.entry(commit.pipeline).or_default();
-        pipeline.sequence = commit.sequence;
-        pipeline.positions.extend(commit.positions);
-        pipeline.usage = commit.usage;
-        match commit.block {
-            Block::None => {}
-            Block::Delta(block) => pipeline.blocks.push(block),
-            Block::Base(block) => pipeline.blocks = vec![block],
+        let Pipeline { head, blocks } = self.pipelines.entry(commit.pipeline).or_default();
+        head.sequence = commit.sequence;
+        head.positions.extend(commit.positions);
+        head.usage = commit.usage;
+        if let Block::Some { bytes, oldest } = commit.block {
+            blocks.insert(commit.sequence, bytes);
+            head.last_block = commit.sequence;
+            head.oldest = head.oldest.max(oldest.min(commit.sequence));
+            blocks.retain(|&number, _| number >= head.oldest);
         }
         Ok(Committed { base_offsets })
     }
@@ -230,13 +238,32 @@ impl Log for MemoryLog {
         })
     }
 
-    fn recover(&self, tenant: &TenantId, pipeline: PipelineId) -> Result<Recovery> {
-        Ok(self.with(tenant, |tenant| tenant.pipelines.get(&pipeline).cloned().unwrap_or_default()))
+    fn read_back(
+        &self,
+        tenant: &TenantId,
+        pipeline: PipelineId,
+        after: u64,
+        each: &mut dyn FnMut(u64, Bytes) -> ControlFlow<()>,
+    ) -> Result<Head> {
+        let (head, blocks) = self.with(tenant, |tenant| match tenant.pipelines.get(&pipeline) {
+            Some(pipeline) => (pipeline.head.clone(), pipeline.blocks.clone()),
+            None => Default::default(),
+        });
+        let mut wanted = blocks.into_iter().filter(|&(number, _)| number > after);
+        // Ended early or not, the answer is the same.
+        let _ = wanted.try_for_each(|(number, block)| each(number, block));
+        Ok(head)
     }
 
     fn forget(&self, tenant: &TenantId, pipeline: PipelineId) -> Result<()> {
         self.with(tenant, |tenant| tenant.pipelines.remove(&pipeline));
         Ok(())
+    }
+
+    fn pipelines(&self) -> Result<Vec<(TenantId, PipelineId)>> {
+        let tenants = lock(&self.tenants);
+        let all = tenants.iter().flat_map(|(name, tenant)| tenant.pipelines.keys().map(|&id| (name.clone(), id)));
+        Ok(all.collect())
     }
 
     fn watch(&self, tenant: &TenantId, topic: &TopicName) -> Result<watch::Receiver<u64>> {

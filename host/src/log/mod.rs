@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -71,11 +72,32 @@ pub trait Log: Send + Sync + std::fmt::Debug {
     /// Writes what one micro-batch did: all of it or nothing.
     fn commit(&self, tenant: &TenantId, commit: Commit) -> Pending<Committed>;
 
-    /// What the commits of a pipeline amount to. A pipeline that never committed has an empty recovery.
-    fn recover(&self, tenant: &TenantId, pipeline: PipelineId) -> Result<Recovery>;
+    /// Reads back what the commits of a pipeline amount to. `each` gets the blocks that are still needed and have a
+    /// greater number than `after`, with their numbers, in order and one at a time, and may end the reading with `Break`.
+    /// Blocks and answer are of one moment, whatever is committed meanwhile. A block that is missing is an error.
+    fn read_back(
+        &self,
+        tenant: &TenantId,
+        pipeline: PipelineId,
+        after: u64,
+        each: &mut dyn FnMut(u64, Bytes) -> ControlFlow<()>,
+    ) -> Result<Head>;
+
+    /// The same with all blocks at once. A pipeline that never committed has an empty recovery.
+    fn recover(&self, tenant: &TenantId, pipeline: PipelineId) -> Result<Recovery> {
+        let mut blocks = Vec::new();
+        let head = self.read_back(tenant, pipeline, 0, &mut |number, block| {
+            blocks.push((number, block));
+            ControlFlow::Continue(())
+        })?;
+        Ok(Recovery { head, blocks })
+    }
 
     /// Forgets the commits of a pipeline; its outputs stay. Forgetting what is not there changes nothing.
     fn forget(&self, tenant: &TenantId, pipeline: PipelineId) -> Result<()>;
+
+    /// All pipelines that have committed and are not forgotten.
+    fn pipelines(&self) -> Result<Vec<(TenantId, PipelineId)>>;
 
     /// A number that changes whenever records of the topic become visible, and whose sender is dropped with the topic.
     fn watch(&self, tenant: &TenantId, topic: &TopicName) -> Result<watch::Receiver<u64>>;
@@ -191,9 +213,14 @@ pub enum Block {
     /// No change.
     None,
     /// Changes since the block before, as absolute values.
-    Delta(Bytes),
-    /// The whole state: no earlier block is needed any more, and the log forgets them.
-    Base(Bytes),
+    Some {
+        /// The content.
+        bytes: Bytes,
+        /// The number of the oldest commit whose block is still needed; the log forgets those before it in the same
+        /// write. It never goes back: a smaller number than one before says nothing new. Its own commit's number, or a
+        /// greater one, says that this block is the whole state.
+        oldest: u64,
+    },
 }
 
 /// A commit that is durable.
@@ -203,17 +230,28 @@ pub struct Committed {
     pub base_offsets: Vec<Offset>,
 }
 
+/// What the commits of a pipeline amount to, but for their blocks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Head {
+    /// The number of the last commit; 0 if there was none.
+    pub sequence: u64,
+    /// The number of the last commit that had a block; 0 if there was none.
+    pub last_block: u64,
+    /// The number of the oldest commit whose block is still needed, as blocks said; 0 if none did.
+    pub oldest: u64,
+    /// For each input that was read, the next record to read.
+    pub positions: BTreeMap<TopicPartition, Offset>,
+    /// The counters of the last commit; empty if there was none.
+    pub usage: Bytes,
+}
+
 /// What the commits of a pipeline amount to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recovery {
-    /// The number of the last commit; 0 if there was none.
-    pub sequence: u64,
-    /// For each input that was read, the next record to read.
-    pub positions: BTreeMap<TopicPartition, Offset>,
-    /// The last base block, if any, and the delta blocks after it, in order.
-    pub blocks: Vec<Bytes>,
-    /// The counters of the last commit; empty if there was none.
-    pub usage: Bytes,
+    /// All but the blocks.
+    pub head: Head,
+    /// The blocks that are still needed, each with the number of its commit, in order.
+    pub blocks: Vec<(u64, Bytes)>,
 }
 
 /// The partition of a key as Kafka's default partitioner chooses it.

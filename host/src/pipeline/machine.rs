@@ -211,11 +211,12 @@ impl Machine {
         }
         if self.delta_bytes > BASE_BLOCK_AFTER.max(BASE_BLOCK_RATIO * self.state_bytes() as usize) {
             self.delta_bytes = 0;
-            return Block::Base(self.write_block(usize::MAX).into());
+            // Greater than any commit's number: this block is the whole state.
+            return Block::Some { bytes: self.write_block(usize::MAX).into(), oldest: u64::MAX };
         }
         let block = self.write_block(0);
         self.delta_bytes += block.len();
-        Block::Delta(block.into())
+        Block::Some { bytes: block.into(), oldest: 0 }
     }
 
     fn write_block(&mut self, rewrite: usize) -> Vec<u8> {
@@ -231,9 +232,9 @@ impl Machine {
     }
 
     /// Rebuilds the state from the blocks and the counters of the last commit.
-    pub(super) fn recover(&mut self, blocks: &[Bytes], usage: &[u8]) -> Result<(), Error> {
+    pub(super) fn recover(&mut self, blocks: &[(u64, Bytes)], usage: &[u8]) -> Result<(), Error> {
         let name = self.plan.name.clone();
-        for block in blocks {
+        for (_, block) in blocks {
             self.read_block(block).map_err(|error| error.of(&name))?;
             self.delta_bytes += block.len();
         }

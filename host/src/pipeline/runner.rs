@@ -58,14 +58,14 @@ impl Runner {
     ) -> Result<Self, Error> {
         let recovery = log.recover(&plan.tenant, id)?;
         let mut machine = Machine::new(Arc::clone(&plan));
-        machine.recover(&recovery.blocks, &recovery.usage)?;
+        machine.recover(&recovery.blocks, &recovery.head.usage)?;
         let topics = log.topics(&plan.tenant)?;
         let mut positions = Vec::with_capacity(plan.inputs.len());
         let mut fresh = false;
         for at in &plan.inputs {
             let partition = topics.get(&at.topic).and_then(|topic| topic.partitions.get(at.partition as usize));
             let partition = partition.copied().unwrap_or_default();
-            positions.push(recovery.positions.get(at).copied().unwrap_or_else(|| match start {
+            positions.push(recovery.head.positions.get(at).copied().unwrap_or_else(|| match start {
                 Start::Earliest => partition.start,
                 Start::Latest => {
                     fresh = true;
@@ -82,7 +82,7 @@ impl Runner {
         }
         let mut runner = Self {
             id,
-            sequence: recovery.sequence,
+            sequence: recovery.head.sequence,
             intake: Intake::new(positions),
             plan,
             log,
@@ -210,7 +210,7 @@ impl Runner {
 /// Whether a block and a plan go together: read back without running.
 pub(super) fn can_take_over(plan: Arc<Plan>, log: &dyn Log, id: PipelineId) -> Result<(), Error> {
     let recovery = log.recover(&plan.tenant, id)?;
-    Machine::new(plan).recover(&recovery.blocks, &recovery.usage)
+    Machine::new(plan).recover(&recovery.blocks, &recovery.head.usage)
 }
 
 /// What is committed, for the status.

@@ -1,11 +1,12 @@
 //! A log whose topic `in` is generated, to measure pipelines without a source log; and, if asked, without a sink.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use millstream::ids::{Offset, PipelineId, TenantId, TopicName, TopicPartition};
-use millstream::log::{Appended, Commit, Committed, Fetched, Log, Pending, Recovery, Result, TopicConfig, TopicInfo};
+use millstream::log::{Appended, Commit, Committed, Fetched, Head, Log, Pending, Result, TopicConfig, TopicInfo};
 use tokio::sync::watch;
 
 /// The generated topic.
@@ -107,12 +108,22 @@ impl Log for GeneratorLog {
         })
     }
 
-    fn recover(&self, tenant: &TenantId, pipeline: PipelineId) -> Result<Recovery> {
-        self.inner.recover(tenant, pipeline)
+    fn read_back(
+        &self,
+        tenant: &TenantId,
+        pipeline: PipelineId,
+        after: u64,
+        each: &mut dyn FnMut(u64, Bytes) -> ControlFlow<()>,
+    ) -> Result<Head> {
+        self.inner.read_back(tenant, pipeline, after, each)
     }
 
     fn forget(&self, tenant: &TenantId, pipeline: PipelineId) -> Result<()> {
         self.inner.forget(tenant, pipeline)
+    }
+
+    fn pipelines(&self) -> Result<Vec<(TenantId, PipelineId)>> {
+        self.inner.pipelines()
     }
 
     fn watch(&self, tenant: &TenantId, topic: &TopicName) -> Result<watch::Receiver<u64>> {

@@ -1,6 +1,16 @@
 //! Commits and recovery.
 
+use std::ops::ControlFlow;
+
 use super::*;
+
+fn delta(text: &'static str) -> Block {
+    Block::Some { bytes: Bytes::from_static(text.as_bytes()), oldest: 0 }
+}
+
+fn from(oldest: u64, text: &'static str) -> Block {
+    Block::Some { bytes: Bytes::from_static(text.as_bytes()), oldest }
+}
 
 pub(crate) async fn a_commit_is_there_whole_or_not_at_all(subject: &mut dyn Subject) {
     let log = subject.log();
@@ -14,7 +24,7 @@ pub(crate) async fn a_commit_is_there_whole_or_not_at_all(subject: &mut dyn Subj
             (at("out", 1), values(["c"])),
             (at("out", 0), run(&[values(["d"]), values(["e"])])),
         ],
-        block: Block::Delta(Bytes::from_static(b"delta")),
+        block: delta("delta"),
         usage: Bytes::from_static(b"usage"),
         ..commit(7, 1)
     };
@@ -38,10 +48,14 @@ pub(crate) async fn a_commit_is_there_whole_or_not_at_all(subject: &mut dyn Subj
         assert_eq!(everything(log, &at("out", 1)), ["c"]);
         let recovery = log.recover(&tenant(), PipelineId(7)).unwrap();
         let expected = Recovery {
-            sequence: 1,
-            positions: [(at("in", 0), 5)].into(),
-            blocks: vec![Bytes::from_static(b"delta")],
-            usage: Bytes::from_static(b"usage"),
+            head: Head {
+                sequence: 1,
+                last_block: 1,
+                oldest: 0,
+                positions: [(at("in", 0), 5)].into(),
+                usage: Bytes::from_static(b"usage"),
+            },
+            blocks: vec![(1, Bytes::from_static(b"delta"))],
         };
         assert_eq!(recovery, expected);
         subject.reopen();
@@ -66,32 +80,64 @@ pub(crate) async fn of_two_writers_of_a_pipeline_one_loses(subject: &mut dyn Sub
     assert_eq!(everything(subject.log(), &at("out", 0)), ["one", "two"]);
 }
 
-pub(crate) async fn a_pipeline_recovers_from_its_base_and_the_deltas_after_it(subject: &mut dyn Subject) {
-    let delta = |text: &'static str| Block::Delta(Bytes::from_static(text.as_bytes()));
-    let base = |text: &'static str| Block::Base(Bytes::from_static(text.as_bytes()));
-    let steps: [(Block, &[&str]); 8] = [
-        (Block::None, &[]),
-        (delta("d2"), &["d2"]),
-        (Block::None, &["d2"]),
-        (delta("d4"), &["d2", "d4"]),
-        (base("b5"), &["b5"]),
-        (delta(""), &["b5", ""]),
-        (base("b7"), &["b7"]),
-        (base("b8"), &["b8"]),
+pub(crate) async fn a_pipeline_recovers_from_the_blocks_that_are_still_needed(subject: &mut dyn Subject) {
+    type Kept = &'static [(u64, &'static str)];
+    let steps: [(Block, u64, Kept); 13] = [
+        (Block::None, 0, &[]),
+        (delta("d2"), 0, &[(2, "d2")]),
+        (Block::None, 0, &[(2, "d2")]),
+        (delta("d4"), 0, &[(2, "d2"), (4, "d4")]),
+        // The whole state, said in both ways.
+        (from(5, "w5"), 5, &[(5, "w5")]),
+        (delta(""), 5, &[(5, "w5"), (6, "")]),
+        (from(u64::MAX, "w7"), 7, &[(7, "w7")]),
+        (from(8, "w8"), 8, &[(8, "w8")]),
+        (delta("d9"), 8, &[(8, "w8"), (9, "d9")]),
+        // Piece by piece, where the number may be that of a commit without a block.
+        (Block::None, 8, &[(8, "w8"), (9, "d9")]),
+        (from(9, "p11"), 9, &[(9, "d9"), (11, "p11")]),
+        (from(10, "p12"), 10, &[(11, "p11"), (12, "p12")]),
+        // It does not go back.
+        (from(3, "p13"), 10, &[(11, "p11"), (12, "p12"), (13, "p13")]),
     ];
-    for (sequence, (block, expected)) in (1..).zip(steps) {
+    for (sequence, (block, oldest, expected)) in (1..).zip(steps) {
         let positions = vec![(at("in", 0), sequence * 10), (at("in", sequence as u32), 1)];
         let usage = Bytes::from(sequence.to_string());
         let step = Commit { block, positions, usage: usage.clone(), ..commit(7, sequence) };
         subject.log().commit(&tenant(), step).await.unwrap();
-        subject.reopen();
-        let recovery = subject.log().recover(&tenant(), PipelineId(7)).unwrap();
-        assert_eq!((recovery.sequence, recovery.usage), (sequence, usage));
-        assert_eq!(recovery.blocks, expected);
-        assert_eq!(recovery.positions.len() as u64, sequence + 1);
-        assert_eq!(recovery.positions[&at("in", 0)], sequence * 10);
+        if sequence % 3 > 0 {
+            subject.reopen();
+        }
+        let Recovery { head, blocks } = subject.log().recover(&tenant(), PipelineId(7)).unwrap();
+        assert_eq!((head.sequence, head.oldest, head.usage), (sequence, oldest, usage));
+        assert_eq!(head.last_block, expected.last().map_or(0, |&(number, _)| number));
+        assert_eq!(blocks, expected.iter().map(|&(number, text)| (number, text.into())).collect::<Vec<_>>());
+        assert_eq!(head.positions.len() as u64, sequence + 1);
+        assert_eq!(head.positions[&at("in", 0)], sequence * 10);
     }
     assert_eq!(subject.log().recover(&tenant(), PipelineId(6)), Ok(Recovery::default()));
+}
+
+pub(crate) async fn blocks_are_read_back_from_any_on_and_as_far_as_wanted(subject: &mut dyn Subject) {
+    for (sequence, block) in (1..).zip([delta("1"), delta("2"), from(2, "3"), Block::None, delta("5")]) {
+        subject.log().commit(&tenant(), Commit { block, ..commit(7, sequence) }).await.unwrap();
+    }
+    let read = |after, most| {
+        let mut numbers = Vec::new();
+        let head = subject.log().read_back(&tenant(), PipelineId(7), after, &mut |number, _| {
+            numbers.push(number);
+            if numbers.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        let head = head.unwrap();
+        assert_eq!((head.sequence, head.last_block, head.oldest), (5, 5, 2), "the same whatever is read");
+        numbers
+    };
+    for (after, expected) in
+        [(0, &[2, 3, 5][..]), (1, &[2, 3, 5]), (2, &[3, 5]), (3, &[5]), (4, &[5]), (5, &[]), (u64::MAX, &[])]
+    {
+        assert_eq!(read(after, usize::MAX), expected, "after {after}");
+    }
+    assert_eq!(read(0, 1), [2]);
 }
 
 pub(crate) async fn a_forgotten_pipeline_begins_anew_and_its_outputs_stay(subject: &mut dyn Subject) {
@@ -100,17 +146,19 @@ pub(crate) async fn a_forgotten_pipeline_begins_anew_and_its_outputs_stay(subjec
         let full = Commit {
             positions: vec![(at("in", 0), 3)],
             outputs: vec![(at("out", 0), values([pipeline.to_string()]))],
-            block: Block::Delta(Bytes::from_static(b"state")),
+            block: delta("state"),
             ..commit(pipeline, 1)
         };
         subject.log().commit(&tenant(), full).await.unwrap();
     }
+    assert_eq!(subject.log().pipelines().unwrap(), [(tenant(), PipelineId(7)), (tenant(), PipelineId(8))]);
     subject.log().forget(&tenant(), PipelineId(7)).unwrap();
     subject.log().forget(&tenant(), PipelineId(7)).unwrap();
+    assert_eq!(subject.log().pipelines().unwrap(), [(tenant(), PipelineId(8))]);
     subject.reopen();
     assert_eq!(subject.log().recover(&tenant(), PipelineId(7)), Ok(Recovery::default()));
-    assert_eq!(subject.log().recover(&tenant(), PipelineId(8)).unwrap().sequence, 1);
+    assert_eq!(subject.log().recover(&tenant(), PipelineId(8)).unwrap().head.sequence, 1);
     assert_eq!(everything(subject.log(), &at("out", 0)), ["7", "8"]);
     subject.log().commit(&tenant(), commit(7, 1)).await.unwrap();
-    assert_eq!(subject.log().recover(&tenant(), PipelineId(7)).unwrap().blocks, Vec::<Bytes>::new());
+    assert_eq!(subject.log().recover(&tenant(), PipelineId(7)).unwrap().blocks, []);
 }

@@ -12,7 +12,7 @@ mod topics;
 use bytes::Bytes;
 
 use super::batch::{self, Compression, EncodeOptions, Producer};
-use super::{Block, Commit, Error, Log, Recovery, Result, TopicConfig};
+use super::{Block, Commit, Error, Head, Log, Recovery, Result, TopicConfig};
 use crate::error::Coded;
 use crate::ids::{Offset, PipelineId, TenantId, TopicName, TopicPartition};
 use crate::record::Batch;
@@ -42,7 +42,8 @@ macro_rules! conformance {
             an_older_epoch_is_fenced,
             a_commit_is_there_whole_or_not_at_all,
             of_two_writers_of_a_pipeline_one_loses,
-            a_pipeline_recovers_from_its_base_and_the_deltas_after_it,
+            a_pipeline_recovers_from_the_blocks_that_are_still_needed,
+            blocks_are_read_back_from_any_on_and_as_far_as_wanted,
             a_forgotten_pipeline_begins_anew_and_its_outputs_stay,
             a_topic_is_made_once,
             a_topic_made_again_has_no_old_records,

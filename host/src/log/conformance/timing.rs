@@ -55,14 +55,14 @@ pub(crate) async fn a_dropped_write_is_there_whole_or_not_at_all(subject: &mut d
     make(subject.log(), "u", 1);
     drop(subject.log().append(&tenant(), &at("t", 0), values(["never polled"])));
     for sequence in 1..20 {
-        let last = subject.log().recover(&tenant(), PipelineId(7)).unwrap().sequence;
+        let last = subject.log().recover(&tenant(), PipelineId(7)).unwrap().head.sequence;
         let outputs = vec![(at("t", 0), values(["t"])), (at("u", 0), values(["u"]))];
         let mut dropped = subject.log().commit(&tenant(), Commit { outputs, ..commit(7, last + 1) });
         let _ = poll(&mut dropped);
         drop(dropped);
         // What follows shows what became of it.
         subject.log().commit(&tenant(), commit(8, sequence)).await.unwrap();
-        let committed = subject.log().recover(&tenant(), PipelineId(7)).unwrap().sequence as usize;
+        let committed = subject.log().recover(&tenant(), PipelineId(7)).unwrap().head.sequence as usize;
         assert_eq!(everything(subject.log(), &at("t", 0)), vec!["t"; committed]);
         assert_eq!(everything(subject.log(), &at("u", 0)), vec!["u"; committed]);
     }

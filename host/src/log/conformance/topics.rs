@@ -73,7 +73,7 @@ pub(crate) async fn tenants_do_not_see_each_other(subject: &mut dyn Subject) {
     assert_eq!(log.topics(&other).unwrap()[&topic("t")].partitions[0].end, 2);
     log.delete_topic(&other, &topic("t")).unwrap();
     assert_eq!(everything(log, &at("t", 0)), ["ours"]);
-    assert_eq!(log.recover(&tenant(), PipelineId(7)).unwrap().sequence, 1);
+    assert_eq!(log.recover(&tenant(), PipelineId(7)).unwrap().head.sequence, 1);
 }
 
 pub(crate) async fn retention_by_size_removes_whole_old_batches(subject: &mut dyn Subject) {

@@ -161,7 +161,8 @@ impl PipelineHead {
     }
 }
 
-/// The number of the commit whose block comes before this one, 0 before the first and before a base.
+/// The number of the commit whose block comes before this one, 0 before the first. (Where 0 stands before a later one, an
+/// earlier server wrote it as the whole state.)
 pub(super) fn encode_block_front(previous: u64) -> [u8; 8] {
     previous.to_le_bytes()
 }

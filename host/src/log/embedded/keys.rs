@@ -14,6 +14,7 @@
 //! | 5 | meta | pipeline u64, topic name 0x00, partition u32 | position |
 //! | 6 | batches | topic id u64, partition u32, base offset u64 | a record batch |
 //! | 7 | blocks | pipeline u64, sequence u64 | a block |
+//! | 8 | meta | pipeline u64 | oldest block that is needed |
 //!
 //! Kinds are never renumbered; a retired one stays reserved. No tenant's name is empty, so keys that begin with 0x00 are
 //! the log's own: [`NEXT_TOPIC`].
@@ -42,7 +43,8 @@ pub(super) enum Family {
     Meta,
     /// Record batches.
     Batches,
-    /// Blocks of pipelines. Apart from the rest, for each base leaves a range tombstone, which only recovery reads past.
+    /// Blocks of pipelines. Apart from the rest, for what is not needed any more leaves tombstones, which recovery alone
+    /// may have to read past.
     Blocks,
 }
 
@@ -119,6 +121,7 @@ pub(super) enum Entry {
     Position { pipeline: PipelineId, topic: TopicName, partition: PartitionId },
     Batch { topic: TopicId, partition: PartitionId, base: Offset },
     Block { pipeline: PipelineId, sequence: u64 },
+    Oldest { pipeline: PipelineId },
 }
 
 impl Entry {
@@ -131,6 +134,7 @@ impl Entry {
             Self::Position { .. } => 5,
             Self::Batch { .. } => 6,
             Self::Block { .. } => 7,
+            Self::Oldest { .. } => 8,
         }
     }
 
@@ -177,6 +181,7 @@ impl Key {
                 bytes.extend_from_slice(&pipeline.0.to_be_bytes());
                 bytes.extend_from_slice(&sequence.to_be_bytes());
             }
+            Entry::Oldest { pipeline } => bytes.extend_from_slice(&pipeline.0.to_be_bytes()),
         }
         bytes
     }
@@ -194,6 +199,7 @@ impl Key {
             5 => Entry::Position { pipeline: PipelineId(rest.u64()?), topic: rest.name()?, partition: rest.u32()? },
             6 => Entry::Batch { topic: rest.u64()?, partition: rest.u32()?, base: rest.u64()? },
             7 => Entry::Block { pipeline: PipelineId(rest.u64()?), sequence: rest.u64()? },
+            8 => Entry::Oldest { pipeline: PipelineId(rest.u64()?) },
             _ => return None,
         };
         rest.0.is_empty().then_some(Self { tenant: tenant.parse().ok()?, entry })
@@ -258,6 +264,7 @@ impl fmt::Display for Key {
                 write!(f, "batch at offset {base} of partition {partition} of topic id {topic}")?;
             }
             Entry::Block { pipeline, sequence } => write!(f, "block {sequence} of pipeline {pipeline}")?,
+            Entry::Oldest { pipeline } => write!(f, "number of the oldest needed block of pipeline {pipeline}")?,
         }
         write!(f, " of tenant `{}`", self.tenant)
     }
@@ -303,6 +310,7 @@ mod tests {
                 base
             }),
             (pipeline(), number()).prop_map(|(pipeline, sequence)| Entry::Block { pipeline, sequence }),
+            pipeline().prop_map(|pipeline| Entry::Oldest { pipeline }),
         ]
     }
 

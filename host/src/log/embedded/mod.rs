@@ -30,6 +30,7 @@ mod topics;
 mod writer;
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -41,7 +42,7 @@ use tokio::sync::{oneshot, watch};
 use self::queue::{Queue, Request};
 use self::shared::Shared;
 use super::{
-    Appended, Commit, Committed, Durability, Error, Fetched, Limits, Log, Pending, Recovery, Result, TopicConfig,
+    Appended, Commit, Committed, Durability, Error, Fetched, Head, Limits, Log, Pending, Result, TopicConfig,
     TopicInfo, admit,
 };
 use crate::ids::{Offset, PipelineId, TenantId, TopicName, TopicPartition};
@@ -170,8 +171,14 @@ impl Log for EmbeddedLog {
         })
     }
 
-    fn recover(&self, tenant: &TenantId, pipeline: PipelineId) -> Result<Recovery> {
-        commits::recover(&self.shared.store, tenant, pipeline)
+    fn read_back(
+        &self,
+        tenant: &TenantId,
+        pipeline: PipelineId,
+        after: u64,
+        each: &mut dyn FnMut(u64, Bytes) -> ControlFlow<()>,
+    ) -> Result<Head> {
+        commits::read_back(&self.shared.store, tenant, pipeline, after, each)
     }
 
     fn forget(&self, tenant: &TenantId, pipeline: PipelineId) -> Result<()> {
@@ -179,6 +186,10 @@ impl Log for EmbeddedLog {
         let mut batch = WriteBatch::default();
         writing.pipelines.forget(&self.shared.store, &mut batch, tenant, pipeline);
         self.shared.write(&writing, batch)
+    }
+
+    fn pipelines(&self) -> Result<Vec<(TenantId, PipelineId)>> {
+        commits::all(&self.shared.store)
     }
 
     fn watch(&self, tenant: &TenantId, topic: &TopicName) -> Result<watch::Receiver<u64>> {

@@ -115,5 +115,5 @@ fn the_same_input_gives_the_same_bytes() {
     };
     let first = run();
     assert_eq!(run(), first);
-    assert!(first.contains("Delta"), "state is part of it: {first}");
+    assert!(first.contains("block: Some {"), "state is part of it: {first}");
 }

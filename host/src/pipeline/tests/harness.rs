@@ -91,10 +91,10 @@ impl Driver {
         let plan = Arc::new(Plan::new(tenant(), spec, loaded, partitions).expect("the plan is good"));
         let recovery = log.recover(&tenant(), PipelineId(1)).expect("the log answers");
         let mut machine = Machine::new(Arc::clone(&plan));
-        machine.recover(&recovery.blocks, &recovery.usage).expect("our own blocks");
-        let position = |at| recovery.positions.get(at).copied().unwrap_or_default();
+        machine.recover(&recovery.blocks, &recovery.head.usage).expect("our own blocks");
+        let position = |at| recovery.head.positions.get(at).copied().unwrap_or_default();
         let positions = plan.inputs.iter().map(position).collect();
-        Self { log, machine, positions, sequence: recovery.sequence, retreats: 0, plan }
+        Self { log, machine, positions, sequence: recovery.head.sequence, retreats: 0, plan }
     }
 
     /// Takes this many records from each partition, applies them and commits.

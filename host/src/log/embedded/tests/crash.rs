@@ -19,7 +19,7 @@ const ROUNDS: u32 = 12;
 async fn writes_for_ever() {
     let log = EmbeddedLog::open(EmbeddedConfig::new(std::env::var_os(FOLDER).unwrap())).unwrap();
     log.create_topic(&tenant(), &topic("t"), TopicConfig::with_partitions(3)).unwrap();
-    let mut sequence = log.recover(&tenant(), PipelineId(7)).unwrap().sequence;
+    let mut sequence = log.recover(&tenant(), PipelineId(7)).unwrap().head.sequence;
     let mut appended = log.topics(&tenant()).unwrap()[&topic("t")].partitions[0].end;
     loop {
         sequence += 1;
@@ -29,7 +29,7 @@ async fn writes_for_ever() {
                 (at("t", 1), values([(sequence - 1).to_string()])),
                 (at("t", 2), values([(sequence - 1).to_string()])),
             ],
-            block: if sequence.is_multiple_of(10) { Block::Base(Bytes::new()) } else { Block::Delta(Bytes::new()) },
+            block: Block::Some { bytes: Bytes::new(), oldest: sequence - sequence % 10 },
             ..commit(7, sequence)
         };
         // Of different sizes, so that a kill finds the write-ahead log in different places.
@@ -86,14 +86,14 @@ fn what_was_acknowledged_survives_a_kill() {
         }
         // The commit is whole: its outputs, its position and its number agree.
         let recovery = log.recover(&tenant(), PipelineId(7)).unwrap();
-        assert_eq!(recovery.positions[&at("in", 0)], recovery.sequence);
+        assert_eq!(recovery.head.positions[&at("in", 0)], recovery.head.sequence);
         assert_eq!(
             recovery.blocks.len() as u64,
-            recovery.sequence.min(recovery.sequence % 10 + u64::from(recovery.sequence > 9))
+            recovery.head.sequence.min(recovery.head.sequence % 10 + u64::from(recovery.head.sequence > 9))
         );
         for partition in [1, 2] {
             let end = log.topics(&tenant()).unwrap()[&topic("t")].partitions[partition].end;
-            assert_eq!(end, recovery.sequence, "round {round}");
+            assert_eq!(end, recovery.head.sequence, "round {round}");
         }
     }
 }

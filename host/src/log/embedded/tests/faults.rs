@@ -3,6 +3,7 @@
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use super::super::format::{Sealer, encode_block_front};
 use super::super::keys::{Entry, Key};
 use super::*;
 use crate::ids::PipelineId;
@@ -18,8 +19,8 @@ async fn filled() -> Reopening {
         log.append(&tenant(), &at("t", 0), values([number.to_string()])).await.unwrap();
     }
     let blocks = [&b"base"[..], b"delta", b"more"].map(Bytes::from_static);
-    let [base, delta, more] = blocks;
-    for (sequence, block) in (1..).zip([Block::Base(base), Block::Delta(delta), Block::Delta(more)]) {
+    for (sequence, bytes) in (1..).zip(blocks) {
+        let block = Block::Some { bytes, oldest: 1 };
         let positions = vec![(at("t", 0), sequence)];
         log.commit(&tenant(), Commit { block, positions, ..commit(7, sequence) }).await.unwrap();
     }
@@ -85,6 +86,7 @@ async fn a_flipped_bit_in_what_a_pipeline_left_is_named() {
     for entry in [
         Entry::Pipeline { pipeline: PIPELINE },
         Entry::Position { pipeline: PIPELINE, topic: topic("t"), partition: 0 },
+        Entry::Oldest { pipeline: PIPELINE },
         Entry::Block { pipeline: PIPELINE, sequence: 1 },
         Entry::Block { pipeline: PIPELINE, sequence: 3 },
     ] {
@@ -107,6 +109,22 @@ async fn a_missing_block_is_named_wherever_it_was() {
         change(&mut subject, Entry::Block { pipeline: PIPELINE, sequence }, |_| None);
         assert_eq!(corrupt(subject.log().recover(&tenant(), PIPELINE)), expected);
     }
+}
+
+/// The first servers wrote a whole state as the beginning of a chain, and did not note from where on blocks are needed.
+#[tokio::test]
+async fn a_chain_that_begins_with_a_whole_state_without_a_note_stays_readable() {
+    let mut subject = filled().await;
+    let whole = Block::Some { bytes: Bytes::from_static(b"whole"), oldest: 4 };
+    subject.log().commit(&tenant(), Commit { block: whole, ..commit(7, 4) }).await.unwrap();
+    let first = |_| Some(Sealer::default().seal(&[&encode_block_front(0), b"whole"]).to_vec());
+    change(&mut subject, Entry::Block { pipeline: PIPELINE, sequence: 4 }, first);
+    change(&mut subject, Entry::Oldest { pipeline: PIPELINE }, |_| None);
+    subject.reopen();
+    let delta = Block::Some { bytes: Bytes::from_static(b"delta"), oldest: 0 };
+    subject.log().commit(&tenant(), Commit { block: delta, ..commit(7, 5) }).await.unwrap();
+    let blocks = subject.log().recover(&tenant(), PIPELINE).unwrap().blocks;
+    assert_eq!(blocks, [(4, Bytes::from_static(b"whole")), (5, Bytes::from_static(b"delta"))]);
 }
 
 #[tokio::test]

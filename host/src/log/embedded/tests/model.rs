@@ -1,5 +1,6 @@
 //! Random actions on this log and on the model: both must answer the same, always.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use proptest::collection::vec;
@@ -47,7 +48,7 @@ fn action() -> impl Strategy<Value = Action> {
                 Action::Append { topic, partition, counts, producer, timestamp }
             }
         ),
-        6 => (0..2_u64, 0..8_u64, vec((topic(), partition(), 1..4_usize), 0..4), 0..4_u8, 0..9_u64).prop_map(
+        6 => (0..2_u64, 0..8_u64, vec((topic(), partition(), 1..4_usize), 0..4), 0..6_u8, 0..9_u64).prop_map(
             |(pipeline, ahead, outputs, block, position)| {
                 // Mostly the one that follows.
                 Action::Commit { pipeline, ahead: if ahead < 6 { 1 } else { ahead - 6 }, outputs, block, position }
@@ -92,7 +93,7 @@ async fn act(log: &dyn Log, action: &Action) -> String {
         }
         Action::Commit { pipeline, ahead, outputs, block, position } => {
             let pipeline = PipelineId(pipeline);
-            let sequence = log.recover(&tenant, pipeline).unwrap().sequence + ahead;
+            let sequence = log.recover(&tenant, pipeline).unwrap().head.sequence + ahead;
             let content = Bytes::from(format!("{sequence} {block}"));
             let outputs =
                 outputs.iter().map(|&(topic, partition, count)| (at(TOPICS[topic], partition), batch(count, 0, None)));
@@ -102,9 +103,11 @@ async fn act(log: &dyn Log, action: &Action) -> String {
                 positions: vec![(at("t", position as u32 % 3), position)],
                 outputs: outputs.collect(),
                 block: match block {
-                    0 => Block::Base(content.clone()),
-                    1 => Block::None,
-                    _ => Block::Delta(content.clone()),
+                    0 => Block::None,
+                    // The whole state, pieces of it, and what says nothing new.
+                    1 => Block::Some { bytes: content.clone(), oldest: u64::MAX },
+                    2..5 => Block::Some { bytes: content.clone(), oldest: sequence.saturating_sub(u64::from(block)) },
+                    _ => Block::Some { bytes: content.clone(), oldest: position },
                 },
                 usage: content,
             };
@@ -129,7 +132,18 @@ fn whole(log: &dyn Log) -> String {
         })
     });
     let recoveries = [0, 1].map(|pipeline| log.recover(&tenant(), PipelineId(pipeline)).unwrap());
-    format!("{topics:?} {:?} {recoveries:?}", reads.collect::<Vec<_>>())
+    let newest = [0, 1].map(|pipeline| {
+        let middle = recoveries[pipeline as usize].head.last_block / 2;
+        let mut blocks = Vec::new();
+        let head = log.read_back(&tenant(), PipelineId(pipeline), middle, &mut |number, block| {
+            blocks.push((number, block));
+            ControlFlow::Continue(())
+        });
+        (head, blocks)
+    });
+    let mut pipelines = log.pipelines().unwrap();
+    pipelines.sort();
+    format!("{topics:?} {:?} {recoveries:?} {newest:?} {pipelines:?}", reads.collect::<Vec<_>>())
 }
 
 fn answers_like_the_model(actions: &[Action], tail_bytes: usize) {
