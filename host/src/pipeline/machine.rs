@@ -22,6 +22,7 @@ use super::plan::Plan;
 use super::rows::Origins;
 use super::status::Usage;
 use super::steps::{Arrival, Poison, Sink, Stop};
+use super::sweep::Sweep;
 use crate::ids::{Offset, TopicPartition};
 use crate::log::Block;
 use crate::plugin::Failure;
@@ -34,12 +35,6 @@ use crate::time::{self, Watermark, Watermarks};
 pub(super) const CAREFUL_RECORDS: usize = 256;
 /// Most bytes of state of one pipeline: it is held in memory.
 pub const STATE_BYTES_MAX: u64 = 2 << 30;
-/// A block of the whole state is written when the blocks since the last one are this many times as large, so that
-/// writing it costs a fixed share and reading back is bounded.
-const BASE_BLOCK_RATIO: usize = 2;
-/// And not before there are this many bytes.
-const BASE_BLOCK_AFTER: usize = 8 << 20;
-
 /// Records of one partition.
 #[derive(Debug)]
 pub struct Input {
@@ -101,8 +96,7 @@ pub struct Machine {
     outputs: Outputs,
     pub(super) usage: Usage,
     poison: Poison,
-    /// Bytes of delta blocks since the last base block.
-    delta_bytes: usize,
+    sweep: Sweep,
 }
 
 /// What an applied micro-batch leaves to be committed.
@@ -125,7 +119,7 @@ impl Machine {
             outputs: Outputs::new(&plan.topics),
             usage: Usage::default(),
             poison: Poison::default(),
-            delta_bytes: 0,
+            sweep: Sweep::default(),
             plan,
         }
     }
@@ -197,46 +191,42 @@ impl Machine {
         flow.advance(self.watermarks.output()).await
     }
 
-    /// What has been applied since the last call, to be committed.
-    pub(super) fn take_effects(&mut self) -> Effects {
+    /// What has been applied since the last call, to be committed under this number.
+    pub(super) fn take_effects(&mut self, sequence: u64) -> Effects {
         let usage = serde_json::to_vec(&self.usage).expect("a struct of numbers is always JSON");
-        Effects { outputs: self.outputs.encode(&self.plan.topics), block: self.take_block(), usage: Bytes::from(usage) }
+        let outputs = self.outputs.encode(&self.plan.topics);
+        Effects { outputs, block: self.take_block(sequence), usage: Bytes::from(usage) }
     }
 
-    fn take_block(&mut self) -> Block {
-        let stateful = !self.held.is_empty();
-        let changed = std::mem::take(&mut self.changed) && stateful;
+    fn take_block(&mut self, sequence: u64) -> Block {
+        let changed = std::mem::take(&mut self.changed) && !self.held.is_empty();
         if !changed && !self.held.iter().any(|held| held.store().is_changed()) {
             return Block::None;
         }
-        if self.delta_bytes > BASE_BLOCK_AFTER.max(BASE_BLOCK_RATIO * self.state_bytes() as usize) {
-            self.delta_bytes = 0;
-            // Greater than any commit's number: this block is the whole state.
-            return Block::Some { bytes: self.write_block(usize::MAX).into(), oldest: u64::MAX };
-        }
-        let block = self.write_block(0);
-        self.delta_bytes += block.len();
-        Block::Some { bytes: block.into(), oldest: 0 }
-    }
-
-    fn write_block(&mut self, rewrite: usize) -> Vec<u8> {
         let mut writer = Writer::default();
         self.write_head(&mut writer);
         writer.u32(self.held.len() as u32);
-        for (step, held) in self.plan.keyed().zip(&mut self.held) {
+        let turn = self.sweep.turn(sequence, self.state_bytes() as usize);
+        let mut ended = self.held.is_empty();
+        for (number, (step, held)) in self.plan.keyed().zip(&mut self.held).enumerate() {
             writer.text(step.step().name.as_str());
             writer.text(&step.describe());
-            held.store_mut().write_block(&mut writer, rewrite);
+            let before = writer.len();
+            let rewrite = if turn.store == number { turn.rewrite } else { 0 };
+            ended |= held.store_mut().write_block(&mut writer, rewrite) && rewrite > 0;
+            self.sweep.wrote(writer.len() - before);
         }
-        writer.finish()
+        let bytes = Bytes::from(writer.finish());
+        let oldest = self.sweep.end_turn(sequence, bytes.len(), ended, self.held.len());
+        Block::Some { bytes, oldest }
     }
 
     /// Rebuilds the state from the blocks and the counters of the last commit.
     pub(super) fn recover(&mut self, blocks: &[(u64, Bytes)], usage: &[u8]) -> Result<(), Error> {
         let name = self.plan.name.clone();
-        for (_, block) in blocks {
+        for (number, block) in blocks {
             self.read_block(block).map_err(|error| error.of(&name))?;
-            self.delta_bytes += block.len();
+            self.sweep.read(*number, block.len());
         }
         if !usage.is_empty() {
             let unreadable =

@@ -23,6 +23,7 @@ pub mod spec;
 pub mod status;
 mod steps;
 mod supervisor;
+mod sweep;
 #[cfg(test)]
 mod tests;
 

@@ -175,7 +175,7 @@ impl Runner {
     }
 
     async fn commit(&mut self) -> Result<(), Error> {
-        let effects = self.machine.take_effects();
+        let effects = self.machine.take_effects(self.sequence + 1);
         let positions = self.plan.inputs.iter().cloned().zip(self.intake.positions().iter().copied()).collect();
         let commit = Commit {
             pipeline: self.id,

@@ -75,6 +75,12 @@ impl Writer {
         self.0.extend_from_slice(column.bytes);
     }
 
+    /// Bytes written so far.
+    #[expect(clippy::len_without_is_empty, reason = "it begins with its version")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The block.
     pub fn finish(self) -> Vec<u8> {
         self.0

@@ -131,7 +131,7 @@ impl Driver {
             }
             Applied::Whole => {
                 batch.inputs.iter().for_each(|input| self.positions[input.input] += input.records.len() as u64);
-                Ok(self.machine.take_effects())
+                Ok(self.machine.take_effects(self.sequence + 1))
             }
         }
     }
