@@ -15,7 +15,7 @@ use crate::catalog::{Catalog, StoredPipeline};
 use crate::error::{Blame, Coded};
 use crate::ids::TenantId;
 use crate::log::Log;
-use crate::plugin::{Owner, Sandbox};
+use crate::plugin::{Grants, Owner, Sandbox};
 
 /// The first pause before another try.
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
@@ -40,7 +40,7 @@ impl Ground {
             let digest = self.catalog.plugin(&stored.tenant, &reference)?.digest;
             let component = self.catalog.component(&stored.tenant, &digest)?;
             let owner = Owner { tenant: stored.tenant.clone(), pipeline: stored.name.clone(), step: step.name.clone() };
-            let image = self.sandbox.image(&component, &step.config, owner).await;
+            let image = self.sandbox.image(&component, &step.config, owner, Grants::default()).await;
             let guest = image.map_err(|source| Error::Plugin { step: step.name.clone(), source })?;
             loaded.push(Loaded { digest, guest });
         }

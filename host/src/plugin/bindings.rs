@@ -4,10 +4,13 @@
 //! Lists of integers are copied as a whole both ways. Nothing here leaves the module: [`check`](super::check) turns
 //! results into the host's own types.
 
+mod processor;
+
 use wasmtime::component::{ComponentType, Lift, Lower};
 
+pub(super) use self::processor::{DoneResult, TimerChangesResult, TimersResult, WorkParam};
 use crate::plugin::{Closed, Contribution};
-use crate::record::{BatchRef, ColumnRef, HeadersRef};
+use crate::record::{BatchRef, Column, ColumnRef, HeadersRef};
 
 /// The interface that every plugin exports.
 pub(super) const LIFECYCLE: &str = "millstream:plugin/lifecycle@0.1.0";
@@ -17,6 +20,12 @@ pub(super) const TRANSFORMER: &str = "millstream:plugin/transformer@0.1.0";
 pub(super) const AGGREGATOR: &str = "millstream:plugin/aggregator@0.1.0";
 /// The interface of the world `process`.
 pub(super) const PROCESSOR: &str = "millstream:plugin/processor@0.1.0";
+/// What a plugin exports that takes over the state of other versions.
+pub(super) const MIGRATION: &str = "millstream:plugin/migration@0.1.0";
+/// The import of tables.
+pub(super) const TABLE: &str = "millstream:plugin/table@0.1.0";
+/// The import of reference tables.
+pub(super) const LOOKUP: &str = "millstream:plugin/lookup@0.1.0";
 
 /// `types.headers`, as a parameter.
 #[derive(Debug, ComponentType, Lower)]
@@ -70,17 +79,17 @@ impl<'a> From<BatchRef<'a>> for BatchParam<'a> {
     }
 }
 
-/// `types.accumulators`, as a parameter.
+/// Lengths and bytes, as a parameter: `types.accumulators`, `processor.values`.
 #[derive(Debug, ComponentType, Lower)]
 #[component(record)]
-pub(super) struct AccumulatorsParam<'a> {
+pub(super) struct ColumnParam<'a> {
     lengths: &'a [i32],
     bytes: &'a [u8],
 }
 
-impl<'a> From<ColumnRef<'a>> for AccumulatorsParam<'a> {
-    fn from(groups: ColumnRef<'a>) -> Self {
-        Self { lengths: groups.lengths, bytes: groups.bytes }
+impl<'a> From<ColumnRef<'a>> for ColumnParam<'a> {
+    fn from(column: ColumnRef<'a>) -> Self {
+        Self { lengths: column.lengths, bytes: column.bytes }
     }
 }
 
@@ -88,7 +97,7 @@ impl<'a> From<ColumnRef<'a>> for AccumulatorsParam<'a> {
 #[derive(Debug, ComponentType, Lower)]
 #[component(record)]
 pub(super) struct ContributionParam<'a> {
-    groups: AccumulatorsParam<'a>,
+    groups: ColumnParam<'a>,
     #[component(name = "row-groups")]
     row_groups: &'a [u32],
     rows: BatchParam<'a>,
@@ -104,7 +113,7 @@ impl<'a> From<Contribution<'a>> for ContributionParam<'a> {
 #[derive(Debug, ComponentType, Lower)]
 #[component(record)]
 pub(super) struct ClosedParam<'a> {
-    groups: AccumulatorsParam<'a>,
+    groups: ColumnParam<'a>,
     #[component(name = "key-lengths")]
     key_lengths: &'a [i32],
     keys: &'a [u8],
@@ -175,19 +184,25 @@ pub(super) struct AnswerResult {
     pub(super) rejected: RejectsResult,
 }
 
-/// `types.accumulators`, as a result.
+/// Lengths and bytes, as a result: `types.accumulators`, `processor.values`, and what `table` and `lookup` answer.
 #[derive(Debug, Default, ComponentType, Lift)]
 #[component(record)]
-pub(super) struct AccumulatorsResult {
+pub(super) struct ColumnResult {
     pub(super) lengths: Vec<i32>,
     pub(super) bytes: Vec<u8>,
+}
+
+impl From<ColumnResult> for Column {
+    fn from(column: ColumnResult) -> Self {
+        Self { lengths: column.lengths, bytes: column.bytes }
+    }
 }
 
 /// `aggregator.folded`.
 #[derive(Debug, Default, ComponentType, Lift)]
 #[component(record)]
 pub(super) struct FoldedResult {
-    pub(super) groups: AccumulatorsResult,
+    pub(super) groups: ColumnResult,
     pub(super) rejected: RejectsResult,
 }
 

@@ -133,7 +133,7 @@ mod tests {
             reads: Reads { keys: true, values: true, headers: false },
             outputs: vec![],
         };
-        Made { description, no_snapshot: None, lines: Lines::default() }
+        Made { description, no_snapshot: None, imports: vec![], lines: Lines::default() }
     }
 
     #[test]

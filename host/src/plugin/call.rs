@@ -7,15 +7,22 @@ use tokio::sync::Semaphore;
 use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Lift, Lower};
 use wasmtime::{Engine, Store};
 
-use super::bindings::{AnswerResult, BatchParam, ClosedParam, ContributionParam, FoldedResult};
-use super::check::Asked;
+use super::bindings::{
+    AnswerResult, BatchParam, ClosedParam, ColumnParam, ColumnResult, ContributionParam, DoneResult, FoldedResult,
+    WorkParam,
+};
+use super::check::{Asked, Given};
 use super::code::{Code, Entry};
 use super::ctx::{self, Ctx};
 use super::failure::{self, Code as FailureCode, Trap};
+use super::grant::Grant;
+use super::host::Reach;
 use super::host::log::{Lines, Owner, Sink};
 use super::host::metrics::{GuestMetrics, Metric};
 use super::ticker::Ticker;
-use super::{Answer, Call, Called, Closed, Contribution, Description, Done, Failure, Folded, Guest, Work, wasi};
+use super::{
+    Answer, Call, Called, Closed, Contribution, Description, Done, Failure, Folded, Grants, Guest, Lookups, Work, wasi,
+};
 use crate::record::{BatchRef, Column, ColumnRef};
 
 /// What all calls of the process share.
@@ -34,12 +41,14 @@ pub struct Image {
     pool: Arc<Pool>,
     sink: Sink,
     metrics: GuestMetrics,
+    grants: Grants,
 }
 
 impl Image {
-    pub(super) fn new(code: Arc<Code>, pool: Arc<Pool>, owner: Owner) -> Self {
+    /// An image of code whose needs these grants cover.
+    pub(super) fn new(code: Arc<Code>, pool: Arc<Pool>, owner: Owner, grants: Grants) -> Self {
         let sink = Sink::new(owner, &code.limits);
-        Self { code, pool, sink, metrics: GuestMetrics::default() }
+        Self { code, pool, sink, metrics: GuestMetrics::default(), grants }
     }
 
     /// Whether calls start from a snapshot; if not, `init` runs in each.
@@ -51,11 +60,12 @@ impl Image {
         self.sink.write(lines);
     }
 
-    /// Calls a function and checks its answer.
+    /// Calls a function and checks its answer. `units` is what fuel and host calls grow with.
     async fn call<P, R, A>(
         &self,
         function: &ComponentExportIndex,
-        rows: usize,
+        units: usize,
+        reach: Reach,
         params: P,
         check: impl FnOnce(R) -> Result<A, Trap> + Send,
     ) -> Result<Called<A>, Failure>
@@ -65,14 +75,14 @@ impl Image {
         (R,): ComponentNamedList,
     {
         let code = &*self.code;
-        let fuel = ctx::fuel_for(&code.limits, rows);
+        let fuel = ctx::fuel_for(&code.limits, units);
         let broken = |what: &str, error: &dyn std::fmt::Display| {
             Trap::new(FailureCode::Host, format!("{what}: {error:#}")).charged(0)
         };
         let _slot = self.pool.slots.acquire().await.map_err(|error| broken("wait for an instance", &error))?;
         let _running = self.pool.ticker.running();
-        let mut store = code.store(rows, fuel).map_err(|error| broken("make a store", &error))?;
-        let outcome = self.run::<P, R>(&mut store, function, params, fuel).await;
+        let mut store = code.store(units, fuel).map_err(|error| broken("make a store", &error))?;
+        let outcome = self.run::<P, R>(&mut store, function, reach, params, fuel).await;
         let left = store.get_fuel().unwrap_or_default();
         let ctx = store.data_mut();
         wasi::finish(ctx);
@@ -98,6 +108,7 @@ impl Image {
         &self,
         store: &mut Store<Ctx>,
         function: &ComponentExportIndex,
+        reach: Reach,
         params: P,
         fuel: u64,
     ) -> Result<R, Stopped>
@@ -120,14 +131,34 @@ impl Image {
             (ctx.lines, ctx.updates) = Default::default();
             store.set_fuel(fuel)?;
         }
+        // Only now: what `init` finds is the same in every instance and in the compiling process.
+        store.data_mut().reach = reach;
         let function = instance.get_typed_func::<P, (R,)>(&mut *store, function)?;
         let (result,) = function.call_async(&mut *store, params).await?;
         Ok(result)
     }
 
-    fn asked(&self, rows: usize) -> Asked<'_> {
+    fn asked(&self, rows: usize, units: usize) -> Asked<'_> {
         let outputs = self.code.description.outputs.len();
-        Asked { rows, outputs, values_as_source: true, limits: &self.code.limits }
+        Asked { rows, units, outputs, values_as_source: true, limits: &self.code.limits }
+    }
+
+    /// The reference tables that the plugin was granted.
+    fn lookups(&self) -> Option<Arc<dyn Lookups>> {
+        if self.code.needs.contains(&Grant::Lookup) { self.grants.lookups.clone() } else { None }
+    }
+
+    /// What `process` reaches.
+    fn reach(&self, work: &Work<'_>) -> Result<Reach, Failure> {
+        let tables = match (self.code.needs.contains(&Grant::Table), &work.tables) {
+            (false, _) => None,
+            (true, Some(tables)) => Some(Arc::clone(tables)),
+            (true, None) => {
+                let message = "the plugin was granted tables, and the call comes without them";
+                return Err(Trap::new(FailureCode::Host, message).charged(0));
+            }
+        };
+        Ok(Reach { tables, groups: work.keys.len(), lookups: self.lookups(), written: 0 })
     }
 }
 
@@ -163,9 +194,10 @@ impl Guest for Image {
             let Entry::Transform { transform } = &self.code.entry else {
                 return Err(not_of_this_world("transform", self.description()));
             };
-            let asked = self.asked(rows.len());
+            let asked = self.asked(rows.len(), rows.len());
+            let reach = Reach { lookups: self.lookups(), ..Reach::default() };
             let check = |answer: AnswerResult| asked.answer(answer);
-            self.call(transform, rows.len(), (BatchParam::from(rows),), check).await
+            self.call(transform, asked.units, reach, (BatchParam::from(rows),), check).await
         })
     }
 
@@ -175,9 +207,9 @@ impl Guest for Image {
                 return Err(not_of_this_world("add", self.description()));
             };
             let groups = rows.groups.len();
-            let asked = self.asked(rows.rows.len());
+            let asked = self.asked(rows.rows.len(), rows.rows.len() + groups);
             let check = |folded: FoldedResult| asked.folded(groups, folded);
-            self.call(add, rows.rows.len() + groups, (ContributionParam::from(rows),), check).await
+            self.call(add, asked.units, Reach::default(), (ContributionParam::from(rows),), check).await
         })
     }
 
@@ -187,25 +219,52 @@ impl Guest for Image {
                 return Err(not_of_this_world("finish", self.description()));
             };
             let count = windows.groups.len();
-            let asked = Asked { values_as_source: false, ..self.asked(count) };
+            let asked = Asked { values_as_source: false, ..self.asked(count, count) };
             let check = |answer: AnswerResult| asked.answer(answer);
-            self.call(finish, count, (ClosedParam::from(windows),), check).await
+            self.call(finish, count, Reach::default(), (ClosedParam::from(windows),), check).await
         })
     }
 
-    fn merge<'a>(&'a self, _: ColumnRef<'a>, _: ColumnRef<'a>) -> Call<'a, Column> {
-        Box::pin(std::future::ready(Err(not_of_this_world("merge", self.description()))))
+    fn merge<'a>(&'a self, left: ColumnRef<'a>, right: ColumnRef<'a>) -> Call<'a, Column> {
+        Box::pin(async move {
+            let Entry::Aggregate { merge, .. } = &self.code.entry else {
+                return Err(not_of_this_world("merge", self.description()));
+            };
+            let pairs = left.len();
+            let asked = self.asked(0, pairs);
+            let check = |merged: ColumnResult| asked.merged(pairs, merged);
+            let params = (ColumnParam::from(left), ColumnParam::from(right));
+            self.call(merge, pairs, Reach::default(), params, check).await
+        })
     }
 
-    fn process<'a>(&'a self, _: Work<'a>) -> Call<'a, Done> {
-        Box::pin(std::future::ready(Err(not_of_this_world("process", self.description()))))
+    fn process<'a>(&'a self, work: Work<'a>) -> Call<'a, Done> {
+        Box::pin(async move {
+            let Entry::Process { process } = &self.code.entry else {
+                return Err(not_of_this_world("process", self.description()));
+            };
+            let reach = self.reach(&work)?;
+            let (rows, given) = (work.rows.len(), Given { groups: work.keys.len(), due: work.due.groups.len() });
+            let asked = self.asked(rows, rows + given.groups + given.due);
+            let check = |done: DoneResult| asked.done(given, done);
+            self.call(process, asked.units, reach, (WorkParam::from(&work),), check).await
+        })
     }
 
     fn migrates(&self) -> bool {
-        false
+        self.code.migrate.is_some()
     }
 
-    fn migrate<'a>(&'a self, _: &'a str, _: ColumnRef<'a>) -> Call<'a, Result<Column, String>> {
-        Box::pin(std::future::ready(Err(not_of_this_world("migrate", self.description()))))
+    fn migrate<'a>(&'a self, from: &'a str, state: ColumnRef<'a>) -> Call<'a, Result<Column, String>> {
+        Box::pin(async move {
+            let Some(migrate) = &self.code.migrate else {
+                let message = "the plugin has no `migrate`: state of other versions is given to it as it is";
+                return Err(Trap::new(FailureCode::Host, message).charged(0));
+            };
+            let (world, values) = (self.code.description.world, state.len());
+            let asked = self.asked(0, values);
+            let check = |migrated: Result<ColumnResult, String>| asked.migrated(world, values, migrated);
+            self.call(migrate, values, Reach::default(), (from, ColumnParam::from(state)), check).await
+        })
     }
 }

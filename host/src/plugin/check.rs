@@ -1,10 +1,13 @@
 //! Everything that a guest returns, checked before the host believes it. Linear and without allocation where the answer
 //! is sound: this is on the path of every batch.
 
-use super::bindings::{AccumulatorsResult, AnswerResult, FoldedResult, HeadersResult, RejectsResult, RowsResult};
+mod done;
+
+pub(super) use self::done::Given;
+use super::bindings::{AnswerResult, ColumnResult, FoldedResult, HeadersResult, RejectsResult, RowsResult};
 use super::failure::{Code, Trap};
 use super::limits::CallLimits;
-use super::{AS_SOURCE, Answer, Emitted, Folded, Rejected};
+use super::{AS_SOURCE, Answer, Emitted, Folded, Rejected, World};
 use crate::record::{Column, Headers, NULL};
 
 /// What an answer is checked against.
@@ -12,6 +15,8 @@ use crate::record::{Column, Headers, NULL};
 pub(super) struct Asked<'a> {
     /// Rows or windows that went in.
     pub(super) rows: usize,
+    /// What the size of an answer may grow with: rows, groups, windows, due timers.
+    pub(super) units: usize,
     /// Outputs that the plugin declared.
     pub(super) outputs: usize,
     /// Whether a value may be left as its source row's.
@@ -40,24 +45,79 @@ impl Asked<'_> {
 
     /// Checks the answer of `add`, given for so many groups.
     pub(super) fn folded(self, groups: usize, folded: FoldedResult) -> Result<Folded, Trap> {
-        let AccumulatorsResult { lengths, bytes } = folded.groups;
-        if lengths.len() != groups {
-            return Err(invalid(format!("{} accumulators for {groups} groups", lengths.len())));
-        }
-        self.fits(bytes.len())?;
-        let column = Column { lengths, bytes };
-        self.column(&column, NULL, "accumulators", Code::ValueBytes, self.limits.value_bytes)?;
-        Ok(Folded { groups: column, rejected: self.rejected(folded.rejected)? })
+        Ok(Folded {
+            groups: self.accumulators(groups, folded.groups, NULL)?,
+            rejected: self.rejected(folded.rejected)?,
+        })
     }
 
-    fn emitted(self, rows: RowsResult) -> Result<Emitted, Trap> {
-        let count = rows.source_rows.len();
-        let rows_max = self.limits.rows_base.saturating_add(self.limits.rows_per_row.saturating_mul(self.rows));
-        if count > rows_max {
-            return Err(over(Code::OutputRows, "emitted rows", rows_max as u64, count as u64));
+    /// Checks the answer of `merge`, given for so many pairs.
+    pub(super) fn merged(self, pairs: usize, merged: ColumnResult) -> Result<Column, Trap> {
+        self.accumulators(pairs, merged, 0)
+    }
+
+    /// Checks the answer of `migrate` of a plugin of this world, given for so many values. A refusal is cut to the
+    /// length of a reason.
+    pub(super) fn migrated(
+        self,
+        world: World,
+        values: usize,
+        migrated: Result<ColumnResult, String>,
+    ) -> Result<Result<Column, String>, Trap> {
+        match migrated {
+            Ok(column) if world == World::Process => self.states(values, column, NULL).map(Ok),
+            Ok(column) => self.accumulators(values, column, NULL).map(Ok),
+            Err(mut reason) => {
+                reason.truncate(reason.floor_char_boundary(self.limits.reason_bytes));
+                Ok(Err(reason))
+            }
         }
-        self.fits(rows.keys.len() + rows.values.len() + rows.headers.names.len() + rows.headers.values.len())?;
+    }
+
+    fn accumulators(self, groups: usize, column: ColumnResult, least: i32) -> Result<Column, Trap> {
+        self.one_each(groups, column, least, "accumulators", Code::ValueBytes, self.limits.value_bytes)
+    }
+
+    fn states(self, groups: usize, column: ColumnResult, least: i32) -> Result<Column, Trap> {
+        self.one_each(groups, column, least, "state values", Code::StateBytes, self.limits.state_bytes)
+    }
+
+    /// One value for each group.
+    fn one_each(
+        self,
+        groups: usize,
+        column: ColumnResult,
+        least: i32,
+        what: &str,
+        code: Code,
+        limit: usize,
+    ) -> Result<Column, Trap> {
+        if column.lengths.len() != groups {
+            return Err(invalid(format!("{} {what} for {groups} groups", column.lengths.len())));
+        }
+        self.fits(column.bytes.len())?;
+        let column = Column::from(column);
+        self.column(&column, least, what, code, limit)?;
+        Ok(column)
+    }
+
+    /// A number that may grow with what went in.
+    fn within(self, code: Code, what: &str, (base, per_unit): (usize, usize), count: usize) -> Result<(), Trap> {
+        let limit = base.saturating_add(per_unit.saturating_mul(self.units));
+        if count > limit { Err(over(code, what, limit as u64, count as u64)) } else { Ok(()) }
+    }
+
+    /// Rows to emit, in the order of their source rows.
+    fn emitted(self, rows: RowsResult) -> Result<Emitted, Trap> {
         self.places(&rows.source_rows, false, "source rows")?;
+        self.emitted_from_anywhere(rows)
+    }
+
+    /// Rows to emit, all but where they come from.
+    fn emitted_from_anywhere(self, rows: RowsResult) -> Result<Emitted, Trap> {
+        let count = rows.source_rows.len();
+        self.within(Code::OutputRows, "emitted rows", (self.limits.rows_base, self.limits.rows_per_row), count)?;
+        self.fits(rows.keys.len() + rows.values.len() + rows.headers.names.len() + rows.headers.values.len())?;
         let optional = |length: usize, what: &str| match length {
             0 => Ok(()),
             length if length == count => Ok(()),

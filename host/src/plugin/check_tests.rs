@@ -3,7 +3,7 @@
 use super::*;
 
 fn asked(limits: &CallLimits) -> Asked<'_> {
-    Asked { rows: 3, outputs: 2, values_as_source: true, limits }
+    Asked { rows: 3, units: 3, outputs: 2, values_as_source: true, limits }
 }
 
 /// Rows 0 and 2 of three, changed a little; row 1 is rejected.
@@ -130,11 +130,44 @@ fn reasons_are_made_text_and_cut() {
 fn each_group_gets_one_accumulator() {
     let limits = CallLimits::default();
     let folded = |lengths: &[i32], bytes: &[u8]| {
-        let groups = AccumulatorsResult { lengths: lengths.to_vec(), bytes: bytes.to_vec() };
+        let groups = ColumnResult { lengths: lengths.to_vec(), bytes: bytes.to_vec() };
         asked(&limits).folded(2, FoldedResult { groups, ..FoldedResult::default() })
     };
     assert_eq!(folded(&[1, NULL], b"x").unwrap().groups.bytes, b"x");
     assert!(folded(&[1], b"x").is_err());
     assert!(folded(&[1, AS_SOURCE], b"x").is_err());
     assert!(folded(&[1, 1], b"x").is_err());
+}
+
+#[test]
+fn merging_gives_each_pair_one_accumulator() {
+    let limits = CallLimits { value_bytes: 3, ..CallLimits::default() };
+    let merged = |lengths: &[i32], bytes: &[u8]| {
+        let merged = ColumnResult { lengths: lengths.to_vec(), bytes: bytes.to_vec() };
+        asked(&limits).merged(2, merged).map_err(|trap| trap.code())
+    };
+    assert_eq!(merged(&[1, 0], b"x").unwrap(), Column { lengths: vec![1, 0], bytes: b"x".to_vec() });
+    assert_eq!(merged(&[1], b"x"), Err("invalid_answer"));
+    assert_eq!(merged(&[1, NULL], b"x"), Err("invalid_answer"));
+    assert_eq!(merged(&[1, 1], b"x"), Err("invalid_answer"));
+    assert_eq!(merged(&[4, 0], b"xxxx"), Err("limit_value_bytes"));
+}
+
+#[test]
+fn migrated_state_has_the_limits_of_its_world_and_a_refusal_is_cut() {
+    let limits =
+        CallLimits { value_bytes: 1, state_bytes: 2, reason_bytes: 4, output_bytes: 5, ..CallLimits::default() };
+    let migrated = |world, lengths: &[i32]| {
+        let bytes = vec![7; crate::record::total(lengths)];
+        let column = ColumnResult { lengths: lengths.to_vec(), bytes };
+        asked(&limits).migrated(world, 2, Ok(column)).map(Result::unwrap).map_err(|trap| trap.code())
+    };
+    assert_eq!(migrated(World::Process, &[2, NULL]).unwrap().lengths, [2, NULL]);
+    assert_eq!(migrated(World::Process, &[3, 0]), Err("limit_state_bytes"));
+    assert_eq!(migrated(World::Process, &[3, 3]), Err("limit_output_bytes"));
+    assert_eq!(migrated(World::Aggregate, &[2, NULL]), Err("limit_value_bytes"));
+    assert_eq!(migrated(World::Process, &[1, AS_SOURCE]), Err("invalid_answer"));
+    assert_eq!(migrated(World::Process, &[1]), Err("invalid_answer"));
+    let refused = asked(&limits).migrated(World::Process, 2, Err("aaaé".to_owned()));
+    assert_eq!(refused.unwrap(), Err("aaa".to_owned()));
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 use wasmtime::{Engine, Store};
 
-use super::bindings::{AGGREGATOR, LIFECYCLE, TRANSFORMER};
+use super::bindings::{AGGREGATOR, LIFECYCLE, MIGRATION, PROCESSOR, TRANSFORMER};
 use super::ctx::{self, Ctx};
 use super::error::Error;
+use super::grant::Grant;
 use super::limits::{CallLimits, Limits};
 use super::wire::Made;
 use super::{Description, World};
@@ -18,6 +19,10 @@ pub(super) struct Code {
     pub(super) pre: InstancePre<Ctx>,
     pub(super) description: Description,
     pub(super) entry: Entry,
+    /// What takes over the state of another version, if the plugin has such a function.
+    pub(super) migrate: Option<ComponentExportIndex>,
+    /// What a deployment must grant.
+    pub(super) needs: Vec<Grant>,
     /// What has to run before each call, because the artifact is no snapshot.
     pub(super) init: Option<Init>,
     pub(super) limits: Arc<CallLimits>,
@@ -32,7 +37,8 @@ impl std::fmt::Debug for Code {
 /// The functions of a world.
 pub(super) enum Entry {
     Transform { transform: ComponentExportIndex },
-    Aggregate { add: ComponentExportIndex, finish: ComponentExportIndex },
+    Aggregate { add: ComponentExportIndex, merge: ComponentExportIndex, finish: ComponentExportIndex },
+    Process { process: ComponentExportIndex },
 }
 
 /// `init` and its argument.
@@ -69,8 +75,17 @@ impl Code {
         };
         let entry = match made.description.world {
             World::Transform => Entry::Transform { transform: find(TRANSFORMER, "transform")? },
-            World::Aggregate => Entry::Aggregate { add: find(AGGREGATOR, "add")?, finish: find(AGGREGATOR, "finish")? },
-            World::Process => return Err(Error::WorldUnsupported { world: World::Process }),
+            World::Aggregate => Entry::Aggregate {
+                add: find(AGGREGATOR, "add")?,
+                merge: find(AGGREGATOR, "merge")?,
+                finish: find(AGGREGATOR, "finish")?,
+            },
+            World::Process => Entry::Process { process: find(PROCESSOR, "process")? },
+        };
+        let migrate = match made.description.world {
+            // It has no state.
+            World::Transform => None,
+            World::Aggregate | World::Process => find(MIGRATION, "migrate").ok(),
         };
         let init = match made.no_snapshot {
             None => None,
@@ -81,6 +96,8 @@ impl Code {
             pre,
             description: made.description,
             entry,
+            migrate,
+            needs: made.imports.iter().filter_map(|import| Grant::of(import)).collect(),
             init,
             limits: Arc::new(limits.call.clone()),
         })

@@ -7,11 +7,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
-use wasmtime::component::{Component, Instance, InstancePre, Lift, WasmList};
+use wasmtime::component::{Component, ComponentNamedList, Instance, InstancePre, Lift, Lower, TypedFunc, WasmList};
 use wasmtime::{Engine, Store};
 use wasmtime_wizer::{ComponentContext, ComponentInstanceState, Wizer};
 
-use super::bindings::{DescriptionResult, LIFECYCLE};
+use super::bindings::{
+    AGGREGATOR, AnswerResult, BatchParam, ClosedParam, ColumnParam, ColumnResult, ContributionParam, DescriptionResult,
+    DoneResult, FoldedResult, LIFECYCLE, MIGRATION, PROCESSOR, TRANSFORMER, WorkParam,
+};
 use super::ctx::{self, Ctx};
 use super::error::Error;
 use super::failure;
@@ -87,6 +90,7 @@ fn work(request: &Request, component: &[u8]) -> Result<(Reply, Vec<u8>), Error> 
 
 fn certify(scanned: &Scanned, component: &[u8], limits: &Limits) -> Result<Certified, Error> {
     let mut guest = Plugin::compile(component, limits)?.instantiate()?;
+    guest.fits(scanned.world)?;
     let description = guest.describe(scanned.world)?;
     Ok(Certified {
         description,
@@ -116,7 +120,8 @@ fn image(scanned: &Scanned, component: &[u8], config: &str, limits: &Limits) -> 
         Ok((context, _)) => (guest.snapshot(&wizer, &context)?, None),
     };
     let artifact = compile(&code, limits)?;
-    Ok((Made { description, no_snapshot, lines }, artifact))
+    let imports = scanned.imports.clone();
+    Ok((Made { description, no_snapshot, imports, lines }, artifact))
 }
 
 /// The component with functions that show its state, or why there is no such component.
@@ -199,23 +204,50 @@ impl Guest {
         std::mem::take(&mut ctx.lines)
     }
 
-    /// Calls a function of `lifecycle` with fresh fuel.
-    fn call<P, R>(&mut self, function: &str, params: P) -> Result<R, Error>
+    /// A function of an interface, if it is there with these types.
+    fn function<P, R>(&mut self, interface: &str, function: &str) -> Result<TypedFunc<P, R>, Error>
     where
-        P: wasmtime::component::ComponentNamedList + wasmtime::component::Lower,
-        R: wasmtime::component::ComponentNamedList + Lift + 'static,
+        P: ComponentNamedList + Lower,
+        R: ComponentNamedList + Lift + 'static,
     {
-        let fuel = self.limits.compile.init_fuel;
-        self.store.set_fuel(fuel).map_err(|error| Error::host("give fuel", error))?;
         let lacks = |error: &dyn std::fmt::Display| Error::WrongWorld {
-            found: format!("`{LIFECYCLE}` without a `{function}` of the contract ({error:#})"),
+            found: format!("`{interface}` without a `{function}` of the contract ({error:#})"),
         };
         let index = self
             .instance
-            .get_export_index(&mut self.store, None, LIFECYCLE)
+            .get_export_index(&mut self.store, None, interface)
             .and_then(|interface| self.instance.get_export_index(&mut self.store, Some(&interface), function))
             .ok_or_else(|| lacks(&"there is none"))?;
-        let typed = self.instance.get_typed_func::<P, R>(&mut self.store, index).map_err(|error| lacks(&error))?;
+        self.instance.get_typed_func::<P, R>(&mut self.store, index).map_err(|error| lacks(&error))
+    }
+
+    /// Whether it has the functions of its world, with the types of the contract.
+    fn fits(&mut self, world: World) -> Result<(), Error> {
+        match world {
+            World::Transform => drop(self.function::<(BatchParam<'_>,), (AnswerResult,)>(TRANSFORMER, "transform")?),
+            World::Aggregate => {
+                self.function::<(ContributionParam<'_>,), (FoldedResult,)>(AGGREGATOR, "add")?;
+                self.function::<(ColumnParam<'_>, ColumnParam<'_>), (ColumnResult,)>(AGGREGATOR, "merge")?;
+                self.function::<(ClosedParam<'_>,), (AnswerResult,)>(AGGREGATOR, "finish")?;
+            }
+            World::Process => drop(self.function::<(WorkParam<'_>,), (DoneResult,)>(PROCESSOR, "process")?),
+        }
+        if self.instance.get_export_index(&mut self.store, None, MIGRATION).is_some() {
+            type Migrated = Result<ColumnResult, String>;
+            self.function::<(&str, ColumnParam<'_>), (Migrated,)>(MIGRATION, "migrate")?;
+        }
+        Ok(())
+    }
+
+    /// Calls a function of `lifecycle` with fresh fuel.
+    fn call<P, R>(&mut self, function: &str, params: P) -> Result<R, Error>
+    where
+        P: ComponentNamedList + Lower,
+        R: ComponentNamedList + Lift + 'static,
+    {
+        let fuel = self.limits.compile.init_fuel;
+        self.store.set_fuel(fuel).map_err(|error| Error::host("give fuel", error))?;
+        let typed = self.function::<P, R>(LIFECYCLE, function)?;
         let called = typed.call(&mut self.store, params);
         called.map_err(|error| trapped(function, &error, &self.store, fuel))
     }

@@ -8,6 +8,7 @@ use wasmtime::{Engine, Store, StoreContextMut, UpdateDeadline};
 use super::failure::{Slice, TooManyHostCalls};
 use super::host::log::{self, Lines};
 use super::host::metrics::{self, Updates};
+use super::host::{Reach, lookup, table};
 use super::limits::CallLimits;
 use super::memory::Memory;
 use super::wasi::{self, Wasi};
@@ -22,6 +23,7 @@ pub(super) struct Ctx {
     pub(super) lines: Lines,
     pub(super) updates: Updates,
     pub(super) wasi: Wasi,
+    pub(super) reach: Reach,
     pub(super) limits: Arc<CallLimits>,
     ticks_left: u64,
     host_calls: u64,
@@ -35,6 +37,7 @@ impl Ctx {
             lines: Lines::default(),
             updates: Updates::default(),
             wasi: Wasi::default(),
+            reach: Reach::default(),
             ticks_left: limits.ticks,
             host_calls: 0,
             host_calls_max: limits.host_calls_base.saturating_add(limits.host_calls_row.saturating_mul(rows as u64)),
@@ -73,15 +76,20 @@ pub(super) fn slice(limits: &CallLimits, fuel: u64) -> Slice {
     Slice { fuel, ticks: limits.ticks, transfer_bytes: limits.transfer_bytes, handles: limits.handles }
 }
 
-/// Charges the guest for a host call that moves these bytes.
-pub(super) fn charge(store: &mut StoreContextMut<'_, Ctx>, bytes: usize) -> wasmtime::Result<()> {
+/// Charges the guest for a host call, with this fuel on top: one for each byte that it moves, and more where more is done.
+pub(super) fn charge(store: &mut StoreContextMut<'_, Ctx>, fuel: u64) -> wasmtime::Result<()> {
     let ctx = store.data_mut();
     if ctx.host_calls >= ctx.host_calls_max {
         return Err(TooManyHostCalls(ctx.host_calls_max).into());
     }
     ctx.host_calls += 1;
-    // A guest that cannot pay is left with nothing and stops at its next instruction.
-    let left = store.get_fuel()?.saturating_sub(HOST_CALL_FUEL.saturating_add(bytes as u64));
+    spend(store, HOST_CALL_FUEL.saturating_add(fuel))
+}
+
+/// Takes fuel for what a host call has done. A guest that cannot pay is left with nothing and stops at its next
+/// instruction.
+pub(super) fn spend(store: &mut StoreContextMut<'_, Ctx>, fuel: u64) -> wasmtime::Result<()> {
+    let left = store.get_fuel()?.saturating_sub(fuel);
     store.set_fuel(left)
 }
 
@@ -90,6 +98,8 @@ pub(super) fn linker(engine: &Engine, component: &Component) -> wasmtime::Result
     let mut linker = Linker::new(engine);
     log::define(&mut linker)?;
     metrics::define(&mut linker)?;
+    table::define(&mut linker)?;
+    lookup::define(&mut linker)?;
     wasi::define(&mut linker, component)?;
     Ok(linker)
 }

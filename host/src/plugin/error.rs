@@ -44,28 +44,30 @@ pub enum Error {
         /// What may help, or nothing.
         hint: String,
     },
-    /// The component asks for something that it was not granted.
-    #[error("component imports `{import}`, which needs the grant `{grant}`; this server can give no such grant yet")]
+    /// The component asks for something that its step does not grant.
+    #[error("component imports `{import}`, which its step does not grant; `{grant}` in the step grants it")]
     ImportNotGranted {
         /// What it imports.
         import: String,
-        /// The grant that it needs.
+        /// How a step of a manifest grants it.
         grant: String,
+    },
+    /// The component asks for something that plugins of its world cannot have.
+    #[error("component imports `{import}`, which a plugin of the world `{world}` cannot have")]
+    ImportOfOtherWorld {
+        /// What it imports.
+        import: String,
+        /// The world that it is made for.
+        world: World,
     },
     /// The component is made for no world or for several.
     #[error(
         "component exports {found}; a plugin exports `millstream:plugin/lifecycle@0.1.0` and one of `transformer`, \
-         `aggregator`"
+         `aggregator`, `processor`"
     )]
     WrongWorld {
         /// What it exports.
         found: String,
-    },
-    /// The component is made for a world that this server does not run.
-    #[error("component is made for the world `{world}`, which this server does not run yet")]
-    WorldUnsupported {
-        /// The world.
-        world: World,
     },
     /// Compiling or `init` took too long.
     #[error("compiling the component took more than {limit_ms} ms; it was stopped")]
@@ -145,8 +147,8 @@ impl Coded for Error {
             Self::Limit { check, .. } => check.code(),
             Self::ImportUnknown { .. } => "import_unknown",
             Self::ImportNotGranted { .. } => "import_not_granted",
+            Self::ImportOfOtherWorld { .. } => "import_of_other_world",
             Self::WrongWorld { .. } => "wrong_world",
-            Self::WorldUnsupported { .. } => "world_unsupported",
             Self::CompileTimeout { .. } => "compile_timeout",
             Self::CompileMemory { .. } => "compile_memory",
             Self::CompileCrash { .. } => "compile_crash",

@@ -63,6 +63,8 @@ codes! {
     KeyBytes "limit_key_bytes",
     ValueBytes "limit_value_bytes",
     Headers "limit_headers",
+    StateBytes "limit_state_bytes",
+    Timers "limit_timers",
     InitFailed "init_failed",
     Host "sandbox_unavailable",
 }

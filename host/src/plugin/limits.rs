@@ -144,7 +144,7 @@ impl Default for CompileLimits {
 pub struct CallLimits {
     /// Fuel of any call. 50 M: about 10 ms.
     pub fuel_base: u64,
-    /// Fuel on top for each row, group or window. 2 M: about 0.4 ms, a thousand times a simple row.
+    /// Fuel on top for each row, group, window or due timer. 2 M: about 0.4 ms, a thousand times a simple row.
     pub fuel_row: u64,
     /// Epoch ticks (1 ms each) that a call may run, whatever its fuel. 1,000: the wall-clock stop for what fuel does not
     /// price.
@@ -168,6 +168,31 @@ pub struct CallLimits {
     pub key_bytes: usize,
     /// Bytes of one emitted value or accumulator. 1 MiB: what a Kafka broker takes by default.
     pub value_bytes: usize,
+    /// Bytes of one key's state value. 1 MiB: it crosses the boundary whole, in every call that has the key; what is
+    /// larger belongs in a table.
+    pub state_bytes: usize,
+    /// Timers set and deleted on top of `timers_per_row`. 1,000: a few for each key of a small batch.
+    pub timers_base: usize,
+    /// Timers set and deleted for each row, group or due timer. 16.
+    pub timers_per_row: usize,
+    /// Timers set and fired in the same call on top of `fired_per_row`. 1,000: a timer that sets itself again every
+    /// minute, over a gap of a night.
+    pub fired_base: usize,
+    /// Timers set and fired in the same call for each row, group or due timer. 64: as many as rows may be emitted.
+    pub fired_per_row: usize,
+    /// Tables of a plugin: their numbers are below this. 64: each is an ordered space of its own.
+    pub table_numbers: u32,
+    /// Entries that one call of `table` or `lookup` may name or ask for. 16,384: more than the rows of a batch.
+    pub table_entries: usize,
+    /// Bytes of one key of a table. 4 KiB: keys are compared at every step of a search, and kept in its index.
+    pub table_key_bytes: usize,
+    /// Bytes of one value of a table. 1 MiB, as `state_bytes`.
+    pub table_value_bytes: usize,
+    /// Bytes of keys and values that one call of `table` or `lookup` may take or give. 8 MiB, as `output_bytes`.
+    pub table_bytes: usize,
+    /// Bytes of keys and values that a call may put into its tables, all together. 32 MiB: they are held until the
+    /// micro-batch is committed.
+    pub table_written_bytes: usize,
     /// Headers of one emitted row. 64.
     pub headers: u32,
     /// Bytes of one header's name or value. 4 KiB.
@@ -209,6 +234,17 @@ impl Default for CallLimits {
             output_bytes: 8 * MIB,
             key_bytes: 64 * KIB,
             value_bytes: MIB,
+            state_bytes: MIB,
+            timers_base: 1_000,
+            timers_per_row: 16,
+            fired_base: 1_000,
+            fired_per_row: 64,
+            table_numbers: 64,
+            table_entries: 16_384,
+            table_key_bytes: 4 * KIB,
+            table_value_bytes: MIB,
+            table_bytes: 8 * MIB,
+            table_written_bytes: 32 * MIB,
             headers: 64,
             header_bytes: 4 * KIB,
             code_bytes: 64,

@@ -17,7 +17,7 @@ use super::limits::Limits;
 use super::ticker::Ticker;
 use super::wire::{Made, Reply, Request, Work};
 use super::worker::Workers;
-use super::{Description, World};
+use super::{Description, Grant, Grants, World};
 use crate::ids::Digest;
 
 /// Calls at once. Each slot reserves 4 GiB of address space for each memory and keeps up to 2 MiB resident; two cores run
@@ -61,6 +61,13 @@ pub struct Certificate {
     pub imports: Vec<String>,
     /// Its size in bytes.
     pub bytes: u64,
+}
+
+impl Certificate {
+    /// What a step must grant the plugin.
+    pub fn needs(&self) -> Vec<Grant> {
+        self.imports.iter().filter_map(|import| Grant::of(import)).collect()
+    }
 }
 
 /// Runs plugins. One for a process; cheap to clone.
@@ -124,8 +131,28 @@ impl Sandbox {
     }
 
     /// The image of a step: its component with its configuration. Made once for each pair and kept in the folder; steps
-    /// with the same pair share the code.
-    pub async fn image(&self, component: &[u8], config: &serde_json::Value, owner: Owner) -> Result<Arc<Image>, Error> {
+    /// with the same pair share the code. Refused if the plugin imports what `grants` lacks.
+    pub async fn image(
+        &self,
+        component: &[u8],
+        config: &serde_json::Value,
+        owner: Owner,
+        grants: Grants,
+    ) -> Result<Arc<Image>, Error> {
+        let (code, lines) = self.code(component, config).await?;
+        grants.cover(&code.needs)?;
+        let image = Image::new(code, self.0.pool.clone(), owner, grants);
+        image.log(&lines);
+        Ok(Arc::new(image))
+    }
+
+    /// Runs `init` with a configuration, to learn whether the plugin takes it. Needs no grants: `init` has none.
+    pub async fn initialize(&self, component: &[u8], config: &serde_json::Value) -> Result<(), Error> {
+        self.code(component, config).await.map(drop)
+    }
+
+    /// The code of a pair, with the lines that `init` wrote if it ran now.
+    async fn code(&self, component: &[u8], config: &serde_json::Value) -> Result<(Arc<Code>, Lines), Error> {
         let config = config.to_string();
         let limit = self.0.limits.compile.config_bytes;
         if config.len() > limit {
@@ -135,7 +162,7 @@ impl Sandbox {
         let place = self.place(id);
         let mut code = place.0.lock().await;
         if let Some(code) = code.upgrade() {
-            return Ok(Arc::new(Image::new(code, self.0.pool.clone(), owner)));
+            return Ok((code, Lines::default()));
         }
         let (loaded, lines) = match self.find(id, &config).await {
             Some(loaded) => (loaded, Lines::default()),
@@ -143,9 +170,7 @@ impl Sandbox {
         };
         let loaded = Arc::new(loaded);
         *code = Arc::downgrade(&loaded);
-        let image = Image::new(loaded, self.0.pool.clone(), owner);
-        image.log(&lines);
-        Ok(Arc::new(image))
+        Ok((loaded, lines))
     }
 
     /// An artifact depends on all of these.

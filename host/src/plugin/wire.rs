@@ -48,6 +48,7 @@ pub(super) struct Made {
     pub(super) description: Description,
     /// Why the artifact is no snapshot but the component itself, if it is: then `init` runs in every instance.
     pub(super) no_snapshot: Option<String>,
+    pub(super) imports: Vec<String>,
     pub(super) lines: Lines,
 }
 

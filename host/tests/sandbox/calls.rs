@@ -1,7 +1,7 @@
 //! From a component to an answer, through the compiling process and the image.
 
 use millstream::error::Coded as _;
-use millstream::plugin::{Closed, Contribution, Guest as _, Metric, World};
+use millstream::plugin::{Closed, Contribution, Grants, Guest as _, Metric, World};
 use millstream::record::{Batch, Column};
 use serde_json::json;
 
@@ -18,7 +18,7 @@ async fn a_component_is_certified_and_called() {
     assert_eq!(certificate.description.summary, "A guest.");
     assert_eq!(certificate.description.outputs.iter().map(|o| o.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
 
-    let image = sandbox.image(&component, &json!({}), owner()).await.unwrap();
+    let image = sandbox.image(&component, &json!({}), owner(), Grants::default()).await.unwrap();
     assert!(image.is_snapshot());
     for count in [0, 1, 3, 4096] {
         let batch = rows(count);
@@ -32,7 +32,7 @@ async fn a_component_is_certified_and_called() {
 async fn the_same_call_costs_the_same_fuel() {
     let folder = tempfile::tempdir().unwrap();
     let sandbox = sandbox(folder.path(), |_| ());
-    let image = sandbox.image(&Transform::default().component(), &json!({}), owner()).await.unwrap();
+    let image = sandbox.image(&Transform::default().component(), &json!({}), owner(), Grants::default()).await.unwrap();
     let batch = rows(100);
     let first = image.transform(batch.view()).await.unwrap();
     assert_eq!(image.transform(batch.view()).await.unwrap(), first);
@@ -42,7 +42,7 @@ async fn the_same_call_costs_the_same_fuel() {
 async fn an_aggregate_folds_and_finishes() {
     let folder = tempfile::tempdir().unwrap();
     let sandbox = sandbox(folder.path(), |_| ());
-    let image = sandbox.image(&guests::counting(), &json!({}), owner()).await.unwrap();
+    let image = sandbox.image(&guests::counting(), &json!({}), owner(), Grants::default()).await.unwrap();
     let groups: Column = [None, Some(b"\x05")].into_iter().collect();
     let batch = rows(3);
     let contribution = Contribution { groups: groups.view(), row_groups: &[0, 1, 1], rows: batch.view() };
@@ -81,7 +81,7 @@ async fn nothing_that_a_call_writes_is_seen_by_the_next() {
     for (transform, snapshot) in [(traces, false), (memory_only.as_str(), true)] {
         let guest = Transform::doing(&format!("{transform} {IDENTITY}"))
             .with("(global $seen (mut i32) (i32.const 0)) (table $seen 2 funcref) (elem declare func $alloc)");
-        let image = sandbox.image(&guest.component(), &json!({}), owner()).await.unwrap();
+        let image = sandbox.image(&guest.component(), &json!({}), owner(), Grants::default()).await.unwrap();
         assert_eq!(image.is_snapshot(), snapshot);
         let batch = rows(2);
         for _ in 0..50 {
@@ -107,12 +107,12 @@ async fn what_init_leaves_is_there_in_every_call() {
         let guest = Transform { init, items, ..Transform::doing(&found) };
         let component = guest.component();
         assert_eq!(sandbox.certify(&component).await.unwrap().snapshot, snapshot);
-        let image = sandbox.image(&component, &json!({"a": 123}), owner()).await.unwrap();
+        let image = sandbox.image(&component, &json!({"a": 123}), owner(), Grants::default()).await.unwrap();
         assert_eq!(image.is_snapshot(), snapshot);
         for _ in 0..3 {
             image.transform(rows(1).view()).await.unwrap();
         }
-        let other = sandbox.image(&component, &json!({}), owner()).await.unwrap();
+        let other = sandbox.image(&component, &json!({}), owner(), Grants::default()).await.unwrap();
         assert_eq!(other.transform(rows(1).view()).await.unwrap_err().code, "trap_unreachable");
     }
 }
@@ -137,7 +137,7 @@ async fn a_component_that_cannot_be_snapshotted_is_said_to_be_and_runs() {
     for component in [vector, nested] {
         let certificate = sandbox.certify(&component).await.unwrap();
         assert!(!certificate.snapshot && certificate.no_snapshot.is_some());
-        let image = sandbox.image(&component, &json!({}), owner()).await.unwrap();
+        let image = sandbox.image(&component, &json!({}), owner(), Grants::default()).await.unwrap();
         assert!(!image.is_snapshot());
         for _ in 0..3 {
             image.transform(rows(2).view()).await.unwrap();
@@ -158,7 +158,7 @@ async fn metrics_of_calls_that_succeed_are_counted() {
         ),
         ..Transform::default()
     };
-    let image = sandbox.image(&guest.component(), &json!({}), owner()).await.unwrap();
+    let image = sandbox.image(&guest.component(), &json!({}), owner(), Grants::default()).await.unwrap();
     image.transform(rows(1).view()).await.unwrap();
     image.transform(rows(2).view()).await.unwrap_err();
     image.transform(rows(3).view()).await.unwrap();
@@ -174,9 +174,9 @@ async fn steps_with_the_same_configuration_share_code_and_the_folder_keeps_it() 
         let sandbox = sandbox(folder.path(), |_| ());
         let (config, other) = (json!({"a": 1}), json!({"a": 2}));
         let (first, second, third) = tokio::join!(
-            sandbox.image(&component, &config, owner()),
-            sandbox.image(&component, &config, owner()),
-            sandbox.image(&component, &other, owner())
+            sandbox.image(&component, &config, owner(), Grants::default()),
+            sandbox.image(&component, &config, owner(), Grants::default()),
+            sandbox.image(&component, &other, owner(), Grants::default())
         );
         for image in [first, second, third] {
             image.unwrap();
@@ -185,9 +185,9 @@ async fn steps_with_the_same_configuration_share_code_and_the_folder_keeps_it() 
     }
     // A server that cannot compile finds the artifact.
     let again = sandbox(folder.path(), |config| config.worker = Some("/bin/false".into()));
-    let image = again.image(&component, &json!({"a": 1}), owner()).await.unwrap();
+    let image = again.image(&component, &json!({"a": 1}), owner(), Grants::default()).await.unwrap();
     image.transform(rows(1).view()).await.unwrap();
-    let missing = again.image(&component, &json!({"a": 3}), owner()).await.unwrap_err();
+    let missing = again.image(&component, &json!({"a": 3}), owner(), Grants::default()).await.unwrap_err();
     assert_eq!(missing.code(), "compile_crash");
 }
 
@@ -195,7 +195,7 @@ async fn steps_with_the_same_configuration_share_code_and_the_folder_keeps_it() 
 async fn an_artifact_that_was_tampered_with_is_made_anew() {
     let folder = tempfile::tempdir().unwrap();
     let component = Transform::default().component();
-    sandbox(folder.path(), |_| ()).image(&component, &json!({}), owner()).await.unwrap();
+    sandbox(folder.path(), |_| ()).image(&component, &json!({}), owner(), Grants::default()).await.unwrap();
     let is_artifact = |path: &std::path::PathBuf| path.extension().is_some_and(|extension| extension == "artifact");
     let mut files = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
     let path = files.find(is_artifact).unwrap();
@@ -205,8 +205,11 @@ async fn an_artifact_that_was_tampered_with_is_made_anew() {
     changed[place] ^= 0x10;
     std::fs::write(&path, &changed).unwrap();
     let blind = sandbox(folder.path(), |config| config.worker = Some("/bin/false".into()));
-    assert_eq!(blind.image(&component, &json!({}), owner()).await.unwrap_err().code(), "compile_crash");
-    let image = sandbox(folder.path(), |_| ()).image(&component, &json!({}), owner()).await.unwrap();
+    assert_eq!(
+        blind.image(&component, &json!({}), owner(), Grants::default()).await.unwrap_err().code(),
+        "compile_crash"
+    );
+    let image = sandbox(folder.path(), |_| ()).image(&component, &json!({}), owner(), Grants::default()).await.unwrap();
     image.transform(rows(1).view()).await.unwrap();
     assert_ne!(std::fs::read(&path).unwrap(), changed, "the artifact was written anew");
 }
@@ -215,7 +218,7 @@ async fn an_artifact_that_was_tampered_with_is_made_anew() {
 async fn calls_over_the_pool_wait_for_their_turn() {
     let folder = tempfile::tempdir().unwrap();
     let sandbox = sandbox(folder.path(), |config| config.calls = 2);
-    let image = sandbox.image(&Transform::default().component(), &json!({}), owner()).await.unwrap();
+    let image = sandbox.image(&Transform::default().component(), &json!({}), owner(), Grants::default()).await.unwrap();
     let calls: Vec<_> = (0..40)
         .map(|_| {
             let image = image.clone();

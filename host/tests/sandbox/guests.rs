@@ -85,7 +85,7 @@ impl Transform {
 }
 
 /// What every guest has: memory to give away, and a description with the outputs `a` and `b`.
-const LIFECYCLE: &str = r#"
+pub(crate) const LIFECYCLE: &str = r#"
   (data (i32.const 512) "A guest.{}keysvaluesab")
   (data (i32.const 600) "\05\02\00\00")
   (func (export "millstream:plugin/lifecycle@0.1.0#describe") (result i32)
@@ -149,8 +149,24 @@ pub(crate) fn counting() -> Vec<u8> {
     (i32.store offset=2048 (i32.const 0) (local.get $lengths)) (i32.store offset=2052 (i32.const 0) (local.get $groups))
     (i32.store offset=2056 (i32.const 0) (local.get $bytes)) (i32.store offset=2060 (i32.const 0) (local.get $groups))
     (i32.const 2048))
+  ;; left.lengths 0 1, left.bytes 2 3, right.lengths 4 5, right.bytes 6 7: all of one byte. A sum of 0 is left null.
   (func (export "millstream:plugin/aggregator@0.1.0#merge") (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
-    unreachable)
+    (local $i i32) (local $at i32)
+    (loop $each
+      (if (i32.lt_u (local.get $i) (local.get 1))
+        (then
+          (local.set $at (i32.add (local.get 2) (local.get $i)))
+          (i32.store8 (local.get $at)
+            (i32.add (i32.load8_u (local.get $at)) (i32.load8_u (i32.add (local.get 6) (local.get $i)))))
+          (if (i32.eqz (i32.load8_u (local.get $at)))
+            (then
+              (i32.store (i32.add (local.get 0) (i32.mul (local.get $i) (i32.const 4))) (i32.const -1))
+              (local.set 3 (i32.const 0))))
+          (local.set $i (i32.add (local.get $i) (i32.const 1)))
+          (br $each))))
+    (i32.store offset=2048 (i32.const 0) (local.get 0)) (i32.store offset=2052 (i32.const 0) (local.get 1))
+    (i32.store offset=2056 (i32.const 0) (local.get 2)) (i32.store offset=2060 (i32.const 0) (local.get 3))
+    (i32.const 2048))
   ;; closed, flat: groups.lengths 0 1, groups.bytes 2 3, keys 4 5 6 7, starts 8 9, ends 10 11
   (func (export "millstream:plugin/aggregator@0.1.0#finish")
     (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) (local $i i32) (local $list i32)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use millstream::plugin::{Failure, Guest as _, Sandbox, SandboxConfig};
+use millstream::plugin::{Failure, Grants, Guest as _, Sandbox, SandboxConfig};
 use serde_json::json;
 
 use crate::guests::{IDENTITY, Transform, owner, rows, sandbox};
@@ -18,7 +18,7 @@ fn tight(config: &mut SandboxConfig) {
 
 /// What an honest guest does after another was stopped.
 async fn serves(sandbox: &Sandbox) {
-    let image = sandbox.image(&Transform::default().component(), &json!({}), owner()).await.unwrap();
+    let image = sandbox.image(&Transform::default().component(), &json!({}), owner(), Grants::default()).await.unwrap();
     assert_eq!(image.transform(rows(5).view()).await.unwrap().answer.emitted.source_rows.len(), 5);
 }
 
@@ -28,7 +28,7 @@ async fn failure_with(guest: Transform, change: impl FnOnce(&mut SandboxConfig))
         tight(config);
         change(config);
     });
-    let image = sandbox.image(&guest.component(), &json!({}), owner()).await.unwrap();
+    let image = sandbox.image(&guest.component(), &json!({}), owner(), Grants::default()).await.unwrap();
     // Twice: a failure leaves nothing behind.
     let first = image.transform(rows(3).view()).await.unwrap_err();
     let second = image.transform(rows(3).view()).await.unwrap_err();
@@ -86,7 +86,7 @@ async fn an_endless_guest_yields_its_worker() {
         config.limits.call.fuel_base = u64::MAX / 2;
     });
     let endless = Transform::doing("(loop $l (br $l)) unreachable").component();
-    let image = sandbox.image(&endless, &json!({}), owner()).await.unwrap();
+    let image = sandbox.image(&endless, &json!({}), owner(), Grants::default()).await.unwrap();
     let turns = Arc::new(AtomicU64::new(0));
     let counted = turns.clone();
     let other = tokio::spawn(async move {
@@ -109,7 +109,7 @@ async fn a_call_that_is_dropped_frees_its_place() {
         config.limits.call.fuel_base = u64::MAX / 2;
     });
     let endless = Transform::doing("(loop $l (br $l)) unreachable").component();
-    let image = sandbox.image(&endless, &json!({}), owner()).await.unwrap();
+    let image = sandbox.image(&endless, &json!({}), owner(), Grants::default()).await.unwrap();
     for _ in 0..3 {
         let batch = rows(1);
         tokio::select! {
@@ -146,7 +146,7 @@ async fn a_guest_that_copes_without_more_memory_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let sandbox = sandbox(folder.path(), tight);
     let guest = Transform::doing(&format!("(drop (memory.grow (i32.const 1000))) {IDENTITY}"));
-    let image = sandbox.image(&guest.component(), &json!({}), owner()).await.unwrap();
+    let image = sandbox.image(&guest.component(), &json!({}), owner(), Grants::default()).await.unwrap();
     image.transform(rows(3).view()).await.unwrap();
 }
 
@@ -229,13 +229,13 @@ fn logging(bytes: u32, times: u32) -> Transform {
 async fn a_log_flood_is_cut_off_and_then_stopped() {
     let folder = tempfile::tempdir().unwrap();
     let sandbox = sandbox(folder.path(), |config| config.limits.call.log_lines_second = 20);
-    let flood = sandbox.image(&logging(8, 1000).component(), &json!({}), owner()).await.unwrap();
+    let flood = sandbox.image(&logging(8, 1000).component(), &json!({}), owner(), Grants::default()).await.unwrap();
     let (captured, guard) = Captured::begin();
     flood.transform(rows(1).view()).await.unwrap();
     assert_eq!(captured.lines(), vec!["INFO plugin: A guest. tenant=default pipeline=pipeline step=step"; 20]);
     drop(guard);
     // Not UTF-8, and longer than a line may be: no fault, no line.
-    let long = sandbox.image(&logging(100_000, 1).component(), &json!({}), owner()).await.unwrap();
+    let long = sandbox.image(&logging(100_000, 1).component(), &json!({}), owner(), Grants::default()).await.unwrap();
     long.transform(rows(1).view()).await.unwrap();
     drop((flood, long));
     assert_eq!(failure_with(logging(8, 10_000), |_| ()).await.code, "limit_host_calls");
@@ -247,7 +247,8 @@ async fn host_calls_are_charged() {
     let sandbox = sandbox(folder.path(), |_| ());
     let mut fuel = Vec::new();
     for (bytes, times) in [(0, 100), (0, 200), (8, 200)] {
-        let image = sandbox.image(&logging(bytes, times).component(), &json!({}), owner()).await.unwrap();
+        let image =
+            sandbox.image(&logging(bytes, times).component(), &json!({}), owner(), Grants::default()).await.unwrap();
         fuel.push(image.transform(rows(1).view()).await.unwrap().fuel);
     }
     assert!(fuel[1] - fuel[0] >= 100 * 500, "{fuel:?}");

@@ -6,5 +6,7 @@ mod calls;
 mod guests;
 mod hostile;
 mod lines;
+mod process_guests;
+mod processes;
 mod stubs;
 mod uploads;

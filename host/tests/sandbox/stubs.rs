@@ -1,6 +1,6 @@
 //! The stubs of WASI: an honest program of `wasm32-wasip2` loads and runs, and gets nothing.
 
-use millstream::plugin::Guest as _;
+use millstream::plugin::{Grants, Guest as _};
 use serde_json::json;
 
 use crate::guests::{IDENTITY, Transform, component_of, owner, rows, sandbox};
@@ -76,7 +76,7 @@ async fn what_is_printed_goes_to_the_plugins_log() {
          (if (i32.load8_u (i32.const 3000)) (then unreachable))
          (call $drop (local.get $i))",
     );
-    let image = sandbox.image(&component, &json!({}), owner()).await.unwrap();
+    let image = sandbox.image(&component, &json!({}), owner(), Grants::default()).await.unwrap();
     assert!(image.is_snapshot());
     let (captured, _guard) = Captured::begin();
     image.transform(rows(1).view()).await.unwrap();
@@ -100,7 +100,7 @@ async fn there_are_no_arguments_no_time_and_no_chance() {
          (i64.store (i32.const 3016) (global.get $kept))
          (i32.store (i32.const 2064) (i32.const 3016)) (i32.store (i32.const 2068) (i32.const 1))",
     );
-    let image = sandbox.image(&component, &json!({}), owner()).await.unwrap();
+    let image = sandbox.image(&component, &json!({}), owner(), Grants::default()).await.unwrap();
     let first = image.transform(rows(1).view()).await.unwrap().answer;
     assert_eq!(first.emitted.timestamps.len(), 1);
     assert_eq!(image.transform(rows(1).view()).await.unwrap().answer, first);
@@ -110,7 +110,8 @@ async fn there_are_no_arguments_no_time_and_no_chance() {
 async fn exit_ends_the_call_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let sandbox = sandbox(folder.path(), |_| ());
-    let image = sandbox.image(&guest("", "(call $exit (i32.const 1))"), &json!({}), owner()).await.unwrap();
+    let image =
+        sandbox.image(&guest("", "(call $exit (i32.const 1))"), &json!({}), owner(), Grants::default()).await.unwrap();
     let failure = image.transform(rows(1).view()).await.unwrap_err();
     assert_eq!((failure.code, failure.message.as_str()), ("guest_exit", "called exit with status 1"));
 }
@@ -124,11 +125,11 @@ async fn a_guest_that_keeps_a_handle_from_init_is_initialised_in_every_call() {
         "(global.set $kept (i64.extend_i32_u (call $stdout)))",
         "(call $write (i32.wrap_i64 (global.get $kept)) (i32.const 700) (i32.const 7) (i32.const 3000))",
     );
-    let image = sandbox.image(&component, &json!({}), owner()).await.unwrap();
+    let image = sandbox.image(&component, &json!({}), owner(), Grants::default()).await.unwrap();
     assert!(!image.is_snapshot());
     image.transform(rows(1).view()).await.unwrap();
     let tight = crate::guests::sandbox(folder.path(), |config| config.limits.call.handles = 3);
     let many = guest("", "(loop $l (drop (call $stdout)) (br $l))");
-    let image = tight.image(&many, &json!({}), owner()).await.unwrap();
+    let image = tight.image(&many, &json!({}), owner(), Grants::default()).await.unwrap();
     assert_eq!(image.transform(rows(1).view()).await.unwrap_err().code, "limit_handles");
 }

@@ -1,10 +1,10 @@
 //! Uploads that are refused, each with its code, in a time that does not depend on what they would become.
 
 use millstream::error::Coded as _;
-use millstream::plugin::{Error, Sandbox, SandboxConfig};
+use millstream::plugin::{Error, Grants, Sandbox, SandboxConfig};
 use serde_json::json;
 
-use crate::guests::{IDENTITY, Transform, component, owner, sandbox};
+use crate::guests::{IDENTITY, Transform, component_of, owner, sandbox};
 
 async fn refusal(upload: &[u8]) -> Error {
     refusal_with(upload, |_| ()).await
@@ -69,28 +69,32 @@ async fn a_component_of_no_world_or_of_two_is_refused() {
     assert_eq!(code_of(&with(&["lifecycle", "transformer", "aggregator"])).await, "wrong_world");
     // The names alone are not enough.
     assert_eq!(code_of(&with(&["lifecycle", "transformer"])).await, "wrong_world");
-    assert_eq!(code_of(&with(&["lifecycle", "processor"])).await, "world_unsupported");
+    assert_eq!(code_of(&with(&["lifecycle", "processor"])).await, "wrong_world");
 }
 
 #[tokio::test]
-async fn imports_that_are_unknown_or_not_granted_are_named() {
-    let text = Transform::default().text();
-    let importing = |interface: &str| {
-        // A component around the honest one, with one import more.
-        let bytes = component("transform", &text);
-        let mut printed = format!(r#"(component (import "{interface}" (instance)) "#);
-        drop(bytes);
-        for name in ["lifecycle", "transformer"] {
+async fn imports_that_are_unknown_or_of_another_world_are_named() {
+    // A component that looks like a plugin of this world, with one import.
+    let importing = |world: &str, interface: &str| {
+        let mut printed = format!(r#"(component (import "{interface}" (instance (export "get" (func)))) "#);
+        for name in ["lifecycle", world] {
             printed += &format!(r#"(instance $i{0}) (export "millstream:plugin/{0}@0.1.0" (instance $i{0}))"#, name);
         }
         wat::parse_str(printed + ")").unwrap()
     };
-    let table = refusal(&importing("millstream:plugin/table@0.1.0")).await;
-    assert_eq!(table.code(), "import_not_granted");
-    assert!(table.to_string().contains("grant `table`"), "{table}");
-    assert_eq!(refusal(&importing("millstream:plugin/lookup@0.1.0")).await.code(), "import_not_granted");
+    for (world, interface) in [("transformer", "table"), ("aggregator", "table"), ("aggregator", "lookup")] {
+        let import = format!("millstream:plugin/{interface}@0.1.0");
+        let refused = refusal(&importing(world, &import)).await;
+        assert_eq!(refused.code(), "import_of_other_world", "{world} {interface}");
+        assert!(refused.to_string().contains(&import), "{refused}");
+    }
+    // Not by its imports, then: its functions are not those of the contract.
+    for interface in ["table", "lookup"] {
+        let import = format!("millstream:plugin/{interface}@0.1.0");
+        assert_eq!(refusal(&importing("processor", &import)).await.code(), "import_unknown");
+    }
     for interface in ["wasi:sockets/tcp@0.2.0", "wasi:http/outgoing-handler@0.2.0", "acme:secrets/store@1.0.0"] {
-        let unknown = refusal(&importing(interface)).await;
+        let unknown = refusal(&importing("transformer", interface)).await;
         assert_eq!(unknown.code(), "import_unknown");
         assert!(unknown.to_string().contains(interface), "{unknown}");
     }
@@ -213,7 +217,7 @@ async fn start_functions_describe_and_init_are_bounded() {
     let init = Transform { init: "(loop $l (br $l))", ..Transform::default() };
     let component = init.component();
     sandbox.certify(&component).await.unwrap();
-    let refused = sandbox.image(&component, &json!({}), owner()).await.unwrap_err();
+    let refused = sandbox.image(&component, &json!({}), owner(), Grants::default()).await.unwrap_err();
     assert_eq!(refused.code(), "limit_fuel");
     assert!(refused.to_string().starts_with("`init` was stopped"), "{refused}");
     still_certifies(&sandbox).await;
@@ -229,10 +233,13 @@ async fn a_refused_configuration_gives_the_plugins_own_reason() {
                (i32.store (i32.const 1032) (i32.const 4))",
         ..Transform::default()
     };
-    let refused = sandbox.image(&guest.component(), &json!({}), owner()).await.unwrap_err();
+    let refused = sandbox.image(&guest.component(), &json!({}), owner(), Grants::default()).await.unwrap_err();
     assert_eq!(refused, Error::InitFailed { reason: "keys".to_owned() });
     let large = json!("x".repeat(300_000));
-    assert_eq!(sandbox.image(&guest.component(), &large, owner()).await.unwrap_err().code(), "limit_config_bytes");
+    assert_eq!(
+        sandbox.image(&guest.component(), &large, owner(), Grants::default()).await.unwrap_err().code(),
+        "limit_config_bytes"
+    );
 }
 
 #[tokio::test]
@@ -243,4 +250,28 @@ async fn a_description_that_makes_no_sense_is_refused() {
         let refused = refusal(&Transform::doing(IDENTITY).with(&data).component()).await;
         assert_eq!(refused.code(), "invalid_description", "{bytes}: {refused}");
     }
+}
+
+/// Functions with the right names and other types: found when it is uploaded, not when it is called.
+#[tokio::test]
+async fn functions_of_other_types_than_the_contracts_are_refused() {
+    let packages = r#"package test:other;
+        world other {
+            include millstream:plugin/transform@0.1.0;
+            export millstream:plugin/migration@9.0.0;
+        }
+        package millstream:plugin@9.0.0 { interface migration { migrate: func() -> u32; } }"#;
+    let guest = Transform::default()
+        .with(r#"(func (export "millstream:plugin/migration@9.0.0#migrate") (result i32) (i32.const 1))"#);
+    let mut other = component_of("other", Some(packages), &guest.text());
+    // Under the contract's own name.
+    let (of, name) = (b"millstream:plugin/migration@9.0.0", b"millstream:plugin/migration@0.1.0");
+    for at in 0..other.len() - of.len() {
+        if other[at..].starts_with(of) {
+            other[at..at + of.len()].copy_from_slice(name);
+        }
+    }
+    let refused = refusal(&other).await;
+    assert_eq!(refused.code(), "wrong_world");
+    assert!(refused.to_string().contains("without a `migrate` of the contract"), "{refused}");
 }

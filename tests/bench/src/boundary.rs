@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use millstream::ids::default_tenant;
-use millstream::plugin::{Guest, Owner};
+use millstream::plugin::{Grants, Guest, Owner};
 use millstream::record::{Batch, BatchRef};
 
 use crate::measure::best_of;
@@ -27,7 +27,7 @@ pub async fn run(report: &mut Report) -> anyhow::Result<()> {
         let sandbox = crate::pipelines::sandbox(folder.path())?;
         let component = std::fs::read(harness::component("bench-guest")?)?;
         let owner = Owner { tenant: default_tenant(), pipeline: "bench".parse()?, step: "filter".parse()? };
-        let image = sandbox.image(&component, &serde_json::json!({}), owner).await?;
+        let image = sandbox.image(&component, &serde_json::json!({}), owner, Grants::default()).await?;
         let batch = batch(rows);
         let calls = 200_000 / rows.max(16);
         let mut in_sandbox = Duration::MAX;

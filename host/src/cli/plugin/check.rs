@@ -10,13 +10,13 @@ use super::super::failure::Failure;
 use super::super::output::{bytes, facts};
 use super::super::progress;
 use crate::error::Kind;
-use crate::ids::default_tenant;
-use crate::plugin::{Certificate, Owner, Sandbox, SandboxConfig};
+use crate::plugin::{Certificate, Grant, Sandbox, SandboxConfig};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  millstream plugin check my-filter.wasm\n  \
                         millstream plugin check my-filter.wasm --config '{\"field\": \"status\"}'\n\n\
-                        Limits and codes are the server's; with --config, `init` runs too.")]
+                        Limits and codes are the server's; with --config, `init` runs too. \
+                        Grants are not needed here; what a step must grant is shown.")]
 pub(in crate::cli) struct Check {
     /// The component, or the project that it was built from
     #[arg(default_value = ".")]
@@ -31,6 +31,8 @@ pub(in crate::cli) struct Check {
 struct Checked {
     #[serde(flatten)]
     certificate: Certificate,
+    /// What its step must grant.
+    needs: Vec<Grant>,
     /// Whether `init` took the configuration; null if none was given.
     initialized: Option<bool>,
 }
@@ -51,14 +53,9 @@ impl Check {
             let certificate = sandbox.certify(&component).await?;
             let initialized = config.is_some().then_some(true);
             if let Some(config) = config {
-                let owner = Owner {
-                    tenant: default_tenant(),
-                    pipeline: "check".parse().expect("it is a name"),
-                    step: "check".parse().expect("it is a name"),
-                };
-                sandbox.image(&component, &config, owner).await?;
+                sandbox.initialize(&component, &config).await?;
             }
-            Ok::<_, Failure>(Checked { certificate, initialized })
+            Ok::<_, Failure>(Checked { needs: certificate.needs(), certificate, initialized })
         });
         bar.finish_and_clear();
         format.show(&checked?, show)
@@ -79,6 +76,10 @@ fn show(checked: &Checked) -> String {
         ("snapshot", snapshot),
         ("imports", certificate.imports.join(", ")),
     ];
+    if !checked.needs.is_empty() {
+        let grants: Vec<_> = checked.needs.iter().map(|grant| grant.in_manifest()).collect();
+        about.push(("needs", format!("{} in its step", grants.join(" and "))));
+    }
     if checked.initialized == Some(true) {
         about.push(("config", "taken by init".to_owned()));
     }

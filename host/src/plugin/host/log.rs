@@ -172,7 +172,7 @@ pub(in crate::plugin) fn define(linker: &mut Linker<Ctx>) -> wasmtime::Result<()
                 let line_bytes = store.data().limits.log_line_bytes;
                 (text.len(), text[..text.floor_char_boundary(line_bytes)].to_owned())
             });
-            charge(&mut store, text.as_ref().map_or(0, |(bytes, _)| *bytes))?;
+            charge(&mut store, text.as_ref().map_or(0, |(bytes, _)| *bytes as u64))?;
             let ctx = store.data_mut();
             match text {
                 Ok((_, text)) => ctx.lines.push(&ctx.limits, level, &text),

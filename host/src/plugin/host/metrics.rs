@@ -88,7 +88,7 @@ fn take(store: &mut StoreContextMut<'_, Ctx>, name: &WasmStr, update: Metric) ->
         let most = store.data().limits.metric_name_bytes + 1;
         name[..name.floor_char_boundary(most)].to_owned()
     });
-    charge(store, name.as_ref().map_or(0, String::len))?;
+    charge(store, name.as_ref().map_or(0, |name| name.len() as u64))?;
     if let Ok(name) = name {
         let ctx = store.data_mut();
         ctx.updates.take(&ctx.limits, &name, update);

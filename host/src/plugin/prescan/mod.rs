@@ -48,14 +48,18 @@ pub(super) fn scan(bytes: &[u8], limits: &Limits) -> Result<Scanned, Error> {
     };
     let mut parser = Parser::new(0);
     parser.set_features(features());
+    // The types of what ended last: in the end, of the component itself.
+    let mut types = None;
     for payload in parser.parse_all(bytes) {
         let payload = payload.map_err(invalid)?;
         scan.count(&payload)?;
-        if let ValidPayload::Func(function, body) = scan.validator.payload(&payload).map_err(invalid)? {
-            scan.function(function, &body)?;
+        match scan.validator.payload(&payload).map_err(invalid)? {
+            ValidPayload::Func(function, body) => scan.function(function, &body)?,
+            ValidPayload::End(ended) => types = Some(ended),
+            ValidPayload::Ok | ValidPayload::Parser(_) => {}
         }
     }
-    scan.surface.judge()
+    scan.surface.judge(types.as_ref())
 }
 
 fn is_component(bytes: &[u8]) -> Result<(), Error> {

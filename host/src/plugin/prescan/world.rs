@@ -1,19 +1,18 @@
 //! What a component shows to the outside: the world it is made for, by its exports, and what it asks for.
 
+use wasmparser::component_types::ComponentEntityType;
+use wasmparser::types::Types;
 use wasmparser::{ComponentExport, ComponentExternalKind, ComponentImport};
 
 use super::Scanned;
 use crate::plugin::bindings::{AGGREGATOR, LIFECYCLE, PROCESSOR, TRANSFORMER};
 use crate::plugin::error::Error;
+use crate::plugin::grant::Grant;
 use crate::plugin::{World, wasi};
 
 /// Imports that every plugin may have. `types` is no code: it is where the shapes have their names.
 const GRANTED: [&str; 3] =
     ["millstream:plugin/types@0.1.0", "millstream:plugin/log@0.1.0", "millstream:plugin/metrics@0.1.0"];
-
-/// Imports that a deployment must grant, with the name of the grant.
-const GRANTABLE: [(&str, &str); 2] =
-    [("millstream:plugin/table@0.1.0", "table"), ("millstream:plugin/lookup@0.1.0", "lookup")];
 
 /// Longest name that is repeated in an error.
 const SHOWN_BYTES: usize = 100;
@@ -41,8 +40,8 @@ impl Surface {
         self.exports.push((shown(export.name.name), export.kind));
     }
 
-    /// One world that this server runs, and imports that it has.
-    pub(super) fn judge(self) -> Result<Scanned, Error> {
+    /// One world, and imports that its plugins may have. `types` are those of the component.
+    pub(super) fn judge(self, types: Option<&Types>) -> Result<Scanned, Error> {
         let world = self.world()?;
         let mut imports = Vec::new();
         for (import, kind) in self.imports {
@@ -50,9 +49,19 @@ impl Surface {
             if kind == ComponentExternalKind::Type {
                 continue;
             }
-            let stub = kind == ComponentExternalKind::Instance && wasi::is_stub(&import);
-            if !stub && !GRANTED.contains(&import.as_str()) {
-                return Err(refusal(import));
+            if let Some(grant) = Grant::of(&import) {
+                // Who uses `lookup` names types of `table`, and asks for nothing of it.
+                if types.is_some_and(|types| is_types_only(types, &import)) {
+                    continue;
+                }
+                if !grant.is_for(world) {
+                    return Err(Error::ImportOfOtherWorld { import, world });
+                }
+            } else {
+                let stub = kind == ComponentExternalKind::Instance && wasi::is_stub(&import);
+                if !stub && !GRANTED.contains(&import.as_str()) {
+                    return Err(unknown(import));
+                }
             }
             imports.push(import);
         }
@@ -66,7 +75,6 @@ impl Surface {
         let worlds = [(TRANSFORMER, World::Transform), (AGGREGATOR, World::Aggregate), (PROCESSOR, World::Process)];
         let found: Vec<World> = worlds.iter().filter(|(export, _)| has(export)).map(|(_, world)| *world).collect();
         match found.as_slice() {
-            [World::Process] => Err(Error::WorldUnsupported { world: World::Process }),
             [world] if has(LIFECYCLE) => Ok(*world),
             _ => Err(Error::WrongWorld { found: self.exports_shown() }),
         }
@@ -82,14 +90,19 @@ impl Surface {
     }
 }
 
-fn refusal(import: String) -> Error {
-    if let Some((_, grant)) = GRANTABLE.iter().find(|(name, _)| *name == import) {
-        return Error::ImportNotGranted { import, grant: (*grant).to_owned() };
-    }
+/// Whether the component imports nothing but names of types by this interface.
+fn is_types_only(types: &Types, import: &str) -> bool {
+    let Some(item) = types.component_item_for_import(import) else { return false };
+    let ComponentEntityType::Instance(instance) = item.ty else { return false };
+    let is_type = |ty: &ComponentEntityType| matches!(ty, ComponentEntityType::Type { .. });
+    types[instance].exports.values().all(|export| is_type(&export.ty))
+}
+
+fn unknown(import: String) -> Error {
     let hint = if import.starts_with("wasi:") {
         "; of WASI it has stubs of 0.2 `cli`, `io`, `clocks`, `random` and `filesystem`, and no network"
     } else if import.starts_with("millstream:plugin/") {
-        "; it has version 0.1.0 of `log` and `metrics`"
+        "; it has version 0.1.0 of `log`, `metrics`, `table` and `lookup`"
     } else {
         ""
     };
