@@ -25,6 +25,7 @@ pub mod catalog;
 pub mod cli;
 mod clock;
 pub mod error;
+pub mod fail;
 pub mod ids;
 pub mod log;
 pub mod names;

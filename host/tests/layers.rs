@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules from the bottom up. A module may use what stands in an earlier line.
 const LAYERS: &[&[&str]] = &[
-    &["error", "names"],
+    &["clock", "error", "fail", "names"],
     &["ids"],
     &["record"],
     &["time"],

@@ -15,6 +15,7 @@ use super::plan::Plan;
 use super::shared::Shared;
 use super::spec::Start;
 use crate::clock::now_ms;
+use crate::fail;
 use crate::ids::{Offset, PipelineId, TopicName, TopicPartition};
 use crate::log::{Commit, Log};
 
@@ -131,6 +132,7 @@ impl Runner {
             self.machine.note_quiet(&taken.quiet, clock);
             return Ok(false);
         }
+        fail::point("batch-taken");
         let failed_before = self.machine.usage_mut().failed_calls;
         self.machine.usage_mut().trimmed += taken.trimmed;
         let batch = MicroBatch { inputs: taken.inputs, quiet: taken.quiet, clock };
@@ -138,7 +140,9 @@ impl Runner {
             self.intake.retreat(&batch.inputs);
             return Ok(true);
         }
+        fail::point("batch-applied");
         self.commit().await?;
+        fail::point("commit-known");
         self.publish();
         self.intake.advance(self.machine.usage_mut().failed_calls > failed_before);
         Ok(true)

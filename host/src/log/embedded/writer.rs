@@ -16,6 +16,7 @@ use super::keys::{Entry, TopicId};
 use super::queue::{Queue, Request};
 use super::shared::{Shared, Writing};
 use super::topics::{Partition, Topic};
+use crate::fail;
 use crate::ids::{Offset, PartitionId, TenantId, TopicPartition};
 use crate::log::admit::{self, Placed};
 use crate::log::batch::Header;
@@ -199,7 +200,9 @@ impl<'a> Group<'a> {
             let value = self.writing.sealer.seal(&[&format::encode_partition(&staged.info)]);
             self.shared.store.put(&mut self.batch, &entry.of(&staged.topic.tenant), value);
         }
+        fail::point("log-write");
         self.shared.write(self.writing, self.batch)?;
+        fail::point("log-written");
         let mut last_topic = None;
         for Staged { topic, partition, added, .. } in self.staged.into_values() {
             self.writing.tail.publish(&partition, added);

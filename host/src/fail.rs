@@ -1,0 +1,53 @@
+//! Places at which a test may let the server die, as a loss of power would.
+//!
+//! Set `MILLSTREAM_FAIL_POINT` to `NAME` or `NAME@N`, and the process is killed when it comes by that point (for the Nth
+//! time). Where it is not set, a point costs one load of a boolean.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::process::{Signal, getpid, kill_process};
+
+/// The environment variable that arms a point.
+pub const VARIABLE: &str = "MILLSTREAM_FAIL_POINT";
+
+/// All points, in the order in which a commit, a checkpoint and a restore come by them: before and after a micro-batch's
+/// work, before and after the durable write (of commits and of what producers send), and when a pipeline has been told;
+/// after a chunk and before and after a manifest is stored; after chunks are verified, when the state is in the log, and
+/// when the pipeline has been switched to it.
+pub const POINTS: &[&str] = &[
+    "batch-taken",
+    "batch-applied",
+    "log-write",
+    "log-written",
+    "commit-known",
+    "checkpoint-chunk",
+    "checkpoint-manifest",
+    "checkpoint-written",
+    "restore-verified",
+    "restore-installed",
+    "restore-switched",
+];
+
+struct Armed {
+    name: String,
+    left: AtomicU64,
+}
+
+static ARMED: LazyLock<Option<Armed>> = LazyLock::new(|| {
+    let text = std::env::var(VARIABLE).ok()?;
+    let (name, count) = text.split_once('@').unwrap_or((&text, "1"));
+    Some(Armed { name: name.to_owned(), left: AtomicU64::new(count.parse().unwrap_or(1)) })
+});
+
+/// Comes by a point.
+pub fn point(name: &'static str) {
+    if let Some(armed) = &*ARMED
+        && armed.name == name
+        && armed.left.fetch_sub(1, Ordering::Relaxed) == 1
+    {
+        // There is nothing to do about a signal that cannot be sent to oneself.
+        let _ = kill_process(getpid(), Signal::KILL);
+        std::thread::park();
+    }
+}
