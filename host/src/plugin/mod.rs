@@ -308,10 +308,12 @@ pub trait Tables: Send + fmt::Debug {
     /// Sets the value of each key; null deletes it.
     fn put(&mut self, table: u32, groups: &[u32], keys: ColumnRef<'_>, values: ColumnRef<'_>) -> Result<(), String>;
 
-    /// Keys and values of a group's entries in a range, at most `limit`.
+    /// Keys and values of a group's entries in a range, at most `limit`; fewer only if there are no more. The range's
+    /// start is before its end.
     fn range(&mut self, table: u32, group: u32, range: TableRange<'_>, limit: u32) -> Result<(Column, Column), String>;
 
-    /// Deletes a group's entries in a range; how many there were.
+    /// Deletes a group's entries in a range; how many there were. Whoever calls bounds what the other functions move, but
+    /// not what is deleted: an implementation refuses what is too much at once.
     fn delete_range(&mut self, table: u32, group: u32, range: TableRange<'_>) -> Result<u64, String>;
 }
 

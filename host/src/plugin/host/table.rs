@@ -16,8 +16,14 @@ use crate::record::{Column, NULL};
 
 type Store<'a> = StoreContextMut<'a, Ctx>;
 
+/// The tables of a call, for one host call.
+type Locked<'a> = MutexGuard<'a, dyn Tables + 'static>;
+
+/// The tables, the first key of a range and the first one after it.
+type Checked<'a> = (Locked<'a>, &'a [u8], &'a [u8]);
+
 /// What the functions work on, if the number of the table is one.
-fn reach<'a>(ctx: &'a Ctx, table: u32) -> Result<MutexGuard<'a, dyn Tables + 'static>, String> {
+fn reach(ctx: &Ctx, table: u32) -> Result<Locked<'_>, String> {
     let Some(tables) = &ctx.reach.tables else {
         return Err("tables are there in `process` only".to_owned());
     };
@@ -86,11 +92,7 @@ struct RangeParam {
 
 impl RangeParam {
     /// The tables and the bounds, or why they make no sense.
-    #[expect(clippy::type_complexity, reason = "the lock and the two bounds, named where they are taken")]
-    fn check<'a>(
-        &self,
-        store: &'a Store<'_>,
-    ) -> Result<(MutexGuard<'a, dyn Tables + 'static>, &'a [u8], &'a [u8]), String> {
+    fn check<'a>(&self, store: &'a Store<'_>) -> Result<Checked<'a>, String> {
         let ctx = store.data();
         let tables = reach(ctx, self.table)?;
         are_groups(ctx, &[self.group])?;
