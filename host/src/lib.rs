@@ -22,10 +22,13 @@
 
 pub mod api;
 pub mod catalog;
+pub mod checkpoint;
 pub mod cli;
 mod clock;
+pub mod document;
 pub mod error;
 pub mod fail;
+pub mod files;
 pub mod ids;
 pub mod log;
 pub mod names;

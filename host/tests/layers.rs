@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 /// Modules from the bottom up. A module may use what stands in an earlier line.
 const LAYERS: &[&[&str]] = &[
-    &["clock", "error", "fail", "names"],
+    &["clock", "error", "fail", "files", "names"],
     &["ids"],
-    &["record"],
+    &["document", "record"],
     &["time"],
     &["log", "plugin"],
     &["state"],
     &["catalog"],
+    &["checkpoint"],
     &["pipeline"],
     &["api"],
     &["cli"],

@@ -1,0 +1,65 @@
+//! A store in a local folder: an object is a file under its name.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::error::Error;
+use crate::files;
+
+/// A folder. Names come from this crate and are made of letters, digits, `-`, `.` and `/`, so none leaves it.
+#[derive(Debug, Clone)]
+pub(super) struct Folder(Arc<PathBuf>);
+
+impl Folder {
+    /// The folder at this path, which is made if it is not there.
+    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+        files::make_folder(path)
+            .map_err(|error| Error::InvalidStore { location: path.display().to_string(), reason: error.to_string() })?;
+        Ok(Self(Arc::new(path.to_owned())))
+    }
+
+    /// Runs what waits for the disk where waiting does no harm.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        name: &str,
+        work: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let folder = self.clone();
+        let done = tokio::task::spawn_blocking(move || work(&folder)).await;
+        done.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(|error| match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::StorageFull { object: name.to_owned() },
+            _ => Error::Store { action, object: name.to_owned(), reason: error.to_string() },
+        })
+    }
+
+    pub(super) fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let file = self.0.join(name);
+        if let Some(folder) = file.parent() {
+            files::make_folder(folder)?;
+        }
+        files::write(&file, bytes)
+    }
+
+    pub(super) fn get(&self, name: &str) -> io::Result<Option<Bytes>> {
+        Ok(files::read(&self.0.join(name))?.map(Bytes::from))
+    }
+
+    pub(super) fn list(&self, name: &str) -> io::Result<Vec<(String, u64)>> {
+        let mut objects = Vec::new();
+        for path in files::entries(&self.0.join(name))? {
+            let about = path.metadata()?;
+            if let (true, Some(name)) = (about.is_file(), path.file_name().and_then(|name| name.to_str())) {
+                objects.push((name.to_owned(), about.len()));
+            }
+        }
+        Ok(objects)
+    }
+
+    pub(super) fn delete(&self, name: &str) -> io::Result<()> {
+        files::remove(&self.0.join(name))
+    }
+}

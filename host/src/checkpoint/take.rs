@@ -1,0 +1,190 @@
+//! Taking a checkpoint: while the pipeline goes on, from a snapshot of its commits.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+
+use super::chunk::Filling;
+use super::error::Error;
+use super::id::CheckpointId;
+use super::keeper::{Checkpoints, Turn};
+use super::manifest::{Chunk, Deployment, Kind, Manifest, Position};
+use super::store::Store;
+use crate::log::{Head, Log};
+
+/// Chunks under this size at the end of a checkpoint are small: what few commits changed.
+const SMALL_CHUNK_BYTES: u64 = 256 << 10;
+/// When this many small chunks have come together they are written anew as one, so that a checkpoint a minute does not
+/// leave a thousand objects a day. Each time that costs at most the size of a small chunk.
+const SMALL_CHUNKS_MAX: usize = 16;
+
+/// A checkpoint to be taken.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// What runs.
+    pub deployment: Deployment,
+    /// Why.
+    pub kind: Kind,
+    /// What for, in words.
+    pub note: Option<String>,
+    /// What time it is, in milliseconds since the Unix epoch.
+    pub now_ms: i64,
+}
+
+/// How far a copy has come, for whoever waits.
+#[derive(Debug, Default)]
+pub struct Meter(AtomicU64);
+
+impl Meter {
+    /// Bytes so far.
+    pub fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Counts bytes.
+    pub fn add(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Checkpoints {
+    /// Takes a checkpoint of what the pipeline has committed. One by the clock is not taken again of what has not changed:
+    /// then the one that there is is answered.
+    pub async fn take(&self, log: &Arc<dyn Log>, order: Order, meter: &Arc<Meter>) -> Result<Manifest, Error> {
+        let (tenant, pipeline) = (order.deployment.tenant.clone(), order.deployment.pipeline.clone());
+        let turn = self.turn(&tenant, &pipeline).await;
+        let ids = turn.ids().await?;
+        let before = newest(&turn, &ids, &order.deployment).await?;
+        let reused = match &before {
+            Some(before) => reusable(&before.chunks, &turn.chunks().await?),
+            None => &[],
+        };
+        let (head, written) = self.copy(&turn, log, &order.deployment, reused.last(), meter).await?;
+        let (deployment, kind) = (order.deployment, order.kind);
+        if let Some(same) = before.as_ref().filter(|before| {
+            kind == Kind::Interval && before.id.commit == head.sequence && before.deployment == deployment
+        }) {
+            return Ok(same.clone());
+        }
+        let copies = ids.iter().filter(|id| (id.deployment, id.commit) == (deployment.id, head.sequence));
+        let id = CheckpointId {
+            deployment: deployment.id,
+            commit: head.sequence,
+            copy: copies.map(|id| id.copy).max().unwrap_or(0) + 1,
+        };
+        let needed = reused.iter().filter(|chunk| chunk.last >= head.oldest);
+        let position = |(at, offset): (crate::ids::TopicPartition, u64)| Position {
+            topic: at.topic,
+            partition: at.partition,
+            offset,
+        };
+        let manifest = Manifest {
+            id,
+            kind,
+            note: order.note,
+            created_at_ms: order.now_ms,
+            deployment,
+            positions: head.positions.into_iter().map(position).collect(),
+            usage: head.usage,
+            oldest: head.oldest,
+            last_block: head.last_block,
+            written_bytes: written.iter().map(|chunk| chunk.bytes).sum(),
+            chunks: needed.chain(&written).copied().collect(),
+        };
+        turn.store.put(&turn.manifest_name(id), manifest.encode().into()).await?;
+        Ok(manifest)
+    }
+
+    /// Copies the blocks after `last` into the store. Memory is bounded by a chunk and a block.
+    async fn copy(
+        &self,
+        turn: &Turn<'_>,
+        log: &Arc<dyn Log>,
+        deployment: &Deployment,
+        last: Option<&Chunk>,
+        meter: &Arc<Meter>,
+    ) -> Result<(Head, Vec<Chunk>), Error> {
+        let after = last.map_or(0, |chunk| chunk.last);
+        let (tenant, id) = (deployment.tenant.clone(), deployment.id);
+        let (log, meter) = (Arc::clone(log), Arc::clone(meter));
+        let folder = turn.chunk_folder();
+        let store = turn.store.clone();
+        let runtime = Handle::current();
+        // Reading waits for the disk, and must not leave the snapshot while a chunk is written.
+        let copying = tokio::task::spawn_blocking(move || {
+            let mut copy = Copy { store, folder, runtime, meter, filling: Filling::default(), written: Vec::new() };
+            let mut failure = None;
+            let head = log.read_back(&tenant, id, after, &mut |number, block| match copy.add(number, &block) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failure = Some(error);
+                    ControlFlow::Break(())
+                }
+            })?;
+            match failure {
+                Some(error) => Err(error),
+                None => copy.end().map(|written| (head, written)),
+            }
+        });
+        let interrupted = |error: tokio::task::JoinError| Error::Store {
+            action: "write",
+            object: turn.chunk_folder(),
+            reason: error.to_string(),
+        };
+        copying.await.map_err(interrupted)?
+    }
+}
+
+/// A copy that is being made.
+struct Copy {
+    store: Store,
+    folder: String,
+    runtime: Handle,
+    meter: Arc<Meter>,
+    filling: Filling,
+    written: Vec<Chunk>,
+}
+
+impl Copy {
+    fn add(&mut self, number: u64, block: &[u8]) -> Result<(), Error> {
+        self.filling.push(number, block);
+        if self.filling.is_full() { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> Result<(), Error> {
+        let Some((chunk, bytes)): Option<(Chunk, Bytes)> = self.filling.close() else { return Ok(()) };
+        self.runtime.block_on(self.store.put(&format!("{}/{}", self.folder, chunk.digest.hex()), bytes))?;
+        self.meter.add(chunk.bytes);
+        self.written.push(chunk);
+        Ok(())
+    }
+
+    fn end(mut self) -> Result<Vec<Chunk>, Error> {
+        self.write()?;
+        Ok(self.written)
+    }
+}
+
+/// The newest checkpoint of this deployment that can be read: the one that has most of what there is.
+async fn newest(turn: &Turn<'_>, ids: &[CheckpointId], of: &Deployment) -> Result<Option<Manifest>, Error> {
+    for &id in ids.iter().rev().filter(|id| id.deployment == of.id) {
+        match turn.manifest(id).await {
+            Ok(manifest) => return Ok(Some(manifest)),
+            Err(error @ Error::Store { .. }) => return Err(error),
+            Err(error) => tracing::warn!(checkpoint = %id, %error, "a checkpoint cannot be read"),
+        }
+    }
+    Ok(None)
+}
+
+/// The chunks from the first on that are in the store and need not be written again.
+fn reusable<'a>(chunks: &'a [Chunk], present: &BTreeMap<String, u64>) -> &'a [Chunk] {
+    let whole = |chunk: &&Chunk| present.get(&chunk.digest.hex()) == Some(&chunk.bytes);
+    let chunks = &chunks[..chunks.iter().take_while(whole).count()];
+    let small = chunks.iter().rev().take_while(|chunk| chunk.bytes < SMALL_CHUNK_BYTES).count();
+    if small < SMALL_CHUNKS_MAX { chunks } else { &chunks[..chunks.len() - small] }
+}

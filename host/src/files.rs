@@ -1,0 +1,128 @@
+//! Files that are there whole or not at all.
+//!
+//! A write goes to a file beside the target, is synced, renamed over it, and the folder is synced: a crash at any moment
+//! leaves the old content or the new. What a crash left unfinished is removed by the next listing of its folder.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+/// What a file is called until it is whole. What a crash leaves under such a name was never answered for.
+pub const UNFINISHED: &str = "unfinished";
+
+/// Writes a file, durably: what was there before is there until all of this is.
+pub fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let unfinished = file.with_added_extension(UNFINISHED);
+    let attempt = || {
+        let mut output = File::create(&unfinished)?;
+        output.write_all(bytes)?;
+        output.sync_all()?;
+        fs::rename(&unfinished, file)
+    };
+    attempt().inspect_err(|_| {
+        // What is left of it is in nobody's way, and is removed at the next listing if it cannot be removed now.
+        let _ = fs::remove_file(&unfinished);
+    })?;
+    sync_folder(parent(file))
+}
+
+/// Reads a file, if it is there.
+pub fn read(file: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(file) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes a file, durably. Removing what is not there changes nothing.
+pub fn remove(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Ok(()) => sync_folder(parent(file)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes a folder and those above it, durably.
+pub fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = folder.parent().filter(|above| !above.as_os_str().is_empty()) {
+        make_folder(above)?;
+    }
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => sync_folder(parent(folder)),
+    }
+}
+
+/// What is in a folder, by name, without what a crash left unfinished, which is removed. A folder that is not there is
+/// empty.
+pub fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let listing = match fs::read_dir(folder) {
+        Ok(listing) => listing,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut paths = Vec::new();
+    for entry in listing {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == UNFINISHED) {
+            remove(&path)?;
+        } else {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder).and_then(|folder| folder.sync_all())
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_crash_left_unfinished_is_not_seen_and_goes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("a");
+        write(&file, b"old").expect("written");
+        let unfinished = file.with_added_extension(UNFINISHED);
+        fs::write(&unfinished, b"ne").expect("half a file");
+        assert_eq!(entries(folder.path()).expect("listed"), std::slice::from_ref(&file));
+        assert!(!unfinished.exists());
+        assert_eq!(read(&file).expect("read"), Some(b"old".to_vec()));
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_what_was_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("a");
+        write(&file, b"old").expect("written");
+        // A folder in the place of the unfinished file makes the write fail whoever runs the test.
+        fs::create_dir(file.with_added_extension(UNFINISHED)).expect("a folder");
+        write(&file, b"new").expect_err("its place is taken");
+        assert_eq!(read(&file).expect("read"), Some(b"old".to_vec()));
+    }
+
+    #[test]
+    fn what_is_not_there_is_nothing_and_folders_are_made_with_those_above() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let deep = folder.path().join("a/b/c");
+        assert_eq!(entries(&deep).expect("listed"), Vec::<PathBuf>::new());
+        assert_eq!(read(&deep.join("d")).expect("read"), None);
+        make_folder(&deep).expect("made");
+        make_folder(&deep).expect("there already");
+        remove(&deep.join("d")).expect("nothing to remove");
+        assert!(deep.is_dir());
+    }
+}
