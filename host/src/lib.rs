@@ -20,14 +20,20 @@
 //! each other in the order of `tests/layers.rs`; imports point down only.
 #![deny(unsafe_code)]
 
+#[cfg(feature = "server")]
 pub mod api;
+#[cfg(feature = "server")]
 pub mod catalog;
+#[cfg(feature = "server")]
 pub mod checkpoint;
+#[cfg(feature = "server")]
 pub mod cli;
 mod clock;
+#[cfg(feature = "server")]
 pub mod document;
 pub mod error;
 pub mod fail;
+#[cfg(feature = "server")]
 pub mod files;
 pub mod ids;
 pub mod log;

@@ -21,6 +21,7 @@ mod admit;
 pub mod batch;
 #[cfg(test)]
 pub(crate) mod conformance;
+#[cfg(feature = "server")]
 pub mod embedded;
 mod error;
 pub mod memory;

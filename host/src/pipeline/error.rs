@@ -1,11 +1,13 @@
 //! What can go wrong with pipelines.
 
 use super::spec::ManifestError;
+#[cfg(feature = "server")]
+use crate::catalog;
 use crate::error::{Blame, Coded, Kind, Limit};
 use crate::ids::{PipelineName, StepName};
 use crate::plugin::World;
 use crate::state::BlockError;
-use crate::{catalog, log, plugin};
+use crate::{log, plugin};
 
 /// An error of a pipeline or of what is asked of it.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +104,7 @@ pub enum Error {
         source: plugin::Error,
     },
     /// What the control plane remembers.
+    #[cfg(feature = "server")]
     #[error(transparent)]
     Catalog(#[from] catalog::Error),
     /// The log.
@@ -122,6 +125,7 @@ impl Coded for Error {
             Self::StateLimit { .. } => "limit_state_bytes",
             Self::Call { source, .. } => source.code,
             Self::Plugin { source, .. } => source.code(),
+            #[cfg(feature = "server")]
             Self::Catalog(error) => error.code(),
             Self::Log(error) => error.code(),
         }
@@ -137,6 +141,7 @@ impl Coded for Error {
             Self::StateLimit { .. } => Kind::Limit,
             Self::Call { .. } => Kind::Unavailable,
             Self::Plugin { source, .. } => source.kind(),
+            #[cfg(feature = "server")]
             Self::Catalog(error) => error.kind(),
             Self::Log(error) => error.kind(),
         }
@@ -145,6 +150,7 @@ impl Coded for Error {
     fn blame(&self) -> Blame {
         match self {
             Self::Plugin { source, .. } => source.blame(),
+            #[cfg(feature = "server")]
             Self::Catalog(error) => error.blame(),
             Self::Log(error) => error.blame(),
             Self::Call { .. } => Blame::Host,

@@ -16,12 +16,16 @@ mod outputs;
 mod place;
 mod plan;
 mod rows;
+#[cfg_attr(not(feature = "server"), expect(dead_code, reason = "the endless loop is the server's"))]
 mod runner;
+#[cfg(feature = "server")]
 mod service;
+#[cfg_attr(not(feature = "server"), expect(dead_code, reason = "what a pipeline shows is asked for by the server"))]
 mod shared;
 pub mod spec;
 pub mod status;
 mod steps;
+#[cfg(feature = "server")]
 mod supervisor;
 mod sweep;
 #[cfg(test)]
@@ -29,4 +33,5 @@ mod tests;
 
 pub use dead_letter::PREFIX as DEAD_LETTER_HEADER_PREFIX;
 pub use error::Error;
+#[cfg(feature = "server")]
 pub use service::{Applied, Change, Pipelines};

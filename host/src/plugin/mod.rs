@@ -3,26 +3,47 @@
 //! This module owns everything that knows WebAssembly; nothing outside of it names the engine. To the rest of the host a
 //! step's code is a [`Guest`]: rows in, an answer or a [`Failure`] out, no memory between calls.
 
+#[cfg(feature = "sandbox")]
 mod bindings;
+#[cfg(feature = "sandbox")]
 mod cache;
+#[cfg(feature = "sandbox")]
 mod call;
+#[cfg(feature = "sandbox")]
 mod check;
+#[cfg(feature = "sandbox")]
 mod code;
+#[cfg(feature = "sandbox")]
 mod compile;
+#[cfg(feature = "sandbox")]
 mod ctx;
+#[cfg(feature = "sandbox")]
 mod describe;
+#[cfg(feature = "sandbox")]
 mod engine;
+#[cfg_attr(not(feature = "sandbox"), expect(dead_code, reason = "made by the sandbox"))]
 mod error;
+#[cfg_attr(not(feature = "sandbox"), expect(dead_code, reason = "made by the sandbox"))]
 mod failure;
+#[cfg(feature = "sandbox")]
 mod grant;
+#[cfg(feature = "sandbox")]
 mod host;
 mod limits;
+#[cfg(feature = "sandbox")]
 mod memory;
+mod metric;
+#[cfg(feature = "sandbox")]
 mod prescan;
+#[cfg(feature = "sandbox")]
 mod sandbox;
+#[cfg(feature = "sandbox")]
 mod ticker;
+#[cfg(feature = "sandbox")]
 mod wasi;
+#[cfg(feature = "sandbox")]
 mod wire;
+#[cfg(feature = "sandbox")]
 mod worker;
 
 use std::collections::BTreeMap;
@@ -33,15 +54,23 @@ use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "sandbox")]
 pub use self::call::Image;
+#[cfg(feature = "sandbox")]
 pub use self::compile::run_worker;
 pub use self::error::{Check, Error};
 pub use self::failure::{Code as FailureCode, Trap};
+#[cfg(feature = "sandbox")]
 pub use self::grant::Grant;
+#[cfg(feature = "sandbox")]
 pub use self::host::log::Owner;
-pub use self::host::metrics::{GuestMetrics, Metric};
+#[cfg(feature = "sandbox")]
+pub use self::host::metrics::GuestMetrics;
 pub use self::limits::{CallLimits, CompileLimits, ComponentLimits, Limits};
+pub use self::metric::Metric;
+#[cfg(feature = "sandbox")]
 pub use self::sandbox::{Certificate, Sandbox, SandboxConfig};
+#[cfg(feature = "sandbox")]
 pub use self::worker::WORKER_COMMAND;
 use crate::record::{BatchRef, Column, ColumnRef, Headers};
 

@@ -18,6 +18,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     summary.check("lints", || {
         cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]).run()
     });
+    summary.check("the engine without a server", || {
+        cargo(&["clippy", "--locked", "--package", "millstream", "--no-default-features", "--", "-D", "warnings"]).run()
+    });
     if machine.compiles_guests_itself() {
         summary.check("lints of plugins", guest_lints);
     } else {

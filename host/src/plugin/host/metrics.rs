@@ -3,22 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use serde::{Deserialize, Serialize};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, WasmStr};
 
+pub(in crate::plugin) use crate::plugin::Metric;
 use crate::plugin::ctx::{Ctx, charge};
 use crate::plugin::limits::CallLimits;
-
-/// A value that a plugin measures.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Metric {
-    /// The sum of what was added.
-    Counter(u64),
-    /// What was set last.
-    Gauge(f64),
-}
 
 /// The counters and gauges of a step, with a bounded number of names.
 #[derive(Debug, Default)]
@@ -42,24 +32,6 @@ impl GuestMetrics {
             if values.contains_key(&name) || values.len() < limits.metric_names {
                 update.into(values.entry(name).or_insert_with(|| update.zero()));
             }
-        }
-    }
-}
-
-impl Metric {
-    const fn zero(self) -> Self {
-        match self {
-            Self::Counter(_) => Self::Counter(0),
-            Self::Gauge(_) => Self::Gauge(0.0),
-        }
-    }
-
-    /// Puts an update into a value; one of the other kind is dropped.
-    const fn into(self, value: &mut Self) {
-        match (self, value) {
-            (Self::Counter(more), Self::Counter(sum)) => *sum = sum.saturating_add(more),
-            (Self::Gauge(new), Self::Gauge(last)) => *last = new,
-            _ => {}
         }
     }
 }
