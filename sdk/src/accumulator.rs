@@ -80,6 +80,25 @@ impl Accumulator for String {
     }
 }
 
+macro_rules! tuple_accumulators {
+    ($($part:ident $place:tt)*) => {
+        impl<$($part: Accumulator),*> Accumulator for ($($part,)*) {
+            #[inline]
+            fn encode(&self, _into: &mut Vec<u8>) {
+                $(self.$place.encode(_into);)*
+            }
+            #[inline]
+            fn decode(_from: &mut &[u8]) -> Option<Self> {
+                Some(($($part::decode(_from)?,)*))
+            }
+        }
+    };
+}
+tuple_accumulators!();
+tuple_accumulators!(A 0 B 1);
+tuple_accumulators!(A 0 B 1 C 2);
+tuple_accumulators!(A 0 B 1 C 2 D 3);
+
 /// Any type of serde's. Dearer than the other ones: it is a JSON text of its own.
 impl<T: Serialize + DeserializeOwned> Accumulator for Json<T> {
     fn encode(&self, into: &mut Vec<u8>) {
@@ -125,6 +144,7 @@ mod tests {
         assert_eq!(round_trip(258_u64), [2, 1, 0, 0, 0, 0, 0, 0]);
         round_trip(-1.5_f64);
         round_trip(Some(7_i64));
+        assert_eq!(round_trip((1_u8, "a".to_owned(), ())), [1, 1, 0, 0, 0, b'a']);
         round_trip(Option::<u8>::None);
         round_trip(vec![true, false]);
         round_trip("täglich".to_owned());

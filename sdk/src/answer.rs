@@ -64,6 +64,10 @@ pub struct Answer<'a> {
     source: &'a Batch,
     outputs: &'static [Output],
     source_headers: HeaderSeeker<'a>,
+    /// The times of what rows can come from besides the rows of `source`, numbered after them: timers.
+    later_times: Vec<i64>,
+    /// The event time of rows that give none, where it is not the source's.
+    default_time: Option<i64>,
     rows: Rows,
     /// Whether any row was written that may differ from its source row: until then, a row is its source row's number.
     differs: bool,
@@ -78,6 +82,8 @@ impl<'a> Answer<'a> {
             source,
             outputs,
             source_headers: HeaderSeeker::new(&source.headers),
+            later_times: Vec::new(),
+            default_time: None,
             rows,
             differs: false,
             rejected: Rejects::default(),
@@ -95,8 +101,34 @@ impl<'a> Answer<'a> {
         }
     }
 
+    /// Rows can come from what has these times as well; they are numbered on from the batch's rows.
+    pub(crate) fn with_later_sources(self, times: &[i64]) -> Self {
+        Self { later_times: times.to_vec(), ..self }
+    }
+
+    /// Rows can come from one more.
+    pub(crate) fn add_later_source(&mut self, time: i64) {
+        self.later_times.push(time);
+    }
+
+    /// From now on, rows that give no event time have this one.
+    pub(crate) fn set_default_time(&mut self, time: Option<i64>) {
+        self.default_time = time;
+    }
+
+    /// Where rows from that source go, outside of [`row`](Self::row).
+    pub(crate) fn out(&mut self, source: u32) -> Out<'_, 'a> {
+        Out { answer: self, source }
+    }
+
+    /// What [`reject`](Self::reject) takes the rows back to.
+    pub(crate) fn mark(&self) -> usize {
+        self.rows.source_rows.len()
+    }
+
+    /// Rejects a source and takes back what was emitted since the mark.
     #[cold]
-    fn reject(&mut self, source: u32, before: usize, error: &Error) {
+    pub(crate) fn reject(&mut self, source: u32, before: usize, error: &Error) {
         self.rows.truncate(before);
         self.rejected.push(source, error);
     }
@@ -104,7 +136,7 @@ impl<'a> Answer<'a> {
     /// Emits the input row `source` as it is.
     #[inline]
     pub fn pass(&mut self, source: u32) {
-        if self.differs {
+        if self.differs || self.default_time.is_some() {
             drop(RowWriter::new(self, source));
         } else {
             self.rows.source_rows.push(source);
@@ -168,6 +200,7 @@ impl<'a> Out<'_, 'a> {
 pub struct RowWriter<'o, 'a> {
     rows: &'o mut Rows,
     source: &'a Batch,
+    later_times: &'o [i64],
     source_headers: &'o mut HeaderSeeker<'a>,
     /// How many rows were complete before this one.
     before: usize,
@@ -179,7 +212,18 @@ impl<'o, 'a> RowWriter<'o, 'a> {
         let before = answer.rows.source_rows.len();
         answer.rows.source_rows.push(source);
         answer.differs = true;
-        Self { rows: &mut answer.rows, source: answer.source, source_headers: &mut answer.source_headers, before }
+        let default_time = answer.default_time;
+        let mut row = Self {
+            rows: &mut answer.rows,
+            source: answer.source,
+            later_times: &answer.later_times,
+            source_headers: &mut answer.source_headers,
+            before,
+        };
+        if let Some(time) = default_time {
+            row.timestamp(time);
+        }
+        row
     }
 
     fn key_cell(&mut self) -> &mut Column {
@@ -221,7 +265,7 @@ impl<'o, 'a> RowWriter<'o, 'a> {
             timestamps.reserve(self.source.len());
         }
         for &source in source_rows.iter().take(self.before).skip(timestamps.len()) {
-            timestamps.push(time_of(self.source, source));
+            timestamps.push(time_of(self.source, self.later_times, source));
         }
         timestamps.truncate(self.before);
         timestamps.push(timestamp);
@@ -258,7 +302,7 @@ impl<'o, 'a> RowWriter<'o, 'a> {
             rows.outputs.push(0);
         }
         if lacks(rows.timestamps.len()) {
-            rows.timestamps.push(time_of(self.source, source));
+            rows.timestamps.push(time_of(self.source, self.later_times, source));
         }
         if lacks(rows.keys.len()) {
             rows.keys.push_same();
@@ -293,9 +337,11 @@ fn cell(column: &mut Column, before: usize, cells: usize, bytes: usize) -> &mut 
     column
 }
 
-/// The event time of an input row. A source row that does not exist is the host's to refuse, with its own error.
-fn time_of(source: &Batch, row: u32) -> i64 {
-    source.timestamps.get(row as usize).copied().unwrap_or_default()
+/// The event time of a source. One that does not exist is the host's to refuse, with its own error.
+fn time_of(source: &Batch, later: &[i64], number: u32) -> i64 {
+    let number = number as usize;
+    let later = || later.get(number.checked_sub(source.len())?);
+    source.timestamps.get(number).or_else(later).copied().unwrap_or_default()
 }
 
 #[cfg(test)]

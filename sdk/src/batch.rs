@@ -83,8 +83,11 @@ impl<'a> HeaderSeeker<'a> {
         Self { headers, cursor: headers.cursor(), next_row: 0, current: Headers::default() }
     }
 
-    /// The headers of `row`. Going back is allowed and slow.
+    /// The headers of `row`; none for what comes after the last one. Going back is allowed and slow.
     pub(crate) fn row(&mut self, row: u32) -> Headers<'a> {
+        if row as usize >= self.headers.counts.len() {
+            return Headers::default();
+        }
         if row.saturating_add(1) < self.next_row {
             *self = Self::new(self.headers);
         }

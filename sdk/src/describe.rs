@@ -51,6 +51,11 @@ impl Reads {
         }
     }
 
+    /// The same but for keys.
+    pub const fn without_keys(self) -> Self {
+        Self { keys: false, ..self }
+    }
+
     /// The names of the columns, as the contract has them.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         [(self.keys, "keys"), (self.values, "values"), (self.headers, "headers")]

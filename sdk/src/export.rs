@@ -2,7 +2,7 @@
 //!
 //! Natively there is nothing to export; the plugin then can be made of its configuration by a test.
 
-/// Exports the type as a plugin of the world `transform` or `aggregate`.
+/// Exports the type as a plugin of the world `transform`, `aggregate` or `process`.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! __export {
@@ -25,6 +25,35 @@ macro_rules! __export {
             $crate::guest::lifecycle::export_lifecycle!(Exports with_types_in $crate::guest::lifecycle);
             $crate::guest::aggregator::export_aggregator!(Exports with_types_in $crate::guest::aggregator);
         };
+    };
+    (process $plugin:ty) => {
+        $crate::__export!(@native $plugin, <$plugin as $crate::Process>::new);
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            $crate::__export!(@slot $plugin);
+            type Exports = $crate::guest::Processor<$plugin>;
+            $crate::guest::lifecycle::export_lifecycle!(Exports with_types_in $crate::guest::lifecycle);
+            $crate::guest::processor::export_processor!(Exports with_types_in $crate::guest::processor);
+        };
+    };
+    (migrate process $plugin:ty) => {
+        $crate::__export!(@migration $plugin, MigratedState, migrate_state);
+    };
+    (migrate aggregate $plugin:ty) => {
+        $crate::__export!(@migration $plugin, MigratedAccumulator, migrate_accumulator);
+    };
+    (@migration $plugin:ty, $exports:ident, $natively:ident) => {
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            type Exports = $crate::guest::$exports<$plugin>;
+            $crate::guest::migration::export_migration!(Exports with_types_in $crate::guest::migration);
+        };
+        // Natively too, what is kept must be what the plugin migrates.
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: fn(&$plugin, &str, &[u8]) -> ::core::result::Result<
+            ::core::option::Option<::std::vec::Vec<u8>>,
+            ::std::string::String,
+        > = $crate::testing::$natively::<$plugin>;
     };
     (@native $plugin:ty, $new:expr) => {
         #[cfg(not(target_arch = "wasm32"))]

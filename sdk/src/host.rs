@@ -1,8 +1,12 @@
-//! The functions that the host grants to every plugin. Natively, a recorder stands in for the host.
+//! The functions that the host grants to plugins. Natively, a recorder and the stores of `testing` stand in for it.
 
 #[cfg(target_arch = "wasm32")]
-pub(crate) use crate::guest::{add_to_counter, log, set_gauge};
+pub(crate) use crate::guest::{
+    add_to_counter, log, lookup, set_gauge, table_delete_range, table_get, table_put, table_range,
+};
 
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use crate::testing::{lookup_many as lookup, table_delete_range, table_get, table_put, table_range};
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use recorder::{add_to_counter, log, set_gauge, take};
 

@@ -1,7 +1,7 @@
 //! Write plugins for Millstream.
 //!
-//! A plugin is one function over a record, or a struct with a trait: [`Transform`] (rows in, rows out) or [`Aggregate`]
-//! (the rows of a key and window are folded into one result).
+//! A plugin is one function over a record, or a struct with a trait: [`Transform`] (rows in, rows out), [`Aggregate`]
+//! (the rows of a key and window are folded into one result) or [`Process`] (state and timers of its own for each key).
 //!
 //! ```
 //! use millstream_sdk::prelude::*;
@@ -42,6 +42,8 @@
 //! - [`transform`](macro@transform) on a function; parameters say what is read ([`input`]), the return type what is
 //!   emitted ([`output`]).
 //! - [`Transform::record`] and [`Aggregate::add`]: the same, with a struct that is prepared once.
+//! - [`Process::on_row`] and [`Process::on_timer`]: what a key sees, in order, with its [`state`], its timers, tables and
+//!   named outputs ([`process`]).
 //! - [`Transform::batch`] and [`Aggregate::add_batch`]: the columns themselves ([`batch`], [`answer`]).
 //!
 //! The exports that the host calls exist on `wasm32` only. Natively the plugin is an ordinary library: call its function,
@@ -71,10 +73,15 @@ mod heap;
 mod host;
 pub mod input;
 pub mod log;
+pub mod lookup;
 pub mod metrics;
+pub mod migrate;
 pub mod output;
 pub mod prelude;
+pub mod process;
 mod row;
+pub mod state;
+pub mod table;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 pub mod time;
@@ -89,8 +96,12 @@ pub use describe::{Output, Reads};
 pub use error::{Error, Result};
 pub use fields::Fields;
 pub use input::{Bytes, EventTime, FromRecord, Json, Key, Text};
-pub use millstream_sdk_macros::{Accumulator, aggregate, config, transform};
+pub use migrate::{Migrate, Raw};
+pub use millstream_sdk_macros::{Accumulator, State, aggregate, config, process, transform};
 pub use output::IntoRows;
+pub use process::{Context, Domain, Process, Timer};
 pub use row::{OutputId, Row};
+pub use state::{List, Map, Ordered, State, Ttl, Value};
+pub use table::{Table, TableKey};
 pub use transform::Transform;
 pub use {schemars, serde, serde_json};

@@ -5,6 +5,7 @@ pub use crate::input::{Bytes, EventTime, Json, Key, Text};
 #[cfg(not(target_arch = "wasm32"))]
 pub use crate::testing;
 pub use crate::{Accumulator, Aggregate, Error, Fields, NoConfig, Out, Record, Result, Row, Transform, Window};
-pub use crate::{aggregate, config, log, metrics, reject, transform};
+pub use crate::{Context, List, Map, Ordered, Process, State, Table, Timer, Ttl, Value};
+pub use crate::{aggregate, config, log, lookup, metrics, process, reject, transform};
 pub use schemars::JsonSchema;
 pub use serde::{Deserialize, Serialize};

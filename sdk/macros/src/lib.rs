@@ -1,12 +1,13 @@
 //! The macros of `millstream-sdk`, which re-exports and documents them by example.
 //!
-//! `#[transform]` and `#[aggregate]` turn a function or an `impl` into a plugin, `#[config]` a struct into its
-//! configuration, `#[derive(Accumulator)]` a struct into one that the host can keep.
+//! `#[transform]`, `#[aggregate]` and `#[process]` turn a function or an `impl` into a plugin, `#[config]` a struct into
+//! its configuration, `#[derive(Accumulator)]` and `#[derive(State)]` a struct into one that the host can keep.
 
 mod accumulator;
 mod arguments;
 mod config;
 mod plugin;
+mod state;
 mod transform;
 
 use proc_macro::TokenStream;
@@ -27,12 +28,24 @@ pub fn transform(arguments: TokenStream, item: TokenStream) -> TokenStream {
 
 /// Makes a plugin that folds the rows of a key and window of an `impl Aggregate`.
 ///
-/// The doc comment becomes the plugin's summary; `outputs(..)` names the outputs, as for `#[transform]`.
+/// The doc comment becomes the plugin's summary; `outputs(..)` names the outputs, as for `#[transform]`. With `migrate`
+/// the plugin also takes over what other versions accumulated, by its `impl Migrate`.
 #[proc_macro_attribute]
 pub fn aggregate(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let arguments = parse_macro_input!(arguments as arguments::Arguments);
     let item = parse_macro_input!(item as syn::ItemImpl);
     plugin::expand(&arguments, item, &plugin::AGGREGATE).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Makes a plugin that keeps state and timers for each key, of an `impl Process`.
+///
+/// The doc comment becomes the plugin's summary; `outputs(..)` names the outputs, as for `#[transform]`. With `migrate`
+/// the plugin also takes over the state of other versions, by its `impl Migrate`.
+#[proc_macro_attribute]
+pub fn process(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let arguments = parse_macro_input!(arguments as arguments::Arguments);
+    let item = parse_macro_input!(item as syn::ItemImpl);
+    plugin::expand(&arguments, item, &plugin::PROCESS).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
 /// Makes a struct or enum a plugin's configuration: read by serde, described by a JSON Schema, unknown keys refused.
@@ -47,4 +60,11 @@ pub fn config(arguments: TokenStream, item: TokenStream) -> TokenStream {
 pub fn accumulator(item: TokenStream) -> TokenStream {
     let item = parse_macro_input!(item as syn::DeriveInput);
     accumulator::expand(&item).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Makes a struct of parts the state of a key. The struct also needs `Debug` and `Default`.
+#[proc_macro_derive(State)]
+pub fn state(item: TokenStream) -> TokenStream {
+    let item = parse_macro_input!(item as syn::DeriveInput);
+    state::expand(&item).unwrap_or_else(syn::Error::into_compile_error).into()
 }

@@ -14,6 +14,7 @@ pub(crate) struct Kind {
 
 pub(crate) const TRANSFORM: Kind = Kind { trait_name: "Transform", world: "transform" };
 pub(crate) const AGGREGATE: Kind = Kind { trait_name: "Aggregate", world: "aggregate" };
+pub(crate) const PROCESS: Kind = Kind { trait_name: "Process", world: "process" };
 
 pub(crate) fn expand(arguments: &Arguments, mut item: ItemImpl, kind: &Kind) -> syn::Result<TokenStream> {
     let trait_name = kind.trait_name;
@@ -46,9 +47,17 @@ pub(crate) fn expand(arguments: &Arguments, mut item: ItemImpl, kind: &Kind) -> 
     }
     let plugin = &item.self_ty;
     let world = Ident::new(kind.world, Span::call_site());
+    let migration = match arguments.migrate() {
+        Some(word) if world == "transform" => {
+            return Err(syn::Error::new_spanned(word, "a transform keeps nothing that could be migrated"));
+        }
+        Some(word) => Some(quote!(::millstream_sdk::__export!(#word #world #plugin);)),
+        None => None,
+    };
     Ok(quote! {
         #item
         ::millstream_sdk::__export!(#world #plugin);
+        #migration
     })
 }
 

@@ -25,6 +25,9 @@ fn of_function(arguments: &Arguments, function: &ItemFn) -> syn::Result<TokenStr
     if signature.generics.type_params().next().is_some() || signature.generics.const_params().next().is_some() {
         return Err(syn::Error::new_spanned(&signature.generics, "a plugin is one function, without type parameters"));
     }
+    if let Some(word) = arguments.migrate() {
+        return Err(syn::Error::new_spanned(word, "a transform keeps nothing that could be migrated"));
+    }
     let summary = plugin::summary(&function.attrs, &signature.ident)?;
     let outputs = arguments.outputs_const();
     let parameters = signature.inputs.iter().map(parameter).collect::<syn::Result<Vec<_>>>()?;

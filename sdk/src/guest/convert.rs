@@ -22,25 +22,26 @@ pub(super) fn batch(batch: types::Batch) -> Batch {
     }
 }
 
-pub(super) fn answer((rows, rejected): (Rows, Rejects)) -> types::Answer {
-    types::Answer {
-        rows: types::Rows {
-            source_rows: rows.source_rows,
-            outputs: rows.outputs,
-            timestamps: rows.timestamps,
-            key_lengths: rows.keys.lengths,
-            keys: rows.keys.bytes,
-            value_lengths: rows.values.lengths,
-            values: rows.values.bytes,
-            headers: types::Headers {
-                counts: rows.headers.counts,
-                name_lengths: rows.headers.names.lengths,
-                names: rows.headers.names.bytes,
-                value_lengths: rows.headers.values.lengths,
-                values: rows.headers.values.bytes,
-            },
+pub(super) fn answer((emitted, rejected): (Rows, Rejects)) -> types::Answer {
+    types::Answer { rows: rows(emitted), rejected: rejects(rejected) }
+}
+
+pub(super) fn rows(rows: Rows) -> types::Rows {
+    types::Rows {
+        source_rows: rows.source_rows,
+        outputs: rows.outputs,
+        timestamps: rows.timestamps,
+        key_lengths: rows.keys.lengths,
+        keys: rows.keys.bytes,
+        value_lengths: rows.values.lengths,
+        values: rows.values.bytes,
+        headers: types::Headers {
+            counts: rows.headers.counts,
+            name_lengths: rows.headers.names.lengths,
+            names: rows.headers.names.bytes,
+            value_lengths: rows.headers.values.lengths,
+            values: rows.headers.values.bytes,
         },
-        rejected: rejects(rejected),
     }
 }
 

@@ -5,11 +5,17 @@
 mod aggregate;
 mod bindings;
 mod convert;
+mod granted;
+mod migrate;
 mod plugin;
+mod process;
 mod transform;
 
 pub use aggregate::Aggregator;
-pub use bindings::{aggregator, lifecycle, transformer};
+pub use bindings::{aggregator, lifecycle, migration, processor, transformer};
+pub(crate) use granted::{lookup, table_delete_range, table_get, table_put, table_range};
+pub use migrate::{MigratedAccumulator, MigratedState};
 pub use plugin::Plugin;
 pub(crate) use plugin::{add_to_counter, log, set_gauge};
+pub use process::Processor;
 pub use transform::Transformer;

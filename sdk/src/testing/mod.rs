@@ -17,12 +17,19 @@
 //! ```
 
 mod input;
+mod keyed;
 mod output;
 mod run;
+mod store;
 
 pub use input::Input;
+pub use keyed::{FROM_TIMER, Keyed, keyed};
 pub(crate) use output::Said;
 pub use output::{Emitted, Outcome, Rejected};
-#[doc(hidden)]
-pub use run::prepare;
 pub use run::{FromConfig, fold, fold_merged, plugin, run};
+#[doc(hidden)]
+pub use run::{migrate_accumulator, migrate_state, prepare};
+pub use store::lookup;
+#[doc(hidden)]
+pub use store::{Lookups, Tables, with_lookups, with_tables};
+pub(crate) use store::{lookup_many, table_delete_range, table_get, table_put, table_range};

@@ -98,8 +98,19 @@ impl Outcome {
 
     /// Reads an answer as the host does, and holds the plugin to the contract as the host does.
     pub(super) fn of(inputs: &[Input], batch: &Batch, outputs: &'static [Output], answer: (Rows, Rejects)) -> Self {
+        let order = &answer.0.source_rows;
+        assert!(order.is_sorted(), "rows leave in the order of their source rows: {order:?}");
+        Self::of_any_order(inputs, batch, outputs, answer)
+    }
+
+    /// Like [`of`](Self::of), for plugins whose rows may leave in any order.
+    pub(super) fn of_any_order(
+        inputs: &[Input],
+        batch: &Batch,
+        outputs: &'static [Output],
+        answer: (Rows, Rejects),
+    ) -> Self {
         let (rows, rejects) = answer;
-        assert!(rows.source_rows.is_sorted(), "rows leave in the order of their source rows: {:?}", rows.source_rows);
         assert!(rejects.rows.is_sorted_by(|a, b| a < b), "rows are rejected in order, once: {:?}", rejects.rows);
         let mut keys = cells(&rows.keys, rows.source_rows.len());
         let mut values = cells(&rows.values, rows.source_rows.len());

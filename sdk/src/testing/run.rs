@@ -5,8 +5,11 @@ use super::output::Outcome;
 use crate::aggregate::Aggregate;
 use crate::answer::Answer;
 use crate::columns::{Cell, Column, NULL};
+use crate::migrate::{self, Migrate};
+use crate::process::Process;
+use crate::state::State;
 use crate::transform::Transform;
-use crate::{config, fold as calls, host};
+use crate::{Accumulator, config, fold as calls, host};
 
 /// A plugin that is made of a configuration. The macros implement it.
 pub trait FromConfig: Sized {
@@ -25,6 +28,28 @@ pub fn plugin<P: FromConfig>(config: &str) -> Result<P, String> {
 #[doc(hidden)]
 pub fn prepare<C: config::Config, P>(text: &str, new: impl FnOnce(C) -> crate::Result<P>) -> Result<P, String> {
     new(config::parse(text)?).map_err(|error| error.to_string())
+}
+
+/// Turns the state that another version kept for a key into this version's, as the host does at an upgrade.
+#[doc(hidden)]
+pub fn migrate_state<P>(plugin: &P, written_by: &str, old: &[u8]) -> Result<Option<Vec<u8>>, String>
+where
+    P: Process + Migrate<Old: State, New: State>,
+{
+    Ok(one(&migrate::states(plugin, written_by, &[Some(old)].into_iter().collect())?))
+}
+
+/// Turns what another version accumulated into this version's, as the host does at an upgrade.
+#[doc(hidden)]
+pub fn migrate_accumulator<P>(plugin: &P, written_by: &str, old: &[u8]) -> Result<Option<Vec<u8>>, String>
+where
+    P: Aggregate + Migrate<Old: Accumulator, New: Accumulator>,
+{
+    Ok(one(&migrate::accumulators(plugin, written_by, &[Some(old)].into_iter().collect())?))
+}
+
+fn one(column: &Column) -> Option<Vec<u8>> {
+    column.cells().next().and_then(Cell::bytes).map(<[u8]>::to_vec)
 }
 
 /// Runs a transform over rows, in one batch.

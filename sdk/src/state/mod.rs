@@ -1,0 +1,111 @@
+//! What a [`Process`](crate::Process) keeps for each key: typed parts, each with an optional time to live.
+//!
+//! - [`Value`]: one value.
+//! - [`List`]: values in the order in which they were pushed.
+//! - [`Map`]: one value a key, in the order of the keys.
+//! - [`Ordered`]: any number of values a key, in the order of the keys, such as rows by their event time.
+//!
+//! A struct of parts derives [`State`](macro@crate::State); structs, parts and tuples of them nest. State is read and
+//! written with each call, as a whole: thousands of entries a key belong into a [`Table`](crate::Table).
+//!
+//! ```
+//! use millstream_sdk::prelude::*;
+//!
+//! #[derive(Debug, Default, State)]
+//! struct Account {
+//!     owner: Value<String>,
+//!     recent: Ordered<i64, f64>,
+//!     by_shop: Map<String, u64>,
+//! }
+//!
+//! // Times to live come from the configuration, in `Process::state`:
+//! let account = Account { recent: Ordered::new().ttl(Ttl::event_time(3_600_000)), ..Account::default() };
+//! assert!(account.is_empty());
+//! ```
+//!
+//! # Time to live
+//!
+//! An entry is gone once its time to live has passed since it was written, or read where the [`Ttl`] says so: an entry of
+//! time `t` is not there any more at `t + ttl`. Entries of lists, maps and ordered parts go one by one. In event time, the
+//! time of writing is that of the row or timer, and the watermark says what the time is; in processing time both are the
+//! host's clock. Writing and reading at an earlier time than before does not shorten a life. An entry that was written
+//! while the part had no time to live gets its time when the key is next seen.
+//!
+//! The SDK cleans up by timers of its own, at most one a key and domain, so state of silent keys goes away as well.
+
+mod codec;
+mod life;
+mod list;
+mod map;
+mod ordered;
+mod slots;
+mod value;
+
+pub(crate) use codec::{Kept, decode_kept, encode_kept};
+pub use life::{Now, Ttl};
+pub use list::List;
+pub use map::Map;
+pub use ordered::Ordered;
+pub use value::Value;
+
+use crate::process::Domain;
+
+/// Something that can be kept for a key. The parts of this module are, and structs that derive it.
+///
+/// Its functions are called by the SDK. Changes since the last [`begin`](Self::begin) can be taken back.
+pub trait State: std::fmt::Debug + Default {
+    /// Whether the bytes are the plugin's own, without anything of the SDK's before them.
+    #[doc(hidden)]
+    const RAW: bool = false;
+
+    /// Whether there is nothing to keep. The key then takes no room.
+    fn is_empty(&self) -> bool;
+    /// Appends what is to be kept to `into`.
+    fn encode(&self, into: &mut Vec<u8>);
+    /// Takes what was kept from the front of `from`; none if it is not there. Settings, such as times to live, stay.
+    fn decode(&mut self, from: &mut &[u8]) -> Option<()>;
+    /// Says what the time is, lets go of what has no time left, and begins to remember changes.
+    fn begin(&mut self, now: &Now);
+    /// Takes back what has changed since `begin`.
+    fn undo(&mut self);
+    /// The earliest end of a life that was written since `begin`.
+    fn written(&self, domain: Domain) -> Option<i64>;
+    /// The earliest end of a life.
+    fn earliest(&self, domain: Domain) -> Option<i64>;
+}
+
+macro_rules! tuple_state {
+    ($($part:ident $place:tt)*) => {
+        impl<$($part: State),*> State for ($($part,)*) {
+            fn is_empty(&self) -> bool {
+                true $(&& self.$place.is_empty())*
+            }
+            fn encode(&self, _into: &mut Vec<u8>) {
+                $(self.$place.encode(_into);)*
+            }
+            fn decode(&mut self, _from: &mut &[u8]) -> Option<()> {
+                $(self.$place.decode(_from)?;)*
+                Some(())
+            }
+            fn begin(&mut self, _now: &Now) {
+                $(self.$place.begin(_now);)*
+            }
+            fn undo(&mut self) {
+                $(self.$place.undo();)*
+            }
+            fn written(&self, _domain: Domain) -> Option<i64> {
+                let times: &[Option<i64>] = &[$(self.$place.written(_domain)),*];
+                times.iter().flatten().copied().min()
+            }
+            fn earliest(&self, _domain: Domain) -> Option<i64> {
+                let times: &[Option<i64>] = &[$(self.$place.earliest(_domain)),*];
+                times.iter().flatten().copied().min()
+            }
+        }
+    };
+}
+tuple_state!();
+tuple_state!(A 0);
+tuple_state!(A 0 B 1);
+tuple_state!(A 0 B 1 C 2);
+tuple_state!(A 0 B 1 C 2 D 3);
