@@ -1,14 +1,20 @@
 //! What a block of a machine has beside the state of its steps, and how blocks of all versions are read.
 
+use bytes::Bytes;
+
 use super::error::Error;
 use super::machine::Machine;
+use super::references::Table;
+use super::sweep::{Sweep, Turn};
 use crate::ids::{PipelineName, TopicPartition};
-use crate::state::{BlockError, Reader, Writer};
+use crate::state::{BlockError, Reader, Store, Writer};
 use crate::time::{Disorder, Input, Source, Watermark};
 
 /// The version before inputs had watermarks of their own and steps said what state they have.
 const VERSION_NEWEST_ONLY: u8 = 1;
 
+/// What the names of tables begin with in a block, which no name of a step can.
+const TABLE_PREFIX: &str = "@";
 /// Why a block cannot be used.
 #[derive(Debug)]
 pub(super) enum Unreadable {
@@ -32,7 +38,31 @@ impl Unreadable {
 }
 
 impl Machine {
-    pub(super) fn write_head(&self, writer: &mut Writer) {
+    /// Writes what changed since the last block as the block of this number. Answers the oldest block that is needed.
+    pub(super) fn write_block(&mut self, sequence: u64) -> (Bytes, u64) {
+        let mut writer = Writer::default();
+        self.write_head(&mut writer);
+        let turn = self.sweep.turn(sequence, self.state_bytes() as usize);
+        let tables = &self.plan.references.tables;
+        let stores = self.held.len() + tables.len();
+        writer.u32(stores as u32);
+        let mut ended = stores == 0;
+        for (number, (step, held)) in self.plan.keyed().zip(&mut self.held).enumerate() {
+            writer.text(step.step().name.as_str());
+            writer.text(&step.describe());
+            ended |= write_store(&mut writer, held.store_mut(), number, turn, &mut self.sweep);
+        }
+        for (number, (name, table)) in (self.held.len()..).zip(tables) {
+            writer.text(&format!("{TABLE_PREFIX}{name}"));
+            writer.text(&describe(table));
+            ended |= write_store(&mut writer, &mut *table.content.write(), number, turn, &mut self.sweep);
+        }
+        let bytes = Bytes::from(writer.finish());
+        let oldest = self.sweep.end_turn(sequence, bytes.len(), ended, stores);
+        (bytes, oldest)
+    }
+
+    fn write_head(&self, writer: &mut Writer) {
         writer.i64(self.clock);
         writer.i64(time_of(self.watermarks.output()));
         let read = self.plan.inputs.iter().zip(self.watermarks.inputs().iter().copied());
@@ -119,17 +149,38 @@ impl Machine {
             _ => reader.text()?.to_owned(),
         };
         let conflict = |reason: String| Unreadable::Step { step: step.clone(), reason };
+        let changed = |now: String| conflict(format!("its state was: {had}; now it is: {now}"));
+        if let Some(name) = step.strip_prefix(TABLE_PREFIX) {
+            let tables = &self.plan.references.tables;
+            let table = tables.iter().find(|(table, _)| table.as_str() == name).map(|(_, table)| table);
+            let table = table.ok_or_else(|| conflict("there is no such table".to_owned()))?;
+            let now = describe(table);
+            return if now == had { Ok(table.content.write().read_block(reader)?) } else { Err(changed(now)) };
+        }
         let mut keyed = self.plan.keyed().enumerate();
         let (number, keyed) = keyed
             .find(|(_, keyed)| keyed.step().name.as_str() == step)
             .ok_or_else(|| conflict("there is no such step with state".to_owned()))?;
         let now = keyed.describe();
         if now != had {
-            return Err(conflict(format!("its state was: {had}; now it is: {now}")));
+            return Err(changed(now));
         }
         self.held[number].store_mut().read_block(reader)?;
         Ok(())
     }
+}
+
+fn describe(table: &Table) -> String {
+    format!("reference table of {}", table.topic)
+}
+
+/// Writes the state of one store; whether its round of rewriting came to its end.
+fn write_store(writer: &mut Writer, store: &mut dyn Store, number: usize, turn: Turn, sweep: &mut Sweep) -> bool {
+    let before = writer.len();
+    let rewrite = if turn.store == number { turn.rewrite } else { 0 };
+    let ended = store.write_block(writer, rewrite) && rewrite > 0;
+    sweep.wrote(writer.len() - before);
+    ended
 }
 
 fn read_partition(reader: &mut Reader<'_>) -> Result<TopicPartition, BlockError> {

@@ -1,5 +1,7 @@
 //! What a micro-batch takes: whatever has arrived, bounded by records and bytes, from every partition in turn.
 
+use std::ops::Range;
+
 use super::error::Error;
 use super::machine::{CAREFUL_RECORDS, Input};
 use super::plan::Plan;
@@ -22,6 +24,10 @@ pub(super) struct Intake {
     limit: usize,
     /// The input to begin with, so that a busy partition does not starve the others.
     first: usize,
+    /// The ends of the tables' partitions when the pipeline was started: no row is taken before these are read.
+    tables_to: Vec<Offset>,
+    /// Whether rows have their turn before tables, because tables had the last one.
+    rows_first: bool,
 }
 
 /// What was taken.
@@ -36,8 +42,9 @@ pub(super) struct Taken {
 }
 
 impl Intake {
-    pub(super) fn new(positions: Vec<Offset>) -> Self {
-        Self { positions, limit: RECORDS, first: 0 }
+    /// Goes on from these positions. `tables_to` are the ends of the tables' partitions.
+    pub(super) fn new(positions: Vec<Offset>, tables_to: Vec<Offset>) -> Self {
+        Self { positions, limit: RECORDS, first: 0, tables_to, rows_first: false }
     }
 
     /// The next record to read of each input, in the plan's order.
@@ -71,14 +78,40 @@ impl Intake {
         is_ahead: impl Fn(usize) -> bool,
     ) -> Result<Taken, Error> {
         let mut taken = Taken::default();
+        let (sources, all) = (0..plan.sources.len(), plan.inputs.len());
+        // Tables and rows never share a micro-batch: one whose calls fail can then be taken apart, and none sees a table
+        // that is ahead of what is committed.
+        if !std::mem::take(&mut self.rows_first) {
+            self.take_of(sources.end..all, plan, log, &is_ahead, &mut taken)?;
+            if !taken.inputs.is_empty() {
+                let behind = |(position, end): (&Offset, &Offset)| position < end;
+                self.rows_first = !self.positions[sources.end..].iter().zip(&self.tables_to).any(behind);
+                return Ok(taken);
+            }
+        }
+        self.take_of(sources.clone(), plan, log, &is_ahead, &mut taken)?;
+        if taken.inputs.is_empty() {
+            self.take_of(sources.end..all, plan, log, &is_ahead, &mut taken)?;
+        }
+        Ok(taken)
+    }
+
+    fn take_of(
+        &mut self,
+        inputs: Range<usize>,
+        plan: &Plan,
+        log: &dyn Log,
+        is_ahead: &impl Fn(usize) -> bool,
+        taken: &mut Taken,
+    ) -> Result<(), Error> {
         let (mut records, mut bytes) = (0, 0);
-        let count = plan.inputs.len();
+        let count = inputs.len();
         for turn in 0..count {
             if records >= self.limit || bytes >= BYTES {
                 self.first = (self.first + turn) % count;
                 break;
             }
-            let input = (self.first + turn) % count;
+            let input = inputs.start + (self.first + turn) % count;
             if is_ahead(input) {
                 continue;
             }
@@ -95,7 +128,7 @@ impl Intake {
             }
         }
         taken.inputs.sort_unstable_by_key(|input| input.input);
-        Ok(taken)
+        Ok(())
     }
 
     fn take_one(

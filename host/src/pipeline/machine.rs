@@ -27,7 +27,7 @@ use crate::ids::{Offset, TopicPartition};
 use crate::log::Block;
 use crate::plugin::Failure;
 use crate::record::Batch;
-use crate::state::{BlockError, Now, Writer};
+use crate::state::{BlockError, Now, Store as _};
 use crate::time::{self, Watermark, Watermarks};
 
 /// Records in a micro-batch up to which failed calls are taken apart where they are. More are first divided, so that a
@@ -66,7 +66,8 @@ impl Input {
             origins: Origins::From(0),
             source,
             came_by: at.partition,
-            input: plan.sources[self.input],
+            // A table's rows go through no step.
+            input: plan.sources.get(self.input).copied().unwrap_or_default(),
         }
     }
 }
@@ -96,7 +97,7 @@ pub struct Machine {
     outputs: Outputs,
     pub(super) usage: Usage,
     poison: Poison,
-    sweep: Sweep,
+    pub(super) sweep: Sweep,
 }
 
 /// What an applied micro-batch leaves to be committed.
@@ -112,7 +113,7 @@ impl Machine {
     pub fn new(plan: Arc<Plan>) -> Self {
         Self {
             held: plan.keyed().map(Held::new).collect(),
-            watermarks: Watermarks::new(plan.watermark.source, plan.watermark.idle_ms, plan.inputs.len()),
+            watermarks: Watermarks::new(plan.watermark.source, plan.watermark.idle_ms, plan.sources.len()),
             clock: i64::MIN,
             changed: false,
             unread: BTreeMap::new(),
@@ -169,6 +170,11 @@ impl Machine {
             flow.sink.usage.records_in += input.records.len() as u64;
             flow.sink.usage.bytes_in += input.records.payload_bytes() as u64;
             let arrival = input.arrival(&plan);
+            if plan.is_table(input.input) {
+                let name = &plan.tables[input.input - plan.sources.len()];
+                plan.references.tables[name].content.write().put(arrival.rows.keys, arrival.rows.values);
+                continue;
+            }
             let passed = flow.transforms(0, arrival).await?;
             arrived.push((input.input, arrival, passed, std::mem::take(&mut flow.sink.marks)));
         }
@@ -184,7 +190,7 @@ impl Machine {
             let placed = place(&mut self.watermarks, *input, arrival, marks);
             flow.enter(0, arrival, placed.view()).await?;
         }
-        for &input in &batch.quiet {
+        for &input in batch.quiet.iter().filter(|input| !plan.is_table(**input)) {
             self.watermarks.quiet(input, self.clock);
         }
         self.changed = true;
@@ -199,25 +205,12 @@ impl Machine {
     }
 
     fn take_block(&mut self, sequence: u64) -> Block {
-        let changed = std::mem::take(&mut self.changed) && !self.held.is_empty();
+        let stateful = !self.held.is_empty() || !self.plan.references.tables.is_empty();
+        let changed = std::mem::take(&mut self.changed) && stateful;
         if !changed && !self.held.iter().any(|held| held.store().is_changed()) {
             return Block::None;
         }
-        let mut writer = Writer::default();
-        self.write_head(&mut writer);
-        writer.u32(self.held.len() as u32);
-        let turn = self.sweep.turn(sequence, self.state_bytes() as usize);
-        let mut ended = self.held.is_empty();
-        for (number, (step, held)) in self.plan.keyed().zip(&mut self.held).enumerate() {
-            writer.text(step.step().name.as_str());
-            writer.text(&step.describe());
-            let before = writer.len();
-            let rewrite = if turn.store == number { turn.rewrite } else { 0 };
-            ended |= held.store_mut().write_block(&mut writer, rewrite) && rewrite > 0;
-            self.sweep.wrote(writer.len() - before);
-        }
-        let bytes = Bytes::from(writer.finish());
-        let oldest = self.sweep.end_turn(sequence, bytes.len(), ended, self.held.len());
+        let (bytes, oldest) = self.write_block(sequence);
         Block::Some { bytes, oldest }
     }
 
@@ -258,12 +251,12 @@ impl Machine {
 
     /// Whether an input is further ahead of the slowest than `drift_ms`.
     pub(super) fn is_ahead(&self, input: usize, drift_ms: i64) -> bool {
-        self.watermarks.is_ahead(input, drift_ms)
+        !self.plan.is_table(input) && self.watermarks.is_ahead(input, drift_ms)
     }
 
     /// Takes notice of inputs that have nothing while there is nothing to do: the time until they are idle begins.
     pub(super) fn note_quiet(&mut self, inputs: &[usize], clock: i64) {
-        for &input in inputs {
+        for &input in inputs.iter().filter(|input| !self.plan.is_table(**input)) {
             self.watermarks.note_quiet(input, clock);
         }
     }
@@ -285,7 +278,8 @@ impl Machine {
 
     /// Bytes of state in memory.
     pub(super) fn state_bytes(&self) -> u64 {
-        self.held.iter().map(|held| held.store().bytes()).sum::<usize>() as u64
+        let tables = self.plan.references.tables.values().map(|table| table.content.read().bytes());
+        self.held.iter().map(|held| held.store().bytes()).chain(tables).sum::<usize>() as u64
     }
 
     /// The counters, those of records lost to retention included.

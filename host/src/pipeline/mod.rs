@@ -15,6 +15,7 @@ mod machine;
 mod outputs;
 mod place;
 mod plan;
+mod references;
 mod rows;
 #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "the endless loop is the server's"))]
 mod runner;

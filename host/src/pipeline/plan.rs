@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::error::Error;
+use super::references::References;
 use super::spec::{Spec, StepSpec, Target, WatermarkSpec};
 use crate::ids::{Digest, PipelineName, PluginName, StepName, TenantId, TopicName, TopicPartition};
 use crate::names::nearest;
@@ -22,10 +23,14 @@ pub struct Plan {
     pub(super) name: PipelineName,
     pub(super) headers: bool,
     pub(super) watermark: WatermarkSpec,
-    /// The partitions it reads, in the order in which a micro-batch takes them.
+    /// The partitions it reads: those of sources first, those of tables after them.
     pub(super) inputs: Vec<TopicPartition>,
-    /// For each of `inputs`, the place of its topic among the sources.
+    /// For each of `inputs` that is a source's, the place of its topic among the sources.
     pub(super) sources: Vec<u16>,
+    /// The reference tables.
+    pub(super) references: References,
+    /// For each of `inputs` after the sources', its table.
+    pub(super) tables: Vec<TopicName>,
     /// Stages in order; only the last has no keyed step.
     pub(super) stages: Vec<Stage>,
     /// The topics it writes.
@@ -150,6 +155,7 @@ impl Plan {
         tenant: TenantId,
         spec: &Spec,
         loaded: Vec<Loaded>,
+        references: References,
         partitions: impl Fn(&TopicName) -> Option<u32>,
     ) -> Result<Self, Error> {
         let count = |topic: &TopicName| {
@@ -160,6 +166,13 @@ impl Plan {
             for partition in 0..count(topic)? {
                 inputs.push(TopicPartition { topic: topic.clone(), partition });
                 sources.push(source);
+            }
+        }
+        let mut tables = Vec::new();
+        for (name, topic) in &spec.tables {
+            for partition in 0..count(topic)? {
+                inputs.push(TopicPartition { topic: topic.clone(), partition });
+                tables.push(name.clone());
             }
         }
         let mut topics = Vec::new();
@@ -199,11 +212,18 @@ impl Plan {
             watermark: spec.watermark,
             inputs,
             sources,
+            references,
+            tables,
             stages,
             topics,
             output,
             dead_letters,
         })
+    }
+
+    /// Whether an input is a table's and not a source's.
+    pub(super) fn is_table(&self, input: usize) -> bool {
+        input >= self.sources.len()
     }
 
     /// The steps with state, in order.

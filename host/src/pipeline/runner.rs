@@ -18,6 +18,7 @@ use crate::clock::now_ms;
 use crate::fail;
 use crate::ids::{Offset, PipelineId, TopicName, TopicPartition};
 use crate::log::{Commit, Log};
+use crate::time::Input;
 
 /// Poisonous rows one after the other, over however many micro-batches, after which a pipeline takes a rest: its plugin
 /// probably fails on everything.
@@ -63,15 +64,19 @@ impl Runner {
         let topics = log.topics(&plan.tenant)?;
         let mut positions = Vec::with_capacity(plan.inputs.len());
         let mut fresh = false;
-        for at in &plan.inputs {
+        let mut tables_to = Vec::with_capacity(plan.tables.len());
+        for (input, at) in plan.inputs.iter().enumerate() {
             let partition = topics.get(&at.topic).and_then(|topic| topic.partitions.get(at.partition as usize));
             let partition = partition.copied().unwrap_or_default();
+            if plan.is_table(input) {
+                tables_to.push(partition.end);
+            }
             positions.push(recovery.head.positions.get(at).copied().unwrap_or_else(|| match start {
-                Start::Earliest => partition.start,
-                Start::Latest => {
+                Start::Latest if !plan.is_table(input) => {
                     fresh = true;
                     partition.end
                 }
+                _ => partition.start,
             }));
         }
         let mut names: Vec<_> = plan.inputs.iter().map(|at| at.topic.clone()).collect();
@@ -84,7 +89,7 @@ impl Runner {
         let mut runner = Self {
             id,
             sequence: recovery.head.sequence,
-            intake: Intake::new(positions),
+            intake: Intake::new(positions, tables_to),
             plan,
             log,
             machine,
@@ -198,10 +203,12 @@ impl Runner {
     fn publish(&mut self) {
         let usage = *self.machine.usage_mut();
         self.shared.publish(|progress| {
-            let places = self.intake.positions().iter().zip(self.machine.inputs());
+            let tables = std::iter::repeat(Input::default());
+            let known = self.machine.inputs().iter().copied().chain(tables);
+            let places = self.intake.positions().iter().zip(known);
             progress.inputs.clear();
             progress.inputs.extend(
-                self.plan.inputs.iter().cloned().zip(places).map(|(at, (&position, known))| (at, position, *known)),
+                self.plan.inputs.iter().cloned().zip(places).map(|(at, (&position, known))| (at, position, known)),
             );
             progress.watermark = self.machine.watermark().time();
             progress.usage = usage;
@@ -221,7 +228,7 @@ pub(super) fn can_take_over(plan: Arc<Plan>, log: &dyn Log, id: PipelineId) -> R
 #[derive(Debug, Clone, Default)]
 pub(super) struct Progress {
     /// Each input, the next record to read, and what is known of it.
-    pub(super) inputs: Vec<(TopicPartition, Offset, crate::time::Input)>,
+    pub(super) inputs: Vec<(TopicPartition, Offset, Input)>,
     pub(super) watermark: Option<i64>,
     pub(super) usage: super::status::Usage,
     pub(super) open_groups: u64,

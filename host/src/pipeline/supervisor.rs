@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::error::Error;
 use super::plan::{Loaded, Plan};
+use super::references::References;
 use super::runner::{Ended, Runner};
 use super::shared::Shared;
 use super::spec::Spec;
@@ -15,7 +16,7 @@ use crate::catalog::{Catalog, StoredPipeline};
 use crate::error::{Blame, Coded};
 use crate::ids::TenantId;
 use crate::log::Log;
-use crate::plugin::{Grants, Owner, Sandbox};
+use crate::plugin::{Owner, Sandbox};
 
 /// The first pause before another try.
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
@@ -33,6 +34,7 @@ pub(super) struct Ground {
 impl Ground {
     /// Loads the plugins of a deployment and plans it. `default_partitions` counts for topics that do not exist yet.
     pub(super) async fn plan(&self, stored: &StoredPipeline, spec: &Spec) -> Result<Arc<Plan>, Error> {
+        let references = References::new(spec);
         let mut loaded = Vec::with_capacity(spec.steps.len());
         for step in &spec.steps {
             let pinned = stored.digests.get(&step.name).copied().or(step.plugin.digest);
@@ -40,16 +42,16 @@ impl Ground {
             let digest = self.catalog.plugin(&stored.tenant, &reference)?.digest;
             let component = self.catalog.component(&stored.tenant, &digest)?;
             let owner = Owner { tenant: stored.tenant.clone(), pipeline: stored.name.clone(), step: step.name.clone() };
-            let image = self.sandbox.image(&component, &step.config, owner, Grants::default()).await;
+            let image = self.sandbox.image(&component, &step.config, owner, references.grants(step)).await;
             let guest = image.map_err(|source| Error::Plugin { step: step.name.clone(), source })?;
             loaded.push(Loaded { digest, guest });
         }
         let topics = self.log.topics(&stored.tenant)?;
         let sources = spec.sources.iter().filter_map(|source| topics.get(source));
         let as_many = sources.map(|source| source.config.partitions).max().unwrap_or(1);
-        Plan::new(stored.tenant.clone(), spec, loaded, |topic| match topics.get(topic) {
+        Plan::new(stored.tenant.clone(), spec, loaded, references, |topic| match topics.get(topic) {
             Some(topic) => Some(topic.config.partitions),
-            None if spec.sources.contains(topic) => None,
+            None if spec.sources.contains(topic) || spec.tables.values().any(|table| table == topic) => None,
             None if *topic == spec.dead_letters => Some(1),
             None => Some(as_many),
         })

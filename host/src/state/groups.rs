@@ -83,6 +83,20 @@ impl Groups {
         id
     }
 
+    /// The slot of a key, if it has one.
+    pub fn find(&self, hash: u32, key: Option<&[u8]>) -> Option<SlotId> {
+        let is_it = |&id: &SlotId| {
+            let slot = &self.slots[id as usize];
+            slot.hash == hash && slot.key(&self.keys) == key
+        };
+        self.table.find(spread(hash), is_it).copied()
+    }
+
+    /// How many slots there are, present or not.
+    pub fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
     /// The key of a slot.
     pub fn key(&self, id: SlotId) -> Option<&[u8]> {
         self.slots[id as usize].key(&self.keys)

@@ -7,9 +7,11 @@ use crate::time::Watermark;
 
 mod block;
 mod groups;
+mod reference;
 mod windows;
 
 pub use block::{BlockError, Reader, Writer};
+pub use reference::Reference;
 pub use windows::{CallGroups, Due, Place, Windows};
 
 /// What time it is for a step: in event time and by the clock.

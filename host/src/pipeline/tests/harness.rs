@@ -11,6 +11,7 @@ use crate::log::{Commit, Log, TopicConfig};
 use crate::pipeline::Error;
 use crate::pipeline::machine::{Applied, CAREFUL_RECORDS, Effects, Input, Machine, MicroBatch};
 use crate::pipeline::plan::{Loaded, Plan};
+use crate::pipeline::references::References;
 use crate::pipeline::spec::Spec;
 use crate::record::Batch;
 
@@ -88,7 +89,8 @@ impl Driver {
         };
         let loaded = spec.steps.iter().map(load).collect();
         let partitions = |topic: &TopicName| topics.get(topic).map(|topic| topic.config.partitions);
-        let plan = Arc::new(Plan::new(tenant(), spec, loaded, partitions).expect("the plan is good"));
+        let plan =
+            Arc::new(Plan::new(tenant(), spec, loaded, References::new(spec), partitions).expect("the plan is good"));
         let recovery = log.recover(&tenant(), PipelineId(1)).expect("the log answers");
         let mut machine = Machine::new(Arc::clone(&plan));
         machine.recover(&recovery.blocks, &recovery.head.usage).expect("our own blocks");
