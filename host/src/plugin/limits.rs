@@ -160,7 +160,7 @@ pub struct CallLimits {
     pub handles: usize,
     /// Rows emitted on top of `rows_per_row`. 1,000: so that a small batch may flat-map.
     pub rows_base: usize,
-    /// Rows emitted for each input row. 64.
+    /// Rows emitted for each row, group or timer of the input, and each timer that was set and fired in the call. 64.
     pub rows_per_row: usize,
     /// Bytes of keys, values and headers emitted. 8 MiB.
     pub output_bytes: usize,
@@ -171,12 +171,12 @@ pub struct CallLimits {
     /// Bytes of one key's state value. 1 MiB: it crosses the boundary whole, in every call that has the key; what is
     /// larger belongs in a table.
     pub state_bytes: usize,
-    /// Timers set and deleted on top of `timers_per_row`. 1,000: a few for each key of a small batch.
+    /// Timers set and deleted on top of `timers_per_row`. 10,000: as many as may fire, each of which may set itself again.
     pub timers_base: usize,
     /// Timers set and deleted for each row, group or due timer. 16.
     pub timers_per_row: usize,
-    /// Timers set and fired in the same call on top of `fired_per_row`. 1,000: a timer that sets itself again every
-    /// minute, over a gap of a night.
+    /// Timers set and fired in the same call on top of `fired_per_row`. 10,000: one row after a gap of six days, and a
+    /// timer that sets itself again every minute. The row cannot be divided: over the limit it would be lost.
     pub fired_base: usize,
     /// Timers set and fired in the same call for each row, group or due timer. 64: as many as rows may be emitted.
     pub fired_per_row: usize,
@@ -235,9 +235,9 @@ impl Default for CallLimits {
             key_bytes: 64 * KIB,
             value_bytes: MIB,
             state_bytes: MIB,
-            timers_base: 1_000,
+            timers_base: 10_000,
             timers_per_row: 16,
-            fired_base: 1_000,
+            fired_base: 10_000,
             fired_per_row: 64,
             table_numbers: 64,
             table_entries: 16_384,

@@ -17,7 +17,8 @@ impl Asked<'_> {
     pub(in crate::plugin) fn done(self, given: Given, done: DoneResult) -> Result<Done, Trap> {
         let fired = self.fired(given, done.fired)?;
         let rejected = self.rejected(done.rejected)?;
-        let emitted = self.emitted_from_anywhere(done.rows)?;
+        // A timer that fired emits as one that was due does: how many of them are in one call must not be seen.
+        let emitted = Self { units: self.units + fired.groups.len(), ..self }.emitted_from_anywhere(done.rows)?;
         self.sources(&emitted, self.rows + given.due + fired.groups.len())?;
         if !rejected.rows.is_empty() {
             self.apart_in_any_order(&emitted.source_rows, &rejected.rows)?;

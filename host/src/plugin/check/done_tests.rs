@@ -87,7 +87,14 @@ fn rows_of_nothing_are_found() {
     // Without the fired timer there is one source less.
     assert_eq!(code_of(|d| d.fired = TimersResult::default()), "invalid_answer");
     assert_eq!(code_of(|d| d.rows.outputs = vec![0, 2, 0]), "invalid_answer");
-    assert_eq!(code_of(|d| d.rows.source_rows = vec![0; 7]), "limit_output_rows");
+    // Three rows, two groups, a due timer and one that fired.
+    let rows = |count: usize| {
+        move |d: &mut DoneResult| {
+            d.rows = RowsResult { source_rows: vec![0; count], ..RowsResult::default() };
+        }
+    };
+    assert_eq!(code_of(rows(7)), "sound");
+    assert_eq!(code_of(rows(8)), "limit_output_rows");
 }
 
 #[test]
