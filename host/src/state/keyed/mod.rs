@@ -1,0 +1,281 @@
+//! The state of a step of world `process`: for each key a value, timers and entries of tables.
+//!
+//! A key is known by a slot while it has anything, and for the length of a micro-batch. Whoever makes calls works with
+//! slots: [`Keyed::group`] finds those of rows, [`Keyed::pop_due`] those of timers, [`Keyed::load`] and [`Keyed::store`]
+//! move the values of many at once. Where values are is nobody else's to know, so they may come to live elsewhere.
+//!
+//! Nothing here knows what a call is or how its answer is checked.
+
+mod arena;
+mod blocks;
+mod key_timers;
+mod overlay;
+mod schedule;
+mod slots;
+mod tables;
+mod timers;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use self::key_timers::Timer;
+pub use self::overlay::{CallTables, KEY_ENTRIES_MAX, KEY_TABLE_BYTES_MAX};
+pub use self::slots::SlotId;
+
+use self::blocks::Sweep;
+use self::slots::Slots;
+use self::tables::Tables;
+use self::timers::Timers;
+use crate::plugin::{AS_SOURCE, Domain};
+use crate::record::{Column, ColumnRef};
+use crate::time::Watermark;
+
+/// Values that are migrated in one call.
+const MIGRATED_KEYS: usize = 4096;
+/// Bytes of values that are migrated in one call: calls of 512 KiB to 1 MiB are the cheapest.
+const MIGRATED_BYTES: usize = 768 << 10;
+
+/// The state of one step.
+#[derive(Debug)]
+pub struct Keyed {
+    slots: Slots,
+    timers: Timers,
+    tables: Tables,
+    /// Numbers calls, so that a slot knows whether it has a group in this one.
+    call: u32,
+    /// Numbers commits, so that a slot knows whether its value was noted as changed in this one.
+    commit: u32,
+    changed_values: Vec<SlotId>,
+    changed_timers: Vec<(SlotId, Domain, u64)>,
+    /// Slots that were made since the last block: most have something by now, the others are given away.
+    fresh: Vec<SlotId>,
+    sweep: Sweep,
+}
+
+/// The groups of the rows of a call.
+#[derive(Debug, Default)]
+pub struct KeyGroups {
+    /// The slot of each group, in the order in which their first rows came.
+    pub slots: Vec<SlotId>,
+    /// The group of each row.
+    pub row_groups: Vec<u32>,
+    hashes: Vec<u32>,
+}
+
+impl Keyed {
+    /// No state.
+    #[expect(clippy::new_without_default, reason = "as of the other stores, there is one way to make it")]
+    pub fn new() -> Self {
+        Self {
+            slots: Slots::default(),
+            timers: Timers::default(),
+            tables: Tables::default(),
+            call: 0,
+            commit: 1,
+            changed_values: Vec::new(),
+            changed_timers: Vec::new(),
+            fresh: Vec::new(),
+            sweep: Sweep::default(),
+        }
+    }
+
+    /// Finds the groups of rows with these keys.
+    pub fn group(&mut self, keys: ColumnRef<'_>, into: &mut KeyGroups) {
+        into.slots.clear();
+        into.row_groups.clear();
+        into.hashes.clear();
+        self.call += 1;
+        // Hashing first and looking up after lets the processor overlap the cache misses of neighbouring rows.
+        into.hashes.extend(keys.iter().map(|key| self.slots.hash(key)));
+        for (key, &hash) in keys.iter().zip(&into.hashes) {
+            let slot = self.slot(hash, key);
+            let group = self.slots.group_in(slot, self.call).unwrap_or_else(|| {
+                let group = into.slots.len() as u32;
+                self.slots.set_group(slot, self.call, group);
+                into.slots.push(slot);
+                group
+            });
+            into.row_groups.push(group);
+        }
+    }
+
+    /// Whether a slot is a group of the rows that were grouped last.
+    pub fn has_rows(&self, slot: SlotId) -> bool {
+        self.slots.group_in(slot, self.call).is_some()
+    }
+
+    /// The key of a slot.
+    pub fn key(&self, slot: SlotId) -> Option<&[u8]> {
+        self.slots.key(slot)
+    }
+
+    /// Bytes of the key and value of a slot.
+    pub fn payload(&self, slot: SlotId) -> usize {
+        self.slots.key(slot).map_or(0, <[u8]>::len) + self.slots.value_length(slot)
+    }
+
+    /// Appends the values of slots.
+    pub fn load(&mut self, slots: &[SlotId], into: &mut Column) {
+        for &slot in slots {
+            into.push(self.slots.value(slot));
+        }
+    }
+
+    /// Takes new values of slots; a length of [`AS_SOURCE`] leaves one as it is.
+    pub fn store(&mut self, slots: &[SlotId], values: &Column) {
+        let mut rest = values.bytes.as_slice();
+        for (&slot, &length) in slots.iter().zip(&values.lengths) {
+            if length == AS_SOURCE {
+                continue;
+            }
+            let (bytes, after) = rest.split_at(length.max(0) as usize);
+            rest = after;
+            self.slots.set_value(slot, (length >= 0).then_some(bytes));
+            if self.slots.touch(slot, self.commit) {
+                self.changed_values.push(slot);
+            }
+        }
+    }
+
+    /// Sets or replaces a timer. [`Keyed::update`] makes it known.
+    pub fn set_timer(&mut self, slot: SlotId, timer: Timer) {
+        self.timers.set(&mut self.slots, slot, timer);
+        self.changed_timers.push((slot, timer.domain, timer.id));
+    }
+
+    /// Removes a timer, if it is there. [`Keyed::update`] makes it known.
+    pub fn remove_timer(&mut self, slot: SlotId, domain: Domain, id: u64) {
+        if self.timers.remove(&self.slots, slot, domain, id) {
+            self.changed_timers.push((slot, domain, id));
+        }
+    }
+
+    /// When a timer is due, if it is set.
+    pub fn timer(&self, slot: SlotId, domain: Domain, id: u64) -> Option<i64> {
+        self.timers.of(&self.slots, slot)?.get(domain, id)
+    }
+
+    /// How many timers a key has.
+    pub fn timers(&self, slot: SlotId) -> usize {
+        self.timers.of(&self.slots, slot).map_or(0, key_timers::KeyTimers::len)
+    }
+
+    /// When the first timer of a key is due.
+    pub fn first_timer(&self, slot: SlotId, domain: Domain) -> Option<i64> {
+        self.timers.of(&self.slots, slot)?.first(domain)
+    }
+
+    /// Appends the timers of a key that are due at a time, by time and id.
+    pub fn due(&self, slot: SlotId, domain: Domain, until: i64, into: &mut Vec<Timer>) {
+        if let Some(timers) = self.timers.of(&self.slots, slot) {
+            timers.due(domain, until, into);
+        }
+    }
+
+    /// Takes out the next keys that have a timer due, at most `most`, with its time: in the order of time, then key. Each
+    /// has to be brought back by [`Keyed::update`].
+    pub fn pop_due(&mut self, domain: Domain, until: i64, most: usize) -> Vec<(i64, SlotId)> {
+        self.timers.pop(&self.slots, domain, until, most)
+    }
+
+    /// Makes changes of a key's timers known to those who look for what is due.
+    pub fn update(&mut self, slot: SlotId) {
+        self.timers.update(&mut self.slots, slot);
+    }
+
+    /// Makes what is said of the first timers exact.
+    pub fn settle(&mut self) {
+        self.timers.settle(&self.slots);
+    }
+
+    /// The watermark while what is due by it has not fired.
+    pub fn held_watermark(&self, watermark: Watermark) -> Watermark {
+        match self.timers.first(Domain::Event) {
+            Some(i64::MIN) => Watermark::None,
+            Some(first) => watermark.min(Watermark::At(first - 1)),
+            None => watermark,
+        }
+    }
+
+    /// Lends the tables to a call of these groups.
+    pub fn lend_tables(&mut self, slots: &[SlotId]) -> Arc<Mutex<CallTables>> {
+        let kept = std::mem::take(&mut self.tables);
+        Arc::new(Mutex::new(CallTables::new(kept, slots.to_vec())))
+    }
+
+    /// Takes the tables back, with what the call wrote if it is to be kept.
+    pub fn take_tables(&mut self, call: &Mutex<CallTables>, keep: bool) {
+        self.tables = call.lock().unwrap_or_else(PoisonError::into_inner).end(keep);
+    }
+
+    /// Passes all values through `each`, in batches and in no particular order, and replaces them by what it gives: as
+    /// many values, null for those to be dropped. If it fails, nothing has changed.
+    pub fn migrate<E>(&mut self, mut each: impl FnMut(ColumnRef<'_>) -> Result<Column, E>) -> Result<(), E> {
+        let mut migrated = Vec::new();
+        let mut from = 0;
+        while let Some(values) = self.values_from(from) {
+            from = values.next;
+            migrated.push((values.slots, each(values.column.view())?));
+        }
+        for (slots, column) in migrated {
+            self.replace_values(&slots, &column);
+        }
+        Ok(())
+    }
+
+    /// The next values, as many as a call should have, from the slot of that number on.
+    pub fn values_from(&self, from: SlotId) -> Option<SomeValues> {
+        let mut values = SomeValues { slots: Vec::new(), column: Column::default(), next: from };
+        while values.next < self.slots.end()
+            && values.slots.len() < MIGRATED_KEYS
+            && values.column.bytes.len() < MIGRATED_BYTES
+        {
+            if self.slots.is_taken(values.next)
+                && let Some(value) = self.slots.value(values.next)
+            {
+                values.slots.push(values.next);
+                values.column.push(Some(value));
+            }
+            values.next += 1;
+        }
+        (!values.slots.is_empty()).then_some(values)
+    }
+
+    /// Replaces values that [`Keyed::values_from`] gave, by as many.
+    pub fn replace_values(&mut self, slots: &[SlotId], column: &Column) {
+        self.store(slots, column);
+    }
+
+    fn slot(&mut self, hash: u32, key: Option<&[u8]>) -> SlotId {
+        let before = self.slots.len();
+        let slot = self.slots.slot(hash, key);
+        if self.slots.len() != before {
+            self.fresh.push(slot);
+        }
+        slot
+    }
+
+    /// Gives a slot away if its key has nothing.
+    fn free_if_empty(&mut self, slot: SlotId) {
+        let is_empty = self.slots.is_taken(slot)
+            && self.slots.value(slot).is_none()
+            && self.slots.timers(slot).is_none()
+            && self.tables.size(slot).entries == 0;
+        if is_empty {
+            self.slots.free(slot);
+        }
+    }
+}
+
+/// Some values, with the slots they are of.
+#[derive(Debug)]
+pub struct SomeValues {
+    /// The slots.
+    pub slots: Vec<SlotId>,
+    /// Their values, none of them null.
+    pub column: Column,
+    /// The slot at which those after begin.
+    pub next: SlotId,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,311 @@
+//! The tables of the groups of a call: what the call writes lies over what is kept, and is merged or forgotten with it.
+
+use std::collections::BTreeMap;
+
+use super::slots::SlotId;
+use super::tables::{Place, Size, Tables, bounds, parts, place};
+use crate::plugin::{self, TableRange};
+use crate::record::{Column, ColumnRef};
+
+/// Entries that one key may have in all its tables together. A key is one unit of work: what is larger should be divided
+/// into more keys.
+pub const KEY_ENTRIES_MAX: u64 = 1_000_000;
+/// Bytes of the entries of one key: an eighth of what a pipeline may have in all.
+pub const KEY_TABLE_BYTES_MAX: u64 = 256 << 20;
+
+/// Tables lent to one call.
+#[derive(Debug, Default)]
+pub struct CallTables {
+    kept: Tables,
+    slots: Vec<SlotId>,
+    /// What the call wrote; none for what it deleted.
+    written: BTreeMap<Place, Option<Box<[u8]>>>,
+    /// What each group would have, were the call to succeed now.
+    sizes: BTreeMap<u32, Size>,
+}
+
+/// What a write replaced, to be put back if the whole of which it is a part is refused.
+struct Undo {
+    group: u32,
+    place: Place,
+    written: Option<Option<Box<[u8]>>>,
+    size: Size,
+}
+
+impl CallTables {
+    pub(super) fn new(kept: Tables, slots: Vec<SlotId>) -> Self {
+        Self { kept, slots, ..Self::default() }
+    }
+
+    /// Gives the tables back, with what the call wrote if it is to be kept.
+    pub(super) fn end(&mut self, keep: bool) -> Tables {
+        let mut kept = std::mem::take(&mut self.kept);
+        for (place, value) in std::mem::take(&mut self.written) {
+            if keep {
+                kept.note(place.clone());
+                kept.set(place, value);
+            }
+        }
+        kept
+    }
+
+    fn slot(&self, group: u32) -> Result<SlotId, String> {
+        let slot = self.slots.get(group as usize).copied();
+        slot.ok_or_else(|| format!("group {group}: the call has {} groups, numbered from 0", self.slots.len()))
+    }
+
+    fn read(&self, place: &[u8]) -> Option<&[u8]> {
+        match self.written.get(place) {
+            Some(written) => written.as_deref(),
+            None => self.kept.get(place),
+        }
+    }
+
+    fn write(&mut self, group: u32, place: Place, value: Option<&[u8]>) -> Undo {
+        let (slot, _, key) = parts(&place);
+        let key = key.len() as u64;
+        let size = self.sizes.get(&group).copied().unwrap_or_else(|| self.kept.size(slot));
+        let mut new = size;
+        if let Some(old) = self.read(&place) {
+            new.entries -= 1;
+            new.bytes -= key + old.len() as u64;
+        }
+        if let Some(value) = value {
+            new.entries += 1;
+            new.bytes += key + value.len() as u64;
+        }
+        self.sizes.insert(group, new);
+        let written = self.written.insert(place.clone(), value.map(Box::from));
+        Undo { group, place, written, size }
+    }
+
+    fn undo(&mut self, undo: Vec<Undo>) {
+        for Undo { group, place, written, size } in undo.into_iter().rev() {
+            self.sizes.insert(group, size);
+            match written {
+                Some(written) => self.written.insert(place, written),
+                None => self.written.remove(&place),
+            };
+        }
+    }
+
+    /// Entries of a range, in order, of what is kept and what was written.
+    fn merged<'a>(
+        &'a self,
+        slot: SlotId,
+        table: u32,
+        range: TableRange<'_>,
+    ) -> Box<dyn Iterator<Item = (&'a [u8], &'a [u8])> + 'a> {
+        let Some(bounds) = bounds(slot, table, range) else { return Box::new(std::iter::empty()) };
+        let written = self.written.range(bounds.clone()).map(|(place, value)| (&**place, value.as_deref()));
+        let kept = self.kept.range(bounds).map(|(place, value)| (place, Some(value)));
+        if range.backwards {
+            Box::new(merge(kept.rev(), written.rev(), |left, right| left > right))
+        } else {
+            Box::new(merge(kept, written, |left, right| left < right))
+        }
+    }
+}
+
+/// Merges entries in order; those written count where both have one, and nothing is there where that was deleted.
+fn merge<'a>(
+    kept: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    written: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    before: impl Fn(&[u8], &[u8]) -> bool,
+) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    let (mut kept, mut written) = (kept.peekable(), written.peekable());
+    std::iter::from_fn(move || {
+        loop {
+            let next = match (kept.peek(), written.peek()) {
+                (None, None) => return None,
+                (Some(_), None) => kept.next(),
+                (Some((left, _)), Some((right, _))) if before(left, right) => kept.next(),
+                (Some((left, _)), Some((right, _))) if left == right => {
+                    kept.next();
+                    written.next()
+                }
+                (_, Some(_)) => written.next(),
+            };
+            if let Some((place, Some(value))) = next {
+                return Some((place, value));
+            }
+        }
+    })
+}
+
+impl plugin::Tables for CallTables {
+    fn get(&mut self, table: u32, groups: &[u32], keys: ColumnRef<'_>) -> Result<Column, String> {
+        let mut values = Column::default();
+        for (&group, key) in groups.iter().zip(keys.iter()) {
+            let place = place(self.slot(group)?, table, key.unwrap_or_default());
+            values.push(self.read(&place));
+        }
+        Ok(values)
+    }
+
+    fn put(&mut self, table: u32, groups: &[u32], keys: ColumnRef<'_>, values: ColumnRef<'_>) -> Result<(), String> {
+        let mut undo = Vec::with_capacity(groups.len());
+        for ((&group, key), value) in groups.iter().zip(keys.iter()).zip(values.iter()) {
+            let slot = match self.slot(group) {
+                Ok(slot) => slot,
+                Err(error) => {
+                    self.undo(undo);
+                    return Err(error);
+                }
+            };
+            undo.push(self.write(group, place(slot, table, key.unwrap_or_default()), value));
+        }
+        let over = undo.iter().find_map(|undo| {
+            let Size { entries, bytes } = self.sizes.get(&undo.group).copied().unwrap_or_default();
+            if entries > KEY_ENTRIES_MAX && entries > undo.size.entries {
+                Some(format!("limit_table_entries: {entries} entries in the tables of one key, the limit is {KEY_ENTRIES_MAX}"))
+            } else if bytes > KEY_TABLE_BYTES_MAX && bytes > undo.size.bytes {
+                Some(format!("limit_table_bytes: {bytes} bytes in the tables of one key, the limit is {KEY_TABLE_BYTES_MAX} bytes"))
+            } else {
+                None
+            }
+        });
+        match over {
+            None => Ok(()),
+            Some(error) => {
+                self.undo(undo);
+                Err(error)
+            }
+        }
+    }
+
+    fn range(&mut self, table: u32, group: u32, range: TableRange<'_>, limit: u32) -> Result<(Column, Column), String> {
+        let (mut keys, mut values) = (Column::default(), Column::default());
+        for (place, value) in self.merged(self.slot(group)?, table, range).take(limit as usize) {
+            keys.push(Some(parts(place).2));
+            values.push(Some(value));
+        }
+        Ok((keys, values))
+    }
+
+    fn delete_range(&mut self, table: u32, group: u32, range: TableRange<'_>) -> Result<u64, String> {
+        let places: Vec<Place> = self.merged(self.slot(group)?, table, range).map(|(place, _)| place.into()).collect();
+        let count = places.len() as u64;
+        for place in places {
+            self.write(group, place, None);
+        }
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::plugin::Tables as _;
+
+    fn column(rows: &[&[u8]]) -> Column {
+        rows.iter().map(|row| Some(*row)).collect()
+    }
+
+    #[test]
+    fn a_call_that_failed_leaves_nothing() {
+        let mut call = CallTables::new(Tables::default(), vec![3]);
+        call.put(0, &[0], column(&[b"a"]).view(), column(&[b"1"]).view()).expect("within limits");
+        assert_eq!(call.end(false).bytes(), 0);
+    }
+
+    #[test]
+    fn a_put_over_the_limit_changes_nothing_and_says_so() {
+        let mut kept = Tables::default();
+        kept.set(place(3, 0, b"a"), Some(vec![0; KEY_TABLE_BYTES_MAX as usize - 10].into()));
+        let mut call = CallTables::new(kept, vec![3, 4]);
+        let (groups, keys) = ([1, 0, 0], column(&[b"x", b"y", b"a"]));
+        let error = call.put(0, &groups, keys.view(), column(&[b"1", &[0; 20], &[1; 30]]).view());
+        assert_eq!(error, Ok(()), "the large one was replaced");
+        call.put(0, &[0], column(&[b"a"]).view(), column(&[&vec![0; KEY_TABLE_BYTES_MAX as usize - 30]]).view())
+            .expect("just within");
+        let error = call.put(0, &[1, 0], column(&[b"z", b"z"]).view(), column(&[b"2", &[0; 10]]).view());
+        let expected = "limit_table_bytes: 268435459 bytes in the tables of one key, the limit is 268435456 bytes";
+        assert_eq!(error, Err(expected.to_owned()));
+        assert_eq!(call.get(0, &[1, 0], column(&[b"z", b"z"]).view()).expect("they are groups").lengths, [-1, -1]);
+        call.put(0, &[0], column(&[b"a"]).view(), column(&[b""]).view()).expect("what gets smaller is never refused");
+        let error = call.get(0, &[2], column(&[b"z"]).view());
+        assert_eq!(error, Err("group 2: the call has 2 groups, numbered from 0".to_owned()));
+    }
+
+    #[derive(Debug, Clone)]
+    enum Op {
+        Put(u32, u32, Vec<u8>, Option<Vec<u8>>),
+        DeleteRange(u32, u32, Vec<u8>, Vec<u8>),
+        Range(u32, u32, Vec<u8>, Vec<u8>, u32, bool),
+        End(bool),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        let key = || proptest::collection::vec(prop_oneof![Just(0_u8), Just(1), Just(255)], 0..3);
+        prop_oneof![
+            6 => (0_u32..2, 0_u32..2, key(), proptest::option::weighted(0.7, key())).prop_map(|(g, t, k, v)| Op::Put(g, t, k, v)),
+            1 => (0_u32..2, 0_u32..2, key(), key()).prop_map(|(g, t, s, e)| Op::DeleteRange(g, t, s, e)),
+            3 => (0_u32..2, 0_u32..2, key(), key(), 0_u32..5, any::<bool>())
+                .prop_map(|(g, t, s, e, l, b)| Op::Range(g, t, s, e, l, b)),
+            1 => any::<bool>().prop_map(Op::End),
+        ]
+    }
+
+    fn within(key: &[u8], start: &[u8], end: &[u8]) -> bool {
+        key >= start && (end.is_empty() || key < end)
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_an_ordered_map_of_each_group_and_table(ops in proptest::collection::vec(op(), 0..80)) {
+            let slots = vec![u32::MAX, 7];
+            let mut call = CallTables::new(Tables::default(), slots.clone());
+            let mut model: BTreeMap<(u32, u32, Vec<u8>), Vec<u8>> = BTreeMap::new();
+            let mut committed = model.clone();
+            for op in ops {
+                match op {
+                    Op::Put(group, table, key, value) => {
+                        let keys: Column = [Some(&key)].into_iter().collect();
+                        let values: Column = [value.as_ref()].into_iter().collect();
+                        call.put(table, &[group], keys.view(), values.view()).expect("within limits");
+                        match value {
+                            Some(value) => model.insert((group, table, key), value),
+                            None => model.remove(&(group, table, key)),
+                        };
+                    }
+                    Op::DeleteRange(group, table, start, end) => {
+                        let range = TableRange { start: &start, end: &end, backwards: false };
+                        let count = call.delete_range(table, group, range).expect("a group");
+                        let before = model.len();
+                        model.retain(|(g, t, key), _| (*g, *t) != (group, table) || !within(key, &start, &end));
+                        prop_assert_eq!(count as usize, before - model.len());
+                    }
+                    Op::Range(group, table, start, end, limit, backwards) => {
+                        let range = TableRange { start: &start, end: &end, backwards };
+                        let (keys, values) = call.range(table, group, range, limit).expect("a group");
+                        let mut expected: Vec<_> = model.iter()
+                            .filter(|((g, t, key), _)| (*g, *t) == (group, table) && within(key, &start, &end))
+                            .map(|((_, _, key), value)| (key.as_slice(), value.as_slice())).collect();
+                        if backwards {
+                            expected.reverse();
+                        }
+                        expected.truncate(limit as usize);
+                        let actual: Vec<_> = keys.iter().flatten().zip(values.iter().flatten()).collect();
+                        prop_assert_eq!(actual, expected);
+                    }
+                    Op::End(keep) => {
+                        let kept = call.end(keep);
+                        if keep { committed = model.clone() } else { model = committed.clone() }
+                        for (group, &slot) in (0..).zip(&slots) {
+                            let of_group = model.iter().filter(|((g, ..), _)| *g == group);
+                            let size = of_group.fold(Size::default(), |size, ((_, _, key), value)| Size {
+                                entries: size.entries + 1,
+                                bytes: size.bytes + (key.len() + value.len()) as u64,
+                            });
+                            prop_assert_eq!(kept.size(slot), size);
+                        }
+                        call = CallTables::new(kept, slots.clone());
+                    }
+                }
+            }
+        }
+    }
+}

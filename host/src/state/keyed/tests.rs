@@ -1,0 +1,264 @@
+//! Keyed state is a map, and blocks rebuild it from any round on.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::plugin::Tables as _;
+use crate::state::{Now, Reader, Store, Writer};
+
+type Key = Option<Vec<u8>>;
+
+/// What there is of each key, written for clarity.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Model {
+    values: BTreeMap<Key, Vec<u8>>,
+    timers: BTreeMap<(Key, Domain, u64), i64>,
+    entries: BTreeMap<(Key, u32, Vec<u8>), Vec<u8>>,
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Value(Key, Option<Vec<u8>>),
+    Timer(Key, Domain, u64, Option<i64>),
+    Entry(Key, u32, Vec<u8>, Option<Vec<u8>>),
+    /// A commit that rewrites so many bytes on top.
+    Block(usize),
+}
+
+fn key() -> impl Strategy<Value = Key> {
+    proptest::option::of(proptest::collection::vec(0_u8..3, 0..24))
+}
+
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    proptest::collection::vec(any::<u8>(), 0..30)
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let domain = || prop_oneof![Just(Domain::Event), Just(Domain::Processing)];
+    let time = || prop_oneof![4 => -10_i64..10, 1 => Just(i64::MIN), 1 => Just(i64::MAX)];
+    prop_oneof![
+        4 => (key(), proptest::option::of(bytes())).prop_map(|(key, value)| Op::Value(key, value)),
+        4 => (key(), domain(), 0_u64..4, proptest::option::weighted(0.7, time()))
+            .prop_map(|(key, domain, id, time)| Op::Timer(key, domain, id, time)),
+        3 => (key(), 0_u32..2, bytes(), proptest::option::weighted(0.7, bytes()))
+            .prop_map(|(key, table, entry, value)| Op::Entry(key, table, entry, value)),
+        4 => prop_oneof![Just(0), 1_usize..200, Just(usize::MAX)].prop_map(Op::Block),
+    ]
+}
+
+fn slot_of(state: &mut Keyed, key: &Key) -> SlotId {
+    let mut groups = KeyGroups::default();
+    state.group([key.as_ref()].into_iter().collect::<Column>().view(), &mut groups);
+    groups.slots[0]
+}
+
+fn apply(state: &mut Keyed, model: &mut Model, op: Op) {
+    match op {
+        Op::Value(key, value) => {
+            let slot = slot_of(state, &key);
+            state.store(&[slot], &[value.as_ref()].into_iter().collect());
+            match value {
+                Some(value) => model.values.insert(key, value),
+                None => model.values.remove(&key),
+            };
+        }
+        Op::Timer(key, domain, id, time) => {
+            let slot = slot_of(state, &key);
+            match time {
+                Some(time) => {
+                    state.set_timer(slot, Timer { domain, time, id });
+                    model.timers.insert((key, domain, id), time);
+                }
+                None => {
+                    state.remove_timer(slot, domain, id);
+                    model.timers.remove(&(key, domain, id));
+                }
+            }
+            state.update(slot);
+        }
+        Op::Entry(key, table, entry, value) => {
+            let slot = slot_of(state, &key);
+            let tables = state.lend_tables(&[slot]);
+            let keys: Column = [Some(&entry)].into_iter().collect();
+            let values: Column = [value.as_ref()].into_iter().collect();
+            tables
+                .lock()
+                .expect("nobody panicked")
+                .put(table, &[0], keys.view(), values.view())
+                .expect("within limits");
+            state.take_tables(&tables, true);
+            match value {
+                Some(value) => model.entries.insert((key, table, entry), value),
+                None => model.entries.remove(&(key, table, entry)),
+            };
+        }
+        Op::Block(_) => unreachable!("blocks are made by the test"),
+    }
+}
+
+/// All that the state has, found without its tables of contents.
+fn contents(state: &mut Keyed) -> Model {
+    let mut model = Model::default();
+    let mut keys = BTreeMap::new();
+    for slot in 0..state.slots.end() {
+        if !state.slots.is_taken(slot) {
+            continue;
+        }
+        let key: Key = state.key(slot).map(<[u8]>::to_vec);
+        keys.insert(slot, key.clone());
+        if let Some(value) = state.slots.value(slot) {
+            model.values.insert(key.clone(), value.to_vec());
+        }
+        for timer in state.timers.of(&state.slots, slot).into_iter().flat_map(key_timers::KeyTimers::iter) {
+            model.timers.insert((key.clone(), timer.domain, timer.id), timer.time);
+        }
+    }
+    for (at, value) in state.tables.range((std::ops::Bound::Unbounded, std::ops::Bound::Unbounded)) {
+        let (slot, table, entry) = tables::parts(at);
+        model.entries.insert((keys[&slot].clone(), table, entry.to_vec()), value.to_vec());
+    }
+    model
+}
+
+fn due_by(state: &mut Keyed, domain: Domain, until: i64) -> Vec<(i64, Key)> {
+    let popped = state.pop_due(domain, until, usize::MAX);
+    popped.iter().for_each(|&(_, slot)| state.update(slot));
+    popped.into_iter().map(|(time, slot)| (time, state.key(slot).map(<[u8]>::to_vec))).collect()
+}
+
+fn expected_due(model: &Model, domain: Domain, until: i64) -> Vec<(i64, Key)> {
+    let mut first: BTreeMap<&Key, i64> = BTreeMap::new();
+    for ((key, of, _), &time) in &model.timers {
+        if *of == domain {
+            let first = first.entry(key).or_insert(time);
+            *first = time.min(*first);
+        }
+    }
+    let mut due: Vec<_> =
+        first.into_iter().filter(|(_, time)| *time <= until).map(|(key, time)| (time, key.clone())).collect();
+    due.sort();
+    due
+}
+
+fn read(blocks: &[Vec<u8>]) -> Keyed {
+    let mut state = Keyed::new();
+    for block in blocks {
+        let mut reader = Reader::new(block).expect("our version");
+        state.read_block(&mut reader).expect("our own block");
+        assert!(reader.is_at_end());
+    }
+    state
+}
+
+proptest! {
+    #[test]
+    fn blocks_of_one_round_rebuild_the_state(ops in proptest::collection::vec(op(), 0..120), until in -12_i64..12) {
+        let (mut state, mut model) = (Keyed::new(), Model::default());
+        // Blocks since the round before the last began: those of the last whole round are enough.
+        let (mut before, mut blocks): (Vec<Vec<u8>>, Vec<Vec<u8>>) = (Vec::new(), Vec::new());
+        for op in ops.into_iter().chain([Op::Block(0)]) {
+            let Op::Block(rewrite) = op else {
+                apply(&mut state, &mut model, op);
+                prop_assert_eq!(&contents(&mut state), &model);
+                continue;
+            };
+            let mut writer = Writer::default();
+            let round = state.write_block(&mut writer, rewrite);
+            blocks.push(writer.finish());
+            prop_assert!(!state.is_changed());
+            let mut rebuilt = read(&[before.clone(), blocks.clone()].concat());
+            prop_assert_eq!(&contents(&mut rebuilt), &model);
+            prop_assert_eq!(rebuilt.len(), state.len());
+            rebuilt.read_block(&mut Reader::new(&blocks[blocks.len() - 1]).expect("our version")).expect("again");
+            prop_assert_eq!(&contents(&mut rebuilt), &model, "a block applied twice changes nothing");
+            for state in [&mut state, &mut rebuilt] {
+                for domain in [Domain::Event, Domain::Processing] {
+                    let expected = expected_due(&model, domain, i64::MAX);
+                    prop_assert_eq!(state.timers.first(domain), expected.first().map(|(time, _)| *time));
+                    prop_assert_eq!(due_by(state, domain, until), expected_due(&model, domain, until));
+                    prop_assert_eq!(due_by(state, domain, i64::MAX), expected);
+                }
+            }
+            if round {
+                before = std::mem::take(&mut blocks);
+                if rewrite == usize::MAX {
+                    prop_assert_eq!(&contents(&mut read(&before[before.len() - 1..])), &model, "it is the whole state");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn migrated_values_replace_the_old_ones_or_nothing_does(
+        ops in proptest::collection::vec(op(), 0..60), fail in any::<bool>(),
+    ) {
+        let (mut state, mut model) = (Keyed::new(), Model::default());
+        for op in ops {
+            if !matches!(op, Op::Block(_)) {
+                apply(&mut state, &mut model, op);
+            }
+        }
+        let result = state.migrate(|values| {
+            if fail { Err("no") } else { Ok(values.iter().map(|v| v.filter(|v| v.len() > 3).map(|v| [v, b"!"].concat())).collect()) }
+        });
+        if fail && !model.values.is_empty() {
+            prop_assert_eq!(result, Err("no"));
+        } else {
+            prop_assert_eq!(result, Ok(()));
+            model.values.retain(|_, value| value.len() > 3);
+            model.values.values_mut().for_each(|value| value.push(b'!'));
+        }
+        prop_assert_eq!(contents(&mut state), model);
+    }
+}
+
+#[test]
+fn keys_that_have_nothing_take_no_room() {
+    let mut state = Keyed::new();
+    for round in 0..100_u32 {
+        for number in 0..1000_u32 {
+            let key: Key = Some((round * 1000 + number).to_le_bytes().repeat(10));
+            let slot = slot_of(&mut state, &key);
+            if number % 2 == 0 {
+                state.store(&[slot], &[Some([7; 100])].into_iter().collect());
+                state.set_timer(slot, Timer { domain: Domain::Event, time: i64::from(round), id: 1 });
+                state.update(slot);
+                state.store(&[slot], &[None::<&[u8]>].into_iter().collect());
+                state.remove_timer(slot, Domain::Event, 1);
+                state.update(slot);
+            }
+        }
+        state.write_block(&mut Writer::default(), 0);
+        assert_eq!(state.len(), 0);
+    }
+    assert!(state.bytes() < 4 << 20, "{} bytes for nothing", state.bytes());
+}
+
+#[test]
+fn the_watermark_is_held_below_what_is_due() {
+    let mut state = Keyed::new();
+    let slot = slot_of(&mut state, &None);
+    state.set_timer(slot, Timer { domain: Domain::Event, time: 10, id: 0 });
+    state.update(slot);
+    assert_eq!(state.output_watermark(Watermark::At(5)), Watermark::At(5));
+    assert_eq!(state.output_watermark(Watermark::At(50)), Watermark::At(9));
+    assert!(state.is_due(Now { watermark: Watermark::At(10), clock: 0 }));
+    assert!(!state.is_due(Now { watermark: Watermark::At(9), clock: i64::MAX }));
+    state.set_timer(slot, Timer { domain: Domain::Event, time: i64::MIN, id: 0 });
+    state.update(slot);
+    assert_eq!(state.output_watermark(Watermark::At(50)), Watermark::None);
+}
+
+#[test]
+fn a_block_that_makes_no_sense_is_an_error() {
+    let mut writer = Writer::default();
+    writer.column(Column::default().view());
+    writer.column(Column::default().view());
+    writer.u32(1);
+    writer.u32(0);
+    let block = writer.finish();
+    let error = Keyed::new().read_block(&mut Reader::new(&block).expect("our version"));
+    assert!(error.expect_err("there is no key").to_string().contains("key 0 of 0"));
+}
