@@ -6,9 +6,9 @@
 use crate::record::BatchRef;
 
 /// Rows of one call. Past a few thousand the cost of a call is gone, and answers should stay in the cache.
-const CALL_ROWS: usize = 8192;
+pub(super) const CALL_ROWS: usize = 8192;
 /// Bytes of keys and values of one call: calls of 512 KiB to 1 MiB are the cheapest a byte, past that fresh memory costs.
-const CALL_BYTES: usize = 768 << 10;
+pub(super) const CALL_BYTES: usize = 768 << 10;
 
 /// Rows that are still to be called, in order.
 #[derive(Debug)]

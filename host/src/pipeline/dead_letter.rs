@@ -5,7 +5,7 @@
 
 use super::plan::{Plan, Step};
 use crate::ids::{Offset, TopicPartition};
-use crate::plugin::{Failure, Rejected};
+use crate::plugin::{Domain, Failure, Rejected};
 use crate::record::{Batch, BatchRef};
 use crate::time::Window;
 
@@ -33,6 +33,15 @@ pub(super) enum Source<'a> {
         rows: BatchRef<'a>,
         /// The window of each row; empty if they are not of windows.
         windows: &'a [Window],
+    },
+    /// A timer.
+    Timer {
+        /// One row: the timer's key and time.
+        rows: BatchRef<'a>,
+        /// What the plugin calls it.
+        id: u64,
+        /// What its time is measured in.
+        domain: Domain,
     },
 }
 
@@ -73,7 +82,7 @@ fn text(bytes: Option<&[u8]>) -> &str {
 pub(super) fn letter(plan: &Plan, step: &Step, source: Source<'_>, row: u32, cause: Cause<'_>) -> Batch {
     let rows = match source {
         Source::Records { records, .. } => records,
-        Source::Derived { rows, .. } => rows,
+        Source::Derived { rows, .. } | Source::Timer { rows, .. } => rows,
     };
     let (_, from) = rows.split_at(row as usize);
     let (one, _) = from.split_at(1);
@@ -101,6 +110,17 @@ pub(super) fn letter(plan: &Plan, step: &Step, source: Source<'_>, row: u32, cau
             if let Some(window) = windows.get(row as usize) {
                 fields.extend([("window-start", window.start.to_string()), ("window-end", window.end.to_string())]);
             }
+        }
+        Source::Timer { id, domain, .. } => {
+            let domain = match domain {
+                Domain::Event => "event-time",
+                Domain::Processing => "processing-time",
+            };
+            fields.extend([
+                ("timer-id", id.to_string()),
+                ("timer-time", one.timestamps[0].to_string()),
+                ("timer-domain", domain.to_owned()),
+            ]);
         }
     }
     let names: Vec<String> = fields.iter().map(|(name, _)| format!("{PREFIX}{name}")).collect();

@@ -7,7 +7,7 @@ use super::held::Held;
 use super::place::Places;
 use super::plan::{Keyed, Plan};
 use super::rows::{Origins, StageRows};
-use super::steps::{Arrival, Sink, Stop, close, fold, transform};
+use super::steps::{Arrival, Sink, Stop, close, fold, process, transform};
 use crate::record::Batch;
 use crate::state::Now;
 use crate::time::{Watermark, Window};
@@ -109,6 +109,9 @@ impl Flow<'_> {
             (Keyed::Fold(step), Held::Windows(windows)) => {
                 fold(step, windows, arrival, places, &mut self.sink).await.map(|()| None)
             }
+            (Keyed::Process(step), Held::Keyed(state)) => {
+                process::take(step, state, self.clock, arrival, places, &mut self.sink).await
+            }
             _ => unreachable!("a step's state is of its kind"),
         }
     }
@@ -116,6 +119,9 @@ impl Flow<'_> {
     async fn fire(&mut self, stage: usize, now: Now, left: &mut usize) -> Result<Option<Emission>, Stop> {
         match (&self.plan.stages[stage].keyed, &mut self.held[stage]) {
             (Some(Keyed::Fold(step)), Held::Windows(windows)) => close(step, windows, now, left, &mut self.sink).await,
+            (Some(Keyed::Process(step)), Held::Keyed(state)) => {
+                process::fire(step, state, now, left, &mut self.sink).await
+            }
             _ => unreachable!("a step's state is of its kind"),
         }
     }

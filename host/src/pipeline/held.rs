@@ -1,7 +1,7 @@
 //! The state of a keyed step, by its kind.
 
 use super::plan::Keyed;
-use crate::state::{Store, Windows};
+use crate::state::{Keyed as KeyedState, Store, Windows};
 use crate::time::Tumbling;
 
 /// The state of one keyed step.
@@ -9,6 +9,8 @@ use crate::time::Tumbling;
 pub(super) enum Held {
     /// Windows of a fixed grid that give one result each.
     Windows(Windows),
+    /// Values, timers and tables of keys.
+    Keyed(KeyedState),
 }
 
 impl Held {
@@ -19,19 +21,21 @@ impl Held {
                 let tumbling = fold.windowing.plain_tumbling();
                 Self::Windows(Windows::new(tumbling.unwrap_or_else(|| Tumbling::new(1, 0).expect("above zero"))))
             }
-            Keyed::Process(_) => Self::Windows(Windows::new(Tumbling::new(1, 0).expect("above zero"))),
+            Keyed::Process(_) => Self::Keyed(KeyedState::new()),
         }
     }
 
     pub(super) fn store(&self) -> &dyn Store {
         match self {
             Self::Windows(windows) => windows,
+            Self::Keyed(keyed) => keyed,
         }
     }
 
     pub(super) fn store_mut(&mut self) -> &mut dyn Store {
         match self {
             Self::Windows(windows) => windows,
+            Self::Keyed(keyed) => keyed,
         }
     }
 }

@@ -9,6 +9,7 @@ mod calls;
 mod dead_letter;
 mod error;
 mod flow;
+mod gather;
 mod held;
 mod intake;
 mod machine;

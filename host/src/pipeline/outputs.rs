@@ -74,7 +74,8 @@ impl Outputs {
     }
 }
 
-fn extend(batch: &mut Batch, rows: BatchRef<'_>) {
+/// Appends rows to others, either of which may have headers.
+pub(super) fn extend(batch: &mut Batch, rows: BatchRef<'_>) {
     batch.timestamps.extend_from_slice(rows.timestamps);
     batch.keys.extend(rows.keys);
     batch.values.extend(rows.values);

@@ -119,6 +119,8 @@ pub struct Usage {
     pub trimmed: u64,
     /// Windows (one key, one window) that were completed.
     pub windows_closed: u64,
+    /// Timers that fired.
+    pub timers_fired: u64,
     /// Calls of plugins that failed.
     pub failed_calls: u64,
     /// Fuel used, failed calls included.

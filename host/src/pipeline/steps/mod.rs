@@ -14,6 +14,7 @@ use crate::time::Mark;
 
 mod finish;
 mod fold;
+pub(super) mod process;
 mod transform;
 
 pub(super) use finish::close;
@@ -96,22 +97,30 @@ impl Sink<'_> {
         (at, rows): (usize, BatchRef<'b>),
         arrival: Arrival<'_>,
     ) -> Result<(), Stop> {
-        self.usage.failed_calls += 1;
-        self.usage.fuel += failure.fuel;
-        if !failure.guest {
-            return Err(Stop::Failed(Error::Call { step: step.name.clone(), source: failure }));
-        }
-        if self.may_retreat {
-            return Err(Stop::Retreat);
-        }
+        let failure = self.failure(step, failure)?;
         if rows.len() > 1 {
             calls.halve(at, rows);
             return Ok(());
         }
         self.dead_letter(step, arrival.source, arrival.origins.of(at as u32), Cause::from(&failure), arrival.came_by);
+        self.poisoned(step, failure);
+        Ok(())
+    }
+
+    /// Counts a call that failed. It is given back if what was called is to blame and is to be taken apart now.
+    fn failure(&mut self, step: &Step, failure: Failure) -> Result<Failure, Stop> {
+        self.usage.failed_calls += 1;
+        self.usage.fuel += failure.fuel;
+        if !failure.guest {
+            return Err(Stop::Failed(Error::Call { step: step.name.clone(), source: failure }));
+        }
+        if self.may_retreat { Err(Stop::Retreat) } else { Ok(failure) }
+    }
+
+    /// Counts a row that a plugin failed on.
+    fn poisoned(&mut self, step: &Step, failure: Failure) {
         self.poison.rows = self.poison.rows.saturating_add(1);
         self.poison.last = Some((step.name.to_string(), failure));
-        Ok(())
     }
 
     /// Sends the rows that a plugin rejected to the dead letters. `at` is the place of the call's first row.
@@ -145,8 +154,20 @@ impl Sink<'_> {
         }
         let mut all = StageRows::default();
         all.append(call, origins, emitted);
+        self.distribute(step, &all, &emitted.outputs, next, came_by);
+    }
+
+    /// Sends rows where their outputs lead; what goes on to the next step is appended to `next`.
+    fn distribute(
+        &mut self,
+        step: &Step,
+        all: &StageRows,
+        outputs: &[u16],
+        next: &mut StageRows,
+        came_by: PartitionId,
+    ) {
         for (output, route) in step.routes.iter().enumerate() {
-            let leaves_here = |row: &u32| emitted.outputs.get(*row as usize).copied().unwrap_or(0) as usize == output;
+            let leaves_here = |row: &u32| outputs.get(*row as usize).copied().unwrap_or(0) as usize == output;
             let source_rows: Vec<u32> = (0..all.origins.len() as u32).filter(leaves_here).collect();
             let here = crate::plugin::Emitted { source_rows, ..Default::default() };
             match route {

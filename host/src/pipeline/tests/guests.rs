@@ -28,7 +28,7 @@ pub(super) fn count() -> Arc<dyn Guest> {
     Arc::new(Count(description(World::Aggregate, &["counts"])))
 }
 
-fn description(world: World, outputs: &[&str]) -> Description {
+pub(super) fn description(world: World, outputs: &[&str]) -> Description {
     Description {
         world,
         summary: String::new(),
@@ -38,11 +38,11 @@ fn description(world: World, outputs: &[&str]) -> Description {
     }
 }
 
-fn answer<'a, T: Send + 'a>(result: Result<T, Failure>) -> Call<'a, T> {
+pub(super) fn answer<'a, T: Send + 'a>(result: Result<T, Failure>) -> Call<'a, T> {
     Box::pin(std::future::ready(result.map(|answer| Called { answer, fuel: 1 })))
 }
 
-fn failure(guest: bool) -> Failure {
+pub(super) fn failure(guest: bool) -> Failure {
     Failure { code: "trap_unreachable", message: "it fell".to_owned(), backtrace: vec!["f".to_owned()], fuel: 5, guest }
 }
 

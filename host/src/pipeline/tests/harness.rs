@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::guests::{count, parse};
+use super::tracker::tracker;
 use crate::ids::{Digest, Offset, PipelineId, TenantId, TopicName, TopicPartition, default_tenant};
 use crate::log::batch::{EncodeOptions, decode, encode};
 use crate::log::memory::MemoryLog;
@@ -45,6 +46,8 @@ pub(super) struct Driver {
     sequence: u64,
     /// How often the machine asked for fewer records.
     pub(super) retreats: u32,
+    /// The clock of the next micro-batch.
+    pub(super) clock: i64,
 }
 
 fn tenant() -> TenantId {
@@ -85,7 +88,11 @@ impl Driver {
         let topics = log.topics(&tenant()).expect("the log answers");
         let load = |step: &crate::pipeline::spec::StepSpec| Loaded {
             digest: Digest::of(step.plugin.name.as_str().as_bytes()),
-            guest: if step.window.is_some() { count() } else { parse() },
+            guest: match step.plugin.name.as_str() {
+                "track" => tracker(),
+                _ if step.window.is_some() => count(),
+                _ => parse(),
+            },
         };
         let loaded = spec.steps.iter().map(load).collect();
         let partitions = |topic: &TopicName| topics.get(topic).map(|topic| topic.config.partitions);
@@ -96,7 +103,7 @@ impl Driver {
         machine.recover(&recovery.blocks, &recovery.head.usage).expect("our own blocks");
         let position = |at| recovery.head.positions.get(at).copied().unwrap_or_default();
         let positions = plan.inputs.iter().map(position).collect();
-        Self { log, machine, positions, sequence: recovery.head.sequence, retreats: 0, plan }
+        Self { log, machine, positions, sequence: recovery.head.sequence, retreats: 0, clock: 0, plan }
     }
 
     /// Takes this many records from each partition, applies them and commits.
@@ -124,7 +131,7 @@ impl Driver {
                 inputs.push(Input { input, base_offset: self.positions[input], records });
             }
         }
-        let batch = MicroBatch { inputs, quiet: Vec::new(), clock: 0 };
+        let batch = MicroBatch { inputs, quiet: Vec::new(), clock: self.clock };
         match wait(self.machine.apply(&batch))? {
             Applied::Retreated => {
                 self.retreats += 1;
@@ -141,7 +148,7 @@ impl Driver {
     /// Forgets everything that is not in the log.
     pub(super) fn crash(self, manifest: &str) -> Self {
         let spec: Spec = manifest.parse().expect("the manifest is good");
-        Self::on(self.log, &spec)
+        Self { clock: self.clock, ..Self::on(self.log, &spec) }
     }
 
     /// Takes everything, then closes what is left to close.
@@ -150,7 +157,7 @@ impl Driver {
         while (0..inputs).any(|input| !self.records(input, 1).is_empty()) {
             self.step(&vec![usize::MAX; inputs])?;
         }
-        while self.machine.is_due(0) {
+        while self.machine.is_due(self.clock) {
             self.step(&[])?;
         }
         Ok(())
@@ -176,6 +183,13 @@ impl Driver {
         let batch = self.read(&TopicPartition { topic: name(topic), partition: 0 });
         let text = |value: Option<&[u8]>| String::from_utf8_lossy(value.unwrap_or_default()).into_owned();
         batch.values.iter().map(text).collect()
+    }
+
+    /// Keys and values in the only partition of a topic.
+    pub(super) fn pairs(&self, topic: &str) -> Vec<(String, String)> {
+        let batch = self.read(&TopicPartition { topic: name(topic), partition: 0 });
+        let text = |value: Option<&[u8]>| String::from_utf8_lossy(value.unwrap_or_default()).into_owned();
+        batch.keys.iter().map(text).zip(batch.values.iter().map(text)).collect()
     }
 
     /// The headers of the dead letters, without the common beginning of their names.

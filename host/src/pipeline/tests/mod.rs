@@ -3,5 +3,7 @@
 mod cuts;
 mod guests;
 mod harness;
+mod process;
 mod stages;
+mod tracker;
 mod trouble;

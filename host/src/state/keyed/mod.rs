@@ -98,9 +98,11 @@ impl Keyed {
         }
     }
 
-    /// Whether a slot is a group of the rows that were grouped last.
-    pub fn has_rows(&self, slot: SlotId) -> bool {
-        self.slots.group_in(slot, self.call).is_some()
+    /// Adds a key that may have no rows to the groups of the rows that were grouped last; whether it was not there yet.
+    pub fn enlist(&mut self, slot: SlotId) -> bool {
+        let is_new = self.slots.group_in(slot, self.call).is_none();
+        self.slots.set_group(slot, self.call, 0);
+        is_new
     }
 
     /// The key of a slot.
@@ -157,6 +159,11 @@ impl Keyed {
     /// How many timers a key has.
     pub fn timers(&self, slot: SlotId) -> usize {
         self.timers.of(&self.slots, slot).map_or(0, key_timers::KeyTimers::len)
+    }
+
+    /// All timers of a key, in no particular order.
+    pub fn all_timers(&self, slot: SlotId) -> impl Iterator<Item = Timer> {
+        self.timers.of(&self.slots, slot).into_iter().flat_map(key_timers::KeyTimers::iter)
     }
 
     /// When the first timer of a key is due.

@@ -158,9 +158,9 @@ impl plugin::Tables for CallTables {
         let over = undo.iter().find_map(|undo| {
             let Size { entries, bytes } = self.sizes.get(&undo.group).copied().unwrap_or_default();
             if entries > KEY_ENTRIES_MAX && entries > undo.size.entries {
-                Some(format!("limit_table_entries: {entries} entries in the tables of one key, the limit is {KEY_ENTRIES_MAX}"))
+                Some(format!("{entries} entries in the tables of one key, the limit is {KEY_ENTRIES_MAX}"))
             } else if bytes > KEY_TABLE_BYTES_MAX && bytes > undo.size.bytes {
-                Some(format!("limit_table_bytes: {bytes} bytes in the tables of one key, the limit is {KEY_TABLE_BYTES_MAX} bytes"))
+                Some(format!("{bytes} bytes in the tables of one key, the limit is {KEY_TABLE_BYTES_MAX} bytes"))
             } else {
                 None
             }
@@ -222,7 +222,7 @@ mod tests {
         call.put(0, &[0], column(&[b"a"]).view(), column(&[&vec![0; KEY_TABLE_BYTES_MAX as usize - 30]]).view())
             .expect("just within");
         let error = call.put(0, &[1, 0], column(&[b"z", b"z"]).view(), column(&[b"2", &[0; 10]]).view());
-        let expected = "limit_table_bytes: 268435459 bytes in the tables of one key, the limit is 268435456 bytes";
+        let expected = "268435459 bytes in the tables of one key, the limit is 268435456 bytes";
         assert_eq!(error, Err(expected.to_owned()));
         assert_eq!(call.get(0, &[1, 0], column(&[b"z", b"z"]).view()).expect("they are groups").lengths, [-1, -1]);
         call.put(0, &[0], column(&[b"a"]).view(), column(&[b""]).view()).expect("what gets smaller is never refused");
