@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_place_is_a_number_or_a_distance_from_an_end() {
-        let partition = PartitionInfo { start: 10, end: 15, bytes: 0 };
+        let partition = PartitionInfo { start: 10, end: 15, records: 5, bytes: 0 };
         let at = |text: &str| text.parse::<ReadFrom>().map(|from| (from.resolve(&partition), from.to_string()));
         for (text, offset) in [("earliest", 10), ("latest", 15), ("12", 12), ("-2", 13), ("-9", 10), ("99", 99)] {
             assert_eq!(at(text), Ok((offset, text.to_owned())));

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use super::extract::Named;
 use super::{Error, Host, List, Problem, Shared};
 use crate::ids::{Offset, PartitionId, TopicName};
-use crate::log::{self, TopicConfig, TopicInfo};
+use crate::log::{self, Cleanup, PartitionInfo, TOMBSTONE_RETENTION, TopicConfig, TopicInfo};
 use crate::names::nearest;
 use crate::pipeline::spec::Spec;
 
-/// Bytes of a topic's description: a name and three numbers.
+/// Bytes of a topic's description: a name, a policy and some numbers.
 const BODY_BYTES_MAX: usize = 4 << 10;
 
 /// A topic that is to be made.
@@ -32,6 +32,12 @@ pub struct NewTopic {
     /// Bytes that each partition keeps; any number, if there is none.
     #[serde(default)]
     pub retention_bytes: Option<u64>,
+    /// Which old records go: those beyond the retention, or those that a newer record of their key replaces.
+    #[serde(default)]
+    pub cleanup_policy: Cleanup,
+    /// Milliseconds for which deletions are kept in a compacted topic; a day, if there is none.
+    #[serde(default)]
+    pub tombstone_retention_ms: Option<u64>,
 }
 
 const fn one() -> u32 {
@@ -47,6 +53,10 @@ pub struct Topic {
     pub retention_ms: Option<u64>,
     /// Bytes that each partition keeps.
     pub retention_bytes: Option<u64>,
+    /// Which old records go.
+    pub cleanup_policy: Cleanup,
+    /// Milliseconds for which deletions are kept, if it is compacted.
+    pub tombstone_retention_ms: Option<u64>,
     /// Records that it has.
     pub records: u64,
     /// Bytes of its batches.
@@ -60,10 +70,12 @@ pub struct Topic {
 pub struct Partition {
     /// Its number.
     pub partition: PartitionId,
-    /// The oldest record that is kept.
+    /// Where reading begins: no record before it is kept.
     pub start: Offset,
     /// The offset that the next record gets.
     pub end: Offset,
+    /// Records that it has.
+    pub records: u64,
     /// Bytes of its batches.
     pub bytes: u64,
 }
@@ -77,6 +89,8 @@ pub(super) async fn create(State(app): Shared, request: Request) -> Result<(Stat
             partitions: new.partitions,
             retention: new.retention_ms.map(Duration::from_millis),
             retention_bytes: new.retention_bytes,
+            cleanup: new.cleanup_policy,
+            tombstone_retention: new.tombstone_retention_ms.map(Duration::from_millis),
         };
         host.log.create_topic(&host.tenant, &new.name, config)?;
         let status = if existed { StatusCode::OK } else { StatusCode::CREATED };
@@ -137,13 +151,23 @@ fn refuse_if_used(host: &Host, topic: &TopicName) -> Result<(), Error> {
 fn topic(name: TopicName, info: &TopicInfo) -> Topic {
     let partitions: Vec<_> = (0..)
         .zip(&info.partitions)
-        .map(|(partition, info)| Partition { partition, start: info.start, end: info.end, bytes: info.bytes })
+        .map(|(partition, &PartitionInfo { start, end, records, bytes })| Partition {
+            partition,
+            start,
+            end,
+            records,
+            bytes,
+        })
         .collect();
+    let kept = info.config.tombstone_retention.unwrap_or(TOMBSTONE_RETENTION);
+    let tombstones = info.config.cleanup.compacts().then_some(kept);
     Topic {
         name,
         retention_ms: info.config.retention.map(|kept| kept.as_millis() as u64),
         retention_bytes: info.config.retention_bytes,
-        records: partitions.iter().map(|partition| partition.end - partition.start).sum(),
+        cleanup_policy: info.config.cleanup,
+        tombstone_retention_ms: tombstones.map(|kept| kept.as_millis() as u64),
+        records: partitions.iter().map(|partition| partition.records).sum(),
         bytes: partitions.iter().map(|partition| partition.bytes).sum(),
         partitions,
     }

@@ -18,12 +18,14 @@ use crate::clock::now_ms;
 use crate::error::Kind;
 use crate::ids::default_tenant;
 use crate::log::embedded::{EmbeddedConfig, EmbeddedLog};
-use crate::log::{Durability, Log};
+use crate::log::{self, Durability, Log};
 use crate::pipeline::Pipelines;
 use crate::plugin::{Sandbox, SandboxConfig};
 
 /// How often records that need not be kept any more are removed.
 const RETENTION_PERIOD: Duration = Duration::from_secs(60);
+/// How much longer compaction rests after a piece of its work than it worked: it takes a quarter of a core at most.
+const COMPACTION_REST: u32 = 3;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  millstream serve --data ./data\n  millstream serve --data /var/lib/millstream \
@@ -84,7 +86,7 @@ impl Serve {
         });
 
         let (stop, stopped) = watch::channel(false);
-        let retention = tokio::spawn(enforce_retention(log));
+        let cleaning = tokio::spawn(clean(log));
         let address = listener.local_addr().map_err(|error| Failure::file("look at", &self.data, &error))?;
         let answering = tokio::spawn(api::serve(host, listener, stopped));
         tracing::info!(%address, data = %self.data.display(), start_ms = started.elapsed().as_millis() as u64, "serving");
@@ -94,7 +96,7 @@ impl Serve {
         tracing::info!("stopping");
         stop.send_replace(true);
         pipelines.stop().await;
-        retention.abort();
+        cleaning.abort();
         if let Err(error) = answering.await {
             tracing::error!(%error, "answering requests ended");
         }
@@ -103,17 +105,52 @@ impl Serve {
     }
 }
 
-async fn enforce_retention(log: Arc<dyn Log>) {
+/// Removes what need not be kept any more, for ever.
+async fn clean(log: Arc<dyn Log>) {
     let mut minutes = tokio::time::interval(RETENTION_PERIOD);
     loop {
         minutes.tick().await;
-        let log = Arc::clone(&log);
-        let work = tokio::task::spawn_blocking(move || log.enforce_retention(now_ms()));
-        match work.await {
-            Ok(Ok(0)) => {}
-            Ok(Ok(batches)) => tracing::debug!(batches, "removed what need not be kept"),
-            Ok(Err(error)) => tracing::error!(%error, "retention is not enforced"),
-            Err(error) => tracing::error!(%error, "retention is not enforced"),
+        match off_thread(&log, |log, now_ms| log.enforce_retention(now_ms)).await {
+            Some(0) | None => {}
+            Some(batches) => tracing::debug!(batches, "removed what need not be kept"),
+        }
+        compact(&log).await;
+    }
+}
+
+/// Compacts until nothing is left to do, with rests between.
+async fn compact(log: &Arc<dyn Log>) {
+    let mut removed = 0;
+    loop {
+        let started = Instant::now();
+        let Some(compacted) = off_thread(log, |log, now_ms| log.compact(now_ms)).await else { return };
+        removed += compacted.removed;
+        if !compacted.more {
+            break;
+        }
+        tokio::time::sleep(started.elapsed() * COMPACTION_REST).await;
+    }
+    if removed > 0 {
+        tracing::debug!(records = removed, "removed records that newer ones of their keys replace");
+    }
+}
+
+/// Does what may take long on a thread of its own; what fails is tried again by and by.
+async fn off_thread<T: Send + 'static>(
+    log: &Arc<dyn Log>,
+    work: impl FnOnce(&dyn Log, i64) -> log::Result<T> + Send + 'static,
+) -> Option<T> {
+    let log = Arc::clone(log);
+    let work = tokio::task::spawn_blocking(move || work(&*log, now_ms()));
+    match work.await {
+        Ok(Ok(done)) => Some(done),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "old records are not removed");
+            None
+        }
+        Err(error) => {
+            tracing::error!(%error, "old records are not removed");
+            None
         }
     }
 }

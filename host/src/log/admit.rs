@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::batch::{self, Header, Invalid};
-use super::{Block, Commit, Error, PARTITIONS_MAX, Result, TopicConfig};
+use super::{Block, Commit, Error, Result, TopicConfig};
 use crate::ids::{Offset, TopicName, TopicPartition};
 
 /// What the log takes at once.
@@ -31,40 +31,84 @@ impl Default for Limits {
 
 /// Refuses what no topic can be.
 pub(super) fn check_topic(topic: &TopicName, config: &TopicConfig) -> Result<()> {
-    if (1..=PARTITIONS_MAX).contains(&config.partitions) {
-        return Ok(());
+    match config.fault() {
+        None => Ok(()),
+        Some(reason) => Err(Error::InvalidTopic { topic: topic.clone(), reason }),
     }
-    let reason = format!("it has {} partitions where 1 to {PARTITIONS_MAX} are possible", config.partitions);
-    Err(Error::InvalidTopic { topic: topic.clone(), reason })
 }
 
-/// Checks strangers' batches down to each record.
-pub(super) fn check_append(at: &TopicPartition, batches: &Bytes, limits: &Limits) -> Result<Vec<Header>> {
+/// Batches that were checked.
+#[derive(Debug, Default)]
+pub(super) struct Checked {
+    /// The header of each.
+    pub(super) headers: Vec<Header>,
+    /// The place of the first record without a key in its batch, if one was met.
+    without_key: Option<u32>,
+}
+
+impl Checked {
+    /// Refuses records without a key where the topic needs one of each.
+    pub(super) fn fit(&self, at: &TopicPartition, config: &TopicConfig) -> Result<()> {
+        match self.without_key {
+            Some(index) if config.cleanup.compacts() => Err(Error::KeyRequired { at: at.clone(), index }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Checks strangers' batches down to each record. Whether the topic takes them is seen by [`Checked::fit`].
+pub(super) fn check_append(at: &TopicPartition, batches: &Bytes, limits: &Limits) -> Result<Checked> {
     if batches.len() > limits.append_bytes_max {
         let (size, limit) = (batches.len() as u64, limits.append_bytes_max as u64);
         return Err(Error::TooLarge { at: at.clone(), what: "append", size, limit });
     }
-    headers(at, batches, |_, batch| batch::validate(batch, &limits.batch))
+    check(at, batches, |_, batch| batch::inspect(batch, &limits.batch).map(|(_, without_key)| without_key))
 }
 
-/// Checks batches that this process made: no more than that they are whole.
-pub(super) fn check_output(at: &TopicPartition, batches: &Bytes) -> Result<Vec<Header>> {
-    headers(at, batches, |header, _| Ok(header))
+/// Checks batches that this process made: that they are whole and, if the topic needs it, that each record has a key.
+pub(super) fn check_output(at: &TopicPartition, batches: &Bytes, config: &TopicConfig) -> Result<Vec<Header>> {
+    let checked = check(at, batches, |_, batch| {
+        let (mut without_key, mut index) = (None, 0);
+        if config.cleanup.compacts() {
+            batch::scan(batch, |seen| {
+                if seen.key.is_none() && without_key.is_none() {
+                    without_key = Some(index);
+                }
+                index += 1;
+            })?;
+        }
+        Ok(without_key)
+    })?;
+    checked.fit(at, config)?;
+    Ok(checked.headers)
 }
 
-fn headers(
+/// Splits batches and looks at each; `look` answers the place of the first record without a key.
+fn check(
     at: &TopicPartition,
     batches: &Bytes,
-    check: impl Fn(Header, &[u8]) -> std::result::Result<Header, Invalid>,
-) -> Result<Vec<Header>> {
+    look: impl Fn(&Header, &[u8]) -> std::result::Result<Option<u32>, Invalid>,
+) -> Result<Checked> {
     if batches.is_empty() {
         return Err(Error::InvalidBatch { at: at.clone(), reason: "there are no bytes".to_owned() });
     }
-    let checked = batch::split(batches.clone()).map(|batch| batch.and_then(|(header, bytes)| check(header, &bytes)));
-    checked.collect::<std::result::Result<_, _>>().map_err(|invalid| match invalid {
+    let refused = |invalid| match invalid {
         Invalid::RecordTooLarge { size, limit, .. } => Error::TooLarge { at: at.clone(), what: "record", size, limit },
         invalid => Error::InvalidBatch { at: at.clone(), reason: invalid.to_string() },
-    })
+    };
+    let mut checked = Checked::default();
+    for batch in batch::split(batches.clone()) {
+        let (header, bytes) = batch.map_err(refused)?;
+        let without_key = look(&header, &bytes).map_err(refused)?;
+        if !header.is_as_produced() {
+            return Err(refused(Invalid::Header(
+                "it was compacted by a broker: send its records in a batch of their own",
+            )));
+        }
+        checked.without_key = checked.without_key.or(without_key);
+        checked.headers.push(header);
+    }
+    Ok(checked)
 }
 
 /// Refuses a commit that is too large to be written at once.
@@ -93,7 +137,7 @@ impl Block {
 pub(super) struct Placed {
     /// Offset of its first record.
     pub(super) base: Offset,
-    /// Offset after its last record.
+    /// Offset after those that it covers.
     pub(super) next: Offset,
     /// Its bytes, with that base offset.
     pub(super) bytes: Bytes,

@@ -42,6 +42,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A record without a key for a topic that keeps the newest record of each key.
+    #[error(
+        "record {index} of a batch for `{at}` has no key, and the topic is compacted by key: give it one, or write to a topic whose cleanup policy is `delete`"
+    )]
+    KeyRequired {
+        /// Where it was to go.
+        at: TopicPartition,
+        /// Its place in the batch, counted from 0.
+        index: u32,
+    },
     /// More than the log takes at once.
     #[error("{what} of {size} bytes for `{at}` exceeds the limit of {limit} bytes")]
     TooLarge {
@@ -149,6 +159,7 @@ impl Coded for Error {
             Self::TopicConflict { .. } => "topic_conflict",
             Self::InvalidTopic { .. } => "invalid_topic",
             Self::InvalidBatch { .. } => "invalid_batch",
+            Self::KeyRequired { .. } => "key_required",
             Self::TooLarge { .. } => "record_too_large",
             Self::CommitTooLarge { .. } => "commit_too_large",
             Self::OutOfOrderSequence { .. } => "out_of_order_sequence",
@@ -171,7 +182,10 @@ impl Coded for Error {
             | Self::ProducerFenced { .. }
             | Self::CommitConflict { .. }
             | Self::FolderInUse { .. } => Kind::Conflict,
-            Self::InvalidTopic { .. } | Self::InvalidBatch { .. } | Self::OffsetOutOfRange { .. } => Kind::Invalid,
+            Self::InvalidTopic { .. }
+            | Self::InvalidBatch { .. }
+            | Self::KeyRequired { .. }
+            | Self::OffsetOutOfRange { .. } => Kind::Invalid,
             Self::TooLarge { .. } | Self::CommitTooLarge { .. } => Kind::TooLarge,
             Self::Corrupt { .. } => Kind::Corrupt,
             Self::StorageFull { .. } => Kind::StorageFull,

@@ -9,11 +9,12 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::admit::{self, Limits, Placed};
-use super::batch::Header;
+use super::batch::{Header, Invalid};
+use super::compaction::{KEYS_MAX, NewestKeys, Pass, Progress};
 use super::producer::{self, ProducerState, Verdict};
 use super::{
-    Appended, Block, Commit, Committed, Error, Fetched, Head, Log, PartitionInfo, Pending, Result, TopicConfig,
-    TopicInfo,
+    Appended, Block, Commit, Committed, Compacted, Error, Fetched, Head, Log, PartitionInfo, Pending, Result,
+    TopicConfig, TopicInfo,
 };
 use crate::ids::{Offset, PipelineId, TenantId, TopicName, TopicPartition};
 
@@ -49,6 +50,7 @@ struct Partition {
     end: Offset,
     batches: VecDeque<Placed>,
     producers: BTreeMap<i64, ProducerState>,
+    compacted: Progress,
 }
 
 impl Partition {
@@ -78,6 +80,11 @@ impl Partition {
         self.batches.iter().map(|batch| batch.bytes.len() as u64).sum()
     }
 
+    fn records(&self) -> u64 {
+        let count = |batch: &Placed| Header::parse(&batch.bytes).map_or(0, |header| u64::from(header.count));
+        self.batches.iter().map(count).sum()
+    }
+
     /// Whether the oldest batch is to go.
     fn exceeds(&self, config: &TopicConfig, now_ms: i64) -> bool {
         let (Some(oldest), true) = (self.batches.front(), self.batches.len() > 1) else { return false };
@@ -91,12 +98,47 @@ impl Partition {
     fn trim(&mut self, config: &TopicConfig, now_ms: i64) -> u64 {
         let mut gone = 0;
         while self.exceeds(config, now_ms) {
-            self.batches.pop_front();
-            self.start = self.batches.front().map_or(self.end, |batch| batch.base);
+            let Some(oldest) = self.batches.pop_front() else { break };
+            self.start = oldest.next;
+            self.compacted.trim(self.start, oldest.bytes.len() as u64);
             gone += 1;
         }
         self.producers.retain(|_, state| state.next_offset() > self.start);
         gone
+    }
+
+    /// Compacts as long as that is worth it, and answers how many records went.
+    fn compact(&mut self, config: &TopicConfig, now_ms: i64) -> std::result::Result<u64, Invalid> {
+        let mut removed = 0;
+        while self.compacted.is_due(self.end, self.bytes(), now_ms) {
+            removed += self.compact_once(config, now_ms)?;
+        }
+        Ok(removed)
+    }
+
+    fn compact_once(&mut self, config: &TopicConfig, now_ms: i64) -> std::result::Result<u64, Invalid> {
+        let mut newest = NewestKeys::new(KEYS_MAX);
+        let (mut clean_to, mut looked_to) = (self.compacted.clean_to, self.compacted.clean_to);
+        for batch in self.batches.iter().filter(|batch| batch.base >= self.compacted.clean_to) {
+            if !newest.has_room_for(&Header::parse(&batch.bytes)?) {
+                clean_to = batch.base;
+                break;
+            }
+            newest.note(&batch.bytes)?;
+            (clean_to, looked_to) = (batch.base, batch.next);
+        }
+        let mut pass = Pass::new(config, now_ms);
+        let mut kept = VecDeque::with_capacity(self.batches.len());
+        for batch in &self.batches {
+            match if batch.base < clean_to { pass.clean(&newest, &batch.bytes)? } else { None } {
+                None => kept.push_back(batch.clone()),
+                Some(cleaned) => kept.extend(cleaned.by.map(|bytes| Placed { bytes, ..batch.clone() })),
+            }
+        }
+        self.batches = kept;
+        let (clean_bytes, horizon) = (pass.done.bytes, pass.done.horizon);
+        self.compacted = Progress { clean_to, looked_to, clean_bytes, horizon, dense_from: clean_to };
+        Ok(pass.done.removed)
     }
 }
 
@@ -126,7 +168,7 @@ impl Tenant {
         let mut checked = Vec::new();
         for (at, batches) in commit.outputs {
             self.partition(&at)?;
-            let headers = admit::check_output(&at, &batches)?;
+            let headers = admit::check_output(&at, &batches, &self.topic(&at.topic)?.config)?;
             checked.push((at, batches, headers));
         }
         // Nothing can be refused from here on.
@@ -193,6 +235,7 @@ impl Log for MemoryLog {
         let info = |partition: &Partition| PartitionInfo {
             start: partition.start,
             end: partition.end,
+            records: partition.records(),
             bytes: partition.bytes(),
         };
         Ok(self.with(tenant, |tenant| {
@@ -207,8 +250,10 @@ impl Log for MemoryLog {
     fn append(&self, tenant: &TenantId, at: &TopicPartition, batches: Bytes) -> Pending<Appended> {
         let at = at.clone();
         self.pending(tenant, move |tenant, limits| {
-            let headers = admit::check_append(&at, &batches, limits)?;
-            let appended = tenant.partition(&at)?.append(&at, batches, &headers)?;
+            let checked = admit::check_append(&at, &batches, limits)?;
+            tenant.partition(&at)?;
+            checked.fit(&at, &tenant.topic(&at.topic)?.config)?;
+            let appended = tenant.partition(&at)?.append(&at, batches, &checked.headers)?;
             tenant.changed(&at.topic);
             Ok(appended)
         })
@@ -278,6 +323,22 @@ impl Log for MemoryLog {
             }
         }
         Ok(gone)
+    }
+
+    fn compact(&self, now_ms: i64) -> Result<Compacted> {
+        let mut removed = 0;
+        for tenant in lock(&self.tenants).values_mut() {
+            for (name, Topic { config, partitions, .. }) in &mut tenant.topics {
+                for partition in partitions.iter_mut().filter(|_| config.cleanup.compacts()) {
+                    let corrupt = |invalid: Invalid| Error::Corrupt {
+                        what: format!("a batch of `{name}`"),
+                        reason: invalid.to_string(),
+                    };
+                    removed += partition.compact(config, now_ms).map_err(corrupt)?;
+                }
+            }
+        }
+        Ok(Compacted { removed, more: false })
     }
 }
 

@@ -3,13 +3,12 @@
 //! The log is the truth: what a pipeline knows (its place in its inputs, its state) is read back from its commits. This
 //! module owns the contract; [`memory`] is the model of it, [`embedded`] the RocksDB log, and `conformance` the suite
 //! that both pass. Records are stored as Kafka record batches (format v2, [`batch`]), byte for byte as they came but for
-//! the base offset.
+//! the base offset, until compaction leaves records out.
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::pin::Pin;
-use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -19,6 +18,8 @@ use crate::ids::{Offset, PartitionId, PipelineId, TenantId, TopicName, TopicPart
 
 mod admit;
 pub mod batch;
+mod compaction;
+mod config;
 #[cfg(test)]
 pub(crate) mod conformance;
 #[cfg(feature = "server")]
@@ -28,6 +29,7 @@ pub mod memory;
 mod producer;
 
 pub use admit::Limits;
+pub use config::{Cleanup, PARTITIONS_MAX, TOMBSTONE_RETENTION, TopicConfig};
 pub use error::Error;
 
 /// A result of the log.
@@ -42,12 +44,22 @@ pub type Pending<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 /// - **Durability.** When [`append`](Log::append) or [`commit`](Log::commit) has answered `Ok`, what it wrote survives a
 ///   crash of the process; under [`Durability::Fsync`] it survives a loss of power too. What has not answered may or may
 ///   not survive, but a commit and a call of `append` are each there whole or not at all.
-/// - **Order.** Writes take effect in the order in which their futures are first polled. A partition's offsets are dense:
-///   the first record has offset 0 and each next record one more. Deleting and trimming leave gaps only at the start.
-/// - **Visibility.** [`read`](Log::read) gives nothing that is not durable, and everything that has been answered.
+/// - **Order.** Writes take effect in the order in which their futures are first polled. The first record of a partition
+///   gets offset 0 and each next record one more. A record keeps its offset as long as it exists, and no other gets it.
+/// - **Gaps.** Records go in two ways. [Retention](Log::enforce_retention) removes the oldest batches and moves the
+///   partition's start. [Compaction](Log::compact), only of topics that have it, removes records between others, or
+///   whole batches, and moves nothing: a batch that is left covers the offsets that it covered before, and holds at least
+///   one record. The newest batch of a partition is never removed or changed. So in other topics all offsets from the
+///   start to the end have a record; in compacted ones there may be gaps before the newest batch, within batches and
+///   between them, and the offset before the end always has a record.
+/// - **Newest of a key.** In a compacted topic every record has a key; one without is refused. Whatever has been
+///   compacted, who reads from an offset on is given the newest record of each key that has one there, unless that is a
+///   deletion (a null value), kept for the topic's time. No read gives a record of a key after a newer one of it.
+/// - **Visibility.** [`read`](Log::read) gives nothing that is not durable, and everything that has been answered and not
+///   been removed since.
 /// - **Idempotence.** A batch with a producer id and the sequence of one of the last five that the partition has taken
-///   from it is not written again; its first offset is answered. A sequence that leaves a hole is refused; a producer of
-///   which the partition keeps nothing may begin anywhere. A [`Commit`] whose sequence is not the one after the last is
+///   from it is not written again; its first offset is answered. A sequence that leaves a hole is refused; a producer
+///   whose last batch lay before the partition's start may begin anywhere. A [`Commit`] whose sequence is not the one after the last is
 ///   refused, so that of two writers one loses.
 /// - **Cancellation.** Dropping a future that was polled leaves open whether it takes effect; nothing is torn.
 /// - **Tenants.** A name means what it means to this tenant. No call can see or change what another tenant has.
@@ -65,9 +77,10 @@ pub trait Log: Send + Sync + std::fmt::Debug {
     /// The batches are checked: magic, length, CRC, and record count against the codec's content. An empty `batches` is invalid.
     fn append(&self, tenant: &TenantId, at: &TopicPartition, batches: Bytes) -> Pending<Appended>;
 
-    /// Reads whole record batches that hold `from` and what follows, at least one batch if there is one and then no
-    /// more than `bytes_max`. The first batch may begin before `from`. Below the start is [`Error::OffsetOutOfRange`], as is past
-    /// the end; at the end there is nothing, which is no error.
+    /// Reads whole record batches that end after `from`, in order: at least one, unless `from` is the end, and then no
+    /// more than `bytes_max`. The first may begin before `from`; where records were compacted it may begin after it, and
+    /// may hold no record at or after `from`, but covers it: the next record is in the next batch then. Below the start is
+    /// [`Error::OffsetOutOfRange`], as is past the end; at the end there is nothing, which is no error.
     fn read(&self, tenant: &TenantId, at: &TopicPartition, from: Offset, bytes_max: usize) -> Result<Fetched>;
 
     /// Writes what one micro-batch did: all of it or nothing.
@@ -106,6 +119,13 @@ pub trait Log: Send + Sync + std::fmt::Debug {
     /// Removes the oldest batches of all partitions that exceed their topic's retention, whole batches only and never
     /// the newest; `now_ms` is compared with the batches' largest timestamps. Answers how many batches went.
     fn enforce_retention(&self, now_ms: i64) -> Result<u64>;
+
+    /// Does a bounded piece of the work of compacting the partitions of all topics that have it, where that is worth its
+    /// cost: where there are records that have not been looked at and the dirty bytes, those never compacted, are at least
+    /// half, or where deletions have been kept for their time, which ends at or before `now_ms`. Answers how many records
+    /// went, and whether to call again for the rest. Appends and reads go on meanwhile. After a crash at any moment, and
+    /// after an error, the contract holds for what is there, and the work is taken up again by later calls.
+    fn compact(&self, now_ms: i64) -> Result<Compacted>;
 }
 
 /// What an acknowledged write survives.
@@ -119,36 +139,6 @@ pub enum Durability {
     Os,
 }
 
-/// How a topic is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TopicConfig {
-    /// Number of partitions, at least 1.
-    pub partitions: u32,
-    /// How long records are kept, by their largest timestamp in a batch; `None` for ever.
-    #[serde(default)]
-    pub retention: Option<Duration>,
-    /// How many bytes each partition keeps; `None` for any number.
-    #[serde(default)]
-    pub retention_bytes: Option<u64>,
-}
-
-impl TopicConfig {
-    /// A topic of that many partitions that keeps everything.
-    pub const fn with_partitions(partitions: u32) -> Self {
-        Self { partitions, retention: None, retention_bytes: None }
-    }
-
-    /// Batches whose newest record is older than this are no longer kept; `None` if age does not matter.
-    fn expires_before(&self, now_ms: i64) -> Option<i64> {
-        let kept_ms = i64::try_from(self.retention?.as_millis()).unwrap_or(i64::MAX);
-        Some(now_ms.saturating_sub(kept_ms))
-    }
-}
-
-/// Most partitions a topic may have.
-pub const PARTITIONS_MAX: u32 = 1024;
-
 /// A topic as it is now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopicInfo {
@@ -161,12 +151,23 @@ pub struct TopicInfo {
 /// A partition as it is now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PartitionInfo {
-    /// The oldest record that is kept, or `end` if there is none.
+    /// No record before this offset is kept, and reads may begin here; `end` if nothing is.
     pub start: Offset,
     /// The offset that the next record gets.
     pub end: Offset,
+    /// Records that are kept: `end - start`, less those that compaction removed.
+    pub records: u64,
     /// Bytes of the batches that are kept.
     pub bytes: u64,
+}
+
+/// What a piece of compaction did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Compacted {
+    /// Records that went.
+    pub removed: u64,
+    /// Whether there is more to do now.
+    pub more: bool,
 }
 
 /// Where an append went.

@@ -147,10 +147,12 @@ mod tests {
             base_offset: 0,
             length: 0,
             count,
+            offsets: count,
             compression: Compression::None,
             log_append_time: false,
             base_timestamp: 0,
             max_timestamp: 0,
+            delete_horizon: None,
             producer: Some(Producer { id: 7, epoch, base_sequence }),
         }
     }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use millstream::ids::{Offset, PipelineId, TenantId, TopicName, TopicPartition};
-use millstream::log::{Appended, Commit, Committed, Fetched, Head, Log, Pending, Result, TopicConfig, TopicInfo};
+use millstream::log::{
+    Appended, Commit, Committed, Compacted, Fetched, Head, Log, Pending, Result, TopicConfig, TopicInfo,
+};
 use tokio::sync::watch;
 
 /// The generated topic.
@@ -132,5 +134,9 @@ impl Log for GeneratorLog {
 
     fn enforce_retention(&self, now_ms: i64) -> Result<u64> {
         self.inner.enforce_retention(now_ms)
+    }
+
+    fn compact(&self, now_ms: i64) -> Result<Compacted> {
+        self.inner.compact(now_ms)
     }
 }

@@ -9,6 +9,7 @@ use crate::api::List;
 use crate::api::records::Data;
 use crate::api::topics::{NewTopic, Topic as Info};
 use crate::ids::TopicName;
+use crate::log::Cleanup;
 use crate::pipeline::spec::duration_ms;
 
 mod produce;
@@ -18,7 +19,8 @@ mod tail;
 pub(super) enum Topic {
     /// Make a topic
     #[command(after_help = "Examples:\n  millstream topic create clicks --partitions 4\n  \
-                            millstream topic create logs --retention 7d --retention-bytes 1GiB")]
+                            millstream topic create logs --retention 7d --retention-bytes 1GiB\n  \
+                            millstream topic create users --cleanup compact")]
     Create(Create),
     /// List topics
     List,
@@ -51,6 +53,13 @@ pub(super) struct Create {
     /// How much each partition keeps, such as 500MiB; any amount unless given
     #[arg(long, value_parser = amount)]
     retention_bytes: Option<u64>,
+    /// Which old records go: `delete` those beyond the retention, `compact` those that a newer record of their key
+    /// replaces (each record must have a key), or `compact,delete`
+    #[arg(long, default_value_t, value_name = "POLICY")]
+    cleanup: Cleanup,
+    /// How long a compacted topic keeps deletions, which are records with a null value; 1d unless given
+    #[arg(long, value_parser = milliseconds, value_name = "TIME")]
+    tombstone_retention: Option<u64>,
 }
 
 impl Topic {
@@ -58,8 +67,15 @@ impl Topic {
         let client = session.client()?;
         let format = session.format;
         match self {
-            Self::Create(Create { name, partitions, retention, retention_bytes }) => {
-                let new = NewTopic { name, partitions, retention_ms: retention, retention_bytes };
+            Self::Create(create) => {
+                let new = NewTopic {
+                    name: create.name,
+                    partitions: create.partitions,
+                    retention_ms: create.retention,
+                    retention_bytes: create.retention_bytes,
+                    cleanup_policy: create.cleanup,
+                    tombstone_retention_ms: create.tombstone_retention,
+                };
                 let topic: Info = client.post("/v1/topics", &new)?;
                 format.show(&topic, |topic| format!("topic `{}` has {} partitions", topic.name, topic.partitions.len()))
             }
@@ -81,29 +97,38 @@ impl Topic {
 
 fn list(topics: &[Info]) -> String {
     table(
-        ["NAME", "PARTITIONS", "RECORDS", "BYTES"],
+        ["NAME", "PARTITIONS", "CLEANUP", "RECORDS", "BYTES"],
         topics.iter().map(|topic| {
-            [topic.name.to_string(), topic.partitions.len().to_string(), topic.records.to_string(), bytes(topic.bytes)]
+            [
+                topic.name.to_string(),
+                topic.partitions.len().to_string(),
+                topic.cleanup_policy.to_string(),
+                topic.records.to_string(),
+                bytes(topic.bytes),
+            ]
         }),
     )
 }
 
 fn describe(format: Format, topic: &Info) -> Result<(), Failure> {
     format.show(topic, |topic| {
-        let about = facts([
+        let mut about = vec![
             ("name", topic.name.to_string()),
+            ("cleanup", topic.cleanup_policy.to_string()),
             ("retention", topic.retention_ms.map_or("for ever".to_owned(), |ms| format!("{} s", ms / 1000))),
             ("retention bytes", topic.retention_bytes.map_or("any".to_owned(), bytes)),
-            ("records", topic.records.to_string()),
-            ("bytes", bytes(topic.bytes)),
-        ]);
+        ];
+        about.extend(topic.tombstone_retention_ms.map(|ms| ("tombstone retention", format!("{} s", ms / 1000))));
+        about.extend([("records", topic.records.to_string()), ("bytes", bytes(topic.bytes))]);
+        let about = facts(about);
         let partitions = table(
-            ["PARTITION", "START", "END", "BYTES"],
+            ["PARTITION", "START", "END", "RECORDS", "BYTES"],
             topic.partitions.iter().map(|partition| {
                 [
                     partition.partition.to_string(),
                     partition.start.to_string(),
                     partition.end.to_string(),
+                    partition.records.to_string(),
                     bytes(partition.bytes),
                 ]
             }),

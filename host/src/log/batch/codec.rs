@@ -79,6 +79,15 @@ fn inflate_snappy_block(block: &[u8], limit: usize, into: &mut Vec<u8>) -> Resul
     Ok(true)
 }
 
+/// Compresses what follows the first `from` bytes of a batch where that makes it smaller, and answers how it is now.
+pub(super) fn compress(codec: Compression, batch: &mut Vec<u8>, from: usize) -> Compression {
+    let compressed = deflate(codec, &batch[from..]).filter(|compressed| compressed.len() < batch.len() - from);
+    let Some(compressed) = compressed else { return Compression::None };
+    batch.truncate(from);
+    batch.extend_from_slice(&compressed);
+    codec
+}
+
 /// The records compressed; `None` where the codec is none or fails, so that they are written as they are.
 pub(super) fn deflate(codec: Compression, content: &[u8]) -> Option<Vec<u8>> {
     match codec {

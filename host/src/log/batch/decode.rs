@@ -1,39 +1,67 @@
 //! From a batch to columns.
 
 use super::records::{RecordHeaders, Records};
-use super::{HEADER_BYTES, Header, Invalid, Limits, codec};
+use super::{HEADER_BYTES, Header, INFLATED_STORED_BYTES_MAX, Invalid, Offsets, codec};
 use crate::ids::Offset;
 use crate::record::{Batch, Column};
 
-/// Appends the records of one batch from offset `from` on to the columns, and answers the offset after its last record.
+/// Appends the records of one batch from offset `from` on to the columns, and answers the offset after those that the
+/// batch covers. There may be no record: where compaction left the last ones out, nothing follows `from`.
 /// `into.headers` grows only if `headers` is asked for. After an error the columns are as they were.
 ///
 /// The CRC is not looked at: what is read from a log has been checked by it.
 pub fn decode(batch: &[u8], from: Offset, headers: bool, into: &mut Batch) -> Result<Offset, Invalid> {
+    decode_with_offsets(batch, from, headers, into, &mut Offsets::default())
+}
+
+/// The same, with the offset of each record.
+pub fn decode_with_offsets(
+    batch: &[u8],
+    from: Offset,
+    headers: bool,
+    into: &mut Batch,
+    offsets: &mut Offsets,
+) -> Result<Offset, Invalid> {
     let header = Header::parse(batch)?;
     let content = &batch[HEADER_BYTES..header.length];
-    let content = codec::inflate(header.compression, content, Limits::default().inflated_bytes_max)?;
-    let before = Sizes::of(into);
-    let appended = append(&header, &content, from, headers, into);
+    let content = codec::inflate(header.compression, content, INFLATED_STORED_BYTES_MAX)?;
+    let (before, offsets_before) = (Sizes::of(into), offsets.len());
+    let appended = append(&header, &content, from, headers, into, offsets);
     if appended.is_err() {
+        offsets.truncate(offsets_before);
         before.restore(into);
     }
     appended.map(|()| header.next_offset())
 }
 
-fn append(header: &Header, content: &[u8], from: Offset, headers: bool, into: &mut Batch) -> Result<(), Invalid> {
+fn append(
+    header: &Header,
+    content: &[u8],
+    from: Offset,
+    headers: bool,
+    into: &mut Batch,
+    offsets: &mut Offsets,
+) -> Result<(), Invalid> {
     let mut records = Records::new(header, content)?;
     let count = header.count as usize;
     into.timestamps.reserve(count);
     into.keys.lengths.reserve(count);
     into.values.lengths.reserve(count);
     into.values.bytes.reserve(content.len());
-    let skipped = from.saturating_sub(header.base_offset).min(count as u64) as u32;
-    for _ in 0..skipped {
-        records.next_record()?;
+    let is_dense = header.offsets == header.count;
+    let skipped = from.saturating_sub(header.base_offset);
+    if is_dense {
+        let skipped = skipped.min(count as u64);
+        offsets.extend(header.base_offset + skipped, count - skipped as usize);
     }
-    for _ in skipped..header.count {
+    for _ in 0..header.count {
         let record = records.next_record()?;
+        if u64::from(record.offset_delta) < skipped {
+            continue;
+        }
+        if !is_dense {
+            offsets.push(header.base_offset + u64::from(record.offset_delta));
+        }
         into.timestamps.push(match header.log_append_time {
             true => header.max_timestamp,
             // A sender may say anything; what overflows is wrong, not dangerous.

@@ -28,24 +28,17 @@ pub fn encode(rows: BatchRef<'_>, options: &EncodeOptions) -> Bytes {
         true => write_plain(&mut batch, &rows, base_timestamp),
         false => write_with_headers(&mut batch, &rows, base_timestamp),
     }
-    let compressed = codec::deflate(options.compression, &batch[HEADER_BYTES..])
-        .filter(|compressed| compressed.len() < batch.len() - HEADER_BYTES);
-    let compression = match compressed {
-        Some(compressed) => {
-            batch.truncate(HEADER_BYTES);
-            batch.extend_from_slice(&compressed);
-            options.compression
-        }
-        None => Compression::None,
-    };
+    let compression = codec::compress(options.compression, &mut batch, HEADER_BYTES);
     let header = Header {
         base_offset: 0,
         length: batch.len(),
         count: rows.len() as u32,
+        offsets: rows.len() as u32,
         compression,
         log_append_time: false,
         base_timestamp,
         max_timestamp,
+        delete_horizon: None,
         producer: options.producer,
     };
     header::write(&mut batch, &header);
@@ -76,7 +69,7 @@ fn content_bytes_max(rows: &BatchRef<'_>, base_timestamp: i64) -> usize {
 const FRONT_BYTES: usize = 5 * varint::BYTES_MAX + 1;
 
 /// The numbers of a record before its key, in front of which its length goes.
-struct Front {
+pub(super) struct Front {
     bytes: [u8; FRONT_BYTES],
     length: usize,
 }
@@ -84,7 +77,7 @@ struct Front {
 impl Front {
     /// `after` is the number of bytes of the record after its key's length.
     #[inline]
-    fn new(delta: i64, index: usize, key: Option<&[u8]>, after: usize) -> Self {
+    pub(super) fn new(delta: i64, index: usize, key: Option<&[u8]>, after: usize) -> Self {
         let key_length = key.map_or(-1, |key| key.len() as i64);
         let body = 1 + varint::size(delta) + varint::size(index as i64) + varint::size(key_length) + after;
         let mut bytes = [0; FRONT_BYTES];
@@ -96,6 +89,12 @@ impl Front {
         length += varint::put(&mut bytes[length..], key_length);
         Self { bytes, length }
     }
+
+    /// The bytes of the numbers.
+    #[inline]
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
 }
 
 fn write_plain(out: &mut Vec<u8>, rows: &BatchRef<'_>, base_timestamp: i64) {
@@ -106,7 +105,7 @@ fn write_plain(out: &mut Vec<u8>, rows: &BatchRef<'_>, base_timestamp: i64) {
         let (key_bytes, value_bytes) = (key.unwrap_or_default(), value.unwrap_or_default());
         let after = key_bytes.len() + varint::size(value_length) + value_bytes.len() + 1;
         let front = Front::new(timestamp.wrapping_sub(base_timestamp), index, key, after);
-        out.extend_from_slice(&front.bytes[..front.length]);
+        out.extend_from_slice(front.bytes());
         out.extend_from_slice(key_bytes);
         put(out, value_length);
         out.extend_from_slice(value_bytes);
@@ -126,7 +125,7 @@ fn write_with_headers(out: &mut Vec<u8>, rows: &BatchRef<'_>, base_timestamp: i6
         let (key_bytes, value_bytes) = (key.unwrap_or_default(), value.unwrap_or_default());
         let after = key_bytes.len() + varint::size(value_length) + value_bytes.len() + written.len();
         let front = Front::new(timestamp.wrapping_sub(base_timestamp), index, key, after);
-        out.extend_from_slice(&front.bytes[..front.length]);
+        out.extend_from_slice(front.bytes());
         out.extend_from_slice(key_bytes);
         put(out, value_length);
         out.extend_from_slice(value_bytes);
@@ -160,7 +159,7 @@ impl<'a> HeaderRows<'a> {
 }
 
 #[inline]
-fn put(out: &mut Vec<u8>, value: i64) {
+pub(super) fn put(out: &mut Vec<u8>, value: i64) {
     let mut bytes = [0; varint::BYTES_MAX];
     let length = varint::put(&mut bytes, value);
     out.extend_from_slice(&bytes[..length]);

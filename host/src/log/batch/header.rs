@@ -14,6 +14,8 @@ const PREFIX_BYTES: usize = 12;
 const CRC_FROM: usize = 21;
 /// Attributes: timestamps are the time of the append, the same for all records.
 const LOG_APPEND_TIME: i16 = 1 << 3;
+/// Attributes: the base timestamp is the time after which deletions need not be kept.
+const DELETE_HORIZON: i16 = 1 << 6;
 /// Attributes: part of a Kafka transaction, or a marker of its end.
 const TRANSACTIONAL_OR_CONTROL: i16 = 1 << 4 | 1 << 5;
 
@@ -63,8 +65,10 @@ pub struct Header {
     pub base_offset: Offset,
     /// Bytes of the whole batch, this header included.
     pub length: usize,
-    /// Number of records, at least 1; the last one's offset is that much less one after the base.
+    /// Number of records, at least 1.
     pub count: u32,
+    /// Number of offsets that the batch covers: as many as records, or more where compaction left some out.
+    pub offsets: u32,
     /// How the records are compressed.
     pub compression: Compression,
     /// Whether all records have [`max_timestamp`](Self::max_timestamp) in place of their own.
@@ -73,6 +77,8 @@ pub struct Header {
     pub base_timestamp: i64,
     /// The largest timestamp of the records, as the sender says.
     pub max_timestamp: i64,
+    /// The time after which the deletions in it need not be kept, if compaction has come by; the base timestamp then.
+    pub delete_horizon: Option<i64>,
     /// Who sent it, if it is to be written once.
     pub producer: Option<Producer>,
 }
@@ -120,27 +126,34 @@ impl Header {
         if count < 1 {
             return Err(Invalid::Header("it has no records"));
         }
-        // Offsets are dense here: a batch with holes was compacted by a broker, no producer sends one.
-        if last_offset_delta != count - 1 {
+        if last_offset_delta < count - 1 || last_offset_delta == i32::MAX {
             return Err(Invalid::Header("its last offset does not follow from its number of records"));
         }
         let base_offset = u64::try_from(i64::from_be_bytes(field(bytes, 0)))
             .map_err(|_| Invalid::Header("its base offset is negative"))?;
+        let base_timestamp = i64::from_be_bytes(field(bytes, 27));
         Ok(Self {
             base_offset,
             length,
             count: count as u32,
+            offsets: last_offset_delta as u32 + 1,
             compression,
             log_append_time: attributes & LOG_APPEND_TIME != 0,
-            base_timestamp: i64::from_be_bytes(field(bytes, 27)),
+            base_timestamp,
             max_timestamp: i64::from_be_bytes(field(bytes, 35)),
+            delete_horizon: (attributes & DELETE_HORIZON != 0).then_some(base_timestamp),
             producer: producer(bytes)?,
         })
     }
 
-    /// The offset after the last record.
+    /// The offset after those that the batch covers.
     pub fn next_offset(&self) -> Offset {
-        self.base_offset.saturating_add(u64::from(self.count))
+        self.base_offset.saturating_add(u64::from(self.offsets))
+    }
+
+    /// Whether it is as a producer sends it: without gaps, and without what only compaction writes.
+    pub fn is_as_produced(&self) -> bool {
+        self.offsets == self.count && self.delete_horizon.is_none()
     }
 }
 
@@ -167,14 +180,17 @@ pub(super) fn check_crc(batch: &[u8]) -> Result<(), Invalid> {
 /// Writes the header in front of the records of a batch that has room for it, and the CRC over all.
 pub(super) fn write(batch: &mut [u8], header: &Header) {
     let producer = header.producer.unwrap_or(Producer { id: -1, epoch: -1, base_sequence: -1 });
-    let attributes = header.compression as i16 | if header.log_append_time { LOG_APPEND_TIME } else { 0 };
+    let flag = |set: bool, flag: i16| if set { flag } else { 0 };
+    let attributes = header.compression as i16
+        | flag(header.log_append_time, LOG_APPEND_TIME)
+        | flag(header.delete_horizon.is_some(), DELETE_HORIZON);
     let mut put = |at: usize, bytes: &[u8]| batch[at..at + bytes.len()].copy_from_slice(bytes);
     put(0, &(header.base_offset as i64).to_be_bytes());
     put(8, &((header.length - PREFIX_BYTES) as i32).to_be_bytes());
     put(12, &(-1_i32).to_be_bytes());
     put(16, &[2]);
     put(21, &attributes.to_be_bytes());
-    put(23, &(header.count as i32 - 1).to_be_bytes());
+    put(23, &(header.offsets as i32 - 1).to_be_bytes());
     put(27, &header.base_timestamp.to_be_bytes());
     put(35, &header.max_timestamp.to_be_bytes());
     put(43, &producer.id.to_be_bytes());

@@ -13,12 +13,16 @@
 //!   claims: hostile bytes give [`Invalid`], never a panic, and cost no more memory than [`Limits`] says.
 //! - The CRC covers everything from the attributes on, so the base offset can be given without touching it.
 //! - Kafka's transactions are not ours: transactional and control batches are refused.
+//! - Offsets within a batch ascend. They have gaps only where compaction left records out ([`retain`]); whoever takes
+//!   strangers' batches refuses those ([`Header::is_as_produced`]).
 
 mod codec;
 mod decode;
 mod encode;
 mod header;
+mod offsets;
 mod records;
+mod retain;
 #[cfg(test)]
 mod tests;
 mod varint;
@@ -27,9 +31,15 @@ use bytes::Bytes;
 
 use crate::ids::Offset;
 
-pub use decode::decode;
+pub use decode::{decode, decode_with_offsets};
 pub use encode::{EncodeOptions, encode};
 pub use header::{Compression, HEADER_BYTES, Header, Producer};
+pub use offsets::Offsets;
+pub use retain::{Change, Retained, Seen, retain, scan};
+
+/// Most bytes of a stored batch's records when decompressed: what [`Limits`] says, and what compaction adds. It gives
+/// timestamps another base, which takes up to nine bytes more of a record that has seven at least.
+const INFLATED_STORED_BYTES_MAX: usize = (16 << 20) / 7 * 16;
 
 /// What a batch may cost whoever looks into it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +127,11 @@ pub enum Invalid {
 
 /// Checks one whole batch: header, CRC, and each record within its content.
 pub fn validate(batch: &[u8], limits: &Limits) -> Result<Header, Invalid> {
+    inspect(batch, limits).map(|(header, _)| header)
+}
+
+/// The same, and the place of the first record without a key, if there is one.
+pub fn inspect(batch: &[u8], limits: &Limits) -> Result<(Header, Option<u32>), Invalid> {
     let header = Header::parse(batch)?;
     if header.length != batch.len() {
         return Err(Invalid::Header("bytes follow its end"));
@@ -124,8 +139,12 @@ pub fn validate(batch: &[u8], limits: &Limits) -> Result<Header, Invalid> {
     header::check_crc(batch)?;
     let content = codec::inflate(header.compression, &batch[HEADER_BYTES..], limits.inflated_bytes_max)?;
     let mut records = records::Records::new(&header, &content)?;
+    let mut without_key = None;
     for index in 0..header.count {
         let record = records.next_record()?;
+        if record.key.is_none() && without_key.is_none() {
+            without_key = Some(index);
+        }
         records::check_headers(record.headers).map_err(|reason| records.invalid(reason))?;
         let size = (record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)) as u64;
         let limit = limits.record_bytes_max as u64;
@@ -134,7 +153,7 @@ pub fn validate(batch: &[u8], limits: &Limits) -> Result<Header, Invalid> {
         }
     }
     records.finish()?;
-    Ok(header)
+    Ok((header, without_key))
 }
 
 /// Checks that the bytes of a stored batch are those that were written.

@@ -8,6 +8,8 @@ const RECORD_BYTES_MIN: usize = 7;
 /// One record as it stands in the batch.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Record<'a> {
+    /// Its offset after the batch's base offset.
+    pub(super) offset_delta: u32,
     /// Milliseconds after the batch's base timestamp.
     pub(super) timestamp_delta: i64,
     /// The key, if it is not null.
@@ -24,6 +26,8 @@ pub(super) struct Records<'a> {
     rest: &'a [u8],
     index: u32,
     count: u32,
+    /// The least offset that the next record may have, after the base offset, and the one after the greatest.
+    deltas: std::ops::Range<u32>,
 }
 
 impl<'a> Records<'a> {
@@ -32,7 +36,7 @@ impl<'a> Records<'a> {
         if (content.len() / RECORD_BYTES_MIN) < header.count as usize {
             return Err(Invalid::Header("it has fewer bytes than its number of records needs"));
         }
-        Ok(Self { rest: content, index: 0, count: header.count })
+        Ok(Self { rest: content, index: 0, count: header.count, deltas: 0..header.offsets })
     }
 
     /// The next record; the caller stops at the header's count.
@@ -43,10 +47,11 @@ impl<'a> Records<'a> {
             return Err(self.invalid("its length is more than there is"));
         }
         let (body, rest) = self.rest.split_at(length as usize);
-        match parse(body, self.index) {
+        match parse(body, &self.deltas) {
             Ok(record) => {
                 self.rest = rest;
                 self.index += 1;
+                self.deltas.start = record.offset_delta + 1;
                 Ok(record)
             }
             Err(reason) => Err(self.invalid(reason)),
@@ -66,21 +71,21 @@ impl<'a> Records<'a> {
 }
 
 #[inline]
-fn parse(mut body: &[u8], index: u32) -> Result<Record<'_>, &'static str> {
+fn parse<'a>(mut body: &'a [u8], deltas: &std::ops::Range<u32>) -> Result<Record<'a>, &'static str> {
     // The attributes of a record mean nothing yet.
     let (_, after) = body.split_first().ok_or("it is empty")?;
     body = after;
     let timestamp_delta = varint::take(&mut body).ok_or("its timestamp is unreadable")?;
     let offset_delta = varint::take(&mut body).ok_or("its offset is unreadable")?;
-    if offset_delta != i64::from(index) {
-        return Err("its offset is not its place in the batch");
-    }
+    // Where the batch covers as many offsets as it has records, this leaves each the one of its place.
+    let offset_delta = u32::try_from(offset_delta).ok().filter(|delta| deltas.contains(delta));
+    let offset_delta = offset_delta.ok_or("its offset is not one of the batch after that of the record before")?;
     let key = take_bytes(&mut body).ok_or("its key is longer than the record")?;
     let value = take_bytes(&mut body).ok_or("its value is longer than the record")?;
     if body.is_empty() {
         return Err("it has no number of headers");
     }
-    Ok(Record { timestamp_delta, key, value, headers: body })
+    Ok(Record { offset_delta, timestamp_delta, key, value, headers: body })
 }
 
 /// Takes a length and that many bytes; a length of −1 is a null.

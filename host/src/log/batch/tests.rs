@@ -93,6 +93,67 @@ proptest! {
     }
 
     #[test]
+    fn what_is_retained_keeps_its_offsets_and_all_else(
+        rows in rows(),
+        codec in 0..5_usize,
+        base in 0..1000_u64,
+        kept in vec(any::<bool>(), 40),
+        again in vec(any::<bool>(), 40),
+        from in 0..1100_u64,
+        changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let mut batch = encode(rows.view(), &options(CODECS[codec])).to_vec();
+        set_base_offset(&mut batch, base);
+        let mut left: Vec<u64> = (base..base + rows.len() as u64).collect();
+        // Twice, for what is left is compacted again.
+        for (kept, horizon) in [(kept, 77), (again, 99)] {
+            let before = left.len() as u64;
+            let deletion = |offset: u64| rows.values.lengths[(offset - base) as usize] < 0;
+            left.retain(|offset| kept[(offset - base) as usize]);
+            let retained = retain(&batch, horizon, |seen| {
+                assert_eq!(seen.is_deletion, deletion(seen.offset));
+                kept[(seen.offset - base) as usize]
+            }).unwrap();
+            prop_assert_eq!(u64::from(retained.removed), before - left.len() as u64);
+            prop_assert_eq!(retained.horizon.is_some(), left.iter().any(|&offset| deletion(offset)));
+            match retained.change {
+                Change::Unchanged => prop_assert_eq!(retained.removed, 0),
+                Change::Rewritten(bytes) => batch = bytes.to_vec(),
+                Change::Emptied => {
+                    prop_assert!(left.is_empty());
+                    return Ok(());
+                }
+            }
+            prop_assert!(retained.horizon.is_none_or(|horizon| horizon == 77));
+        }
+        let header = validate(&batch, &Limits::default()).unwrap();
+        prop_assert_eq!((header.base_offset, header.offsets as usize), (base, rows.len()));
+        prop_assert_eq!(header.count as usize, left.len());
+        left.retain(|&offset| offset >= from);
+        let (mut into, mut offsets) = (Batch::default(), Offsets::default());
+        let next = decode_with_offsets(&batch, from, rows.headers.are_carried(), &mut into, &mut offsets);
+        prop_assert_eq!(next, Ok(base + rows.len() as u64));
+        let mut expected = Batch::default();
+        for &offset in &left {
+            let (_, rest) = rows.view().split_at((offset - base) as usize);
+            let (one, _) = rest.split_at(1);
+            expected.push(one.timestamps[0], one.keys.iter().next().unwrap(), one.values.iter().next().unwrap());
+            one.headers.rows().for_each(|headers| expected.headers.push_row(headers));
+        }
+        prop_assert_eq!(&into, &expected);
+        prop_assert_eq!(offsets.iter().collect::<Vec<_>>(), left);
+        // Hostile bytes.
+        for (at, byte) in changes {
+            let at = 23 + at.index(batch.len() - 23);
+            batch[at] = byte;
+        }
+        if decode_with_offsets(&batch, 0, true, &mut into, &mut offsets).is_err() {
+            prop_assert_eq!((into, offsets.len()), (expected.clone(), expected.len()));
+        }
+        let _ = retain(&batch, 0, |seen| seen.offset % 2 == 0);
+    }
+
+    #[test]
     fn any_flipped_bit_under_the_crc_is_seen(rows in rows(), at in any::<prop::sample::Index>(), bit in 0..8) {
         let mut batch = encode(rows.view(), &EncodeOptions::default()).to_vec();
         let at = 17 + at.index(batch.len() - 17);
@@ -139,6 +200,40 @@ fn a_batch_is_the_bytes_that_kafka_describes() {
     expected.extend(body);
     assert_eq!(batch, expected);
     assert_eq!(validate(&batch, &Limits::default()).map(|header| header.producer), Ok(producer));
+}
+
+/// Written by hand after Kafka's description: a broker has removed the records 0, 2 and 3, and set a horizon.
+#[test]
+fn a_compacted_batch_is_the_bytes_that_kafka_describes() {
+    let mut rows = Batch::default();
+    for (timestamp, value) in [(1000, Some(&b"v"[..])), (998, None), (1, None), (2, None), (1003, Some(b"w"))] {
+        rows.push(timestamp, Some(b"k"), value);
+    }
+    let batch = encode(rows.view(), &EncodeOptions::default());
+    let retained = retain(&batch, 1010, |seen| matches!(seen.offset, 1 | 4)).unwrap();
+    assert_eq!((retained.removed, retained.horizon), (3, Some(1010)));
+    let Change::Rewritten(compacted) = retained.change else { panic!("three records are gone") };
+    let records = [
+        // length 7: attributes, delta -12, offset 1, key 1 "k", value null, no headers
+        &[14, 0, 23, 2, 2, b'k', 1, 0][..],
+        // length 8: attributes, delta -7, offset 4, key 1 "k", value 1 "w", no headers
+        &[16, 0, 13, 8, 2, b'k', 2, b'w', 0],
+    ]
+    .concat();
+    // The attribute of a horizon, the last offset delta, the horizon as base timestamp, the largest timestamp.
+    let mut body = vec![0, 0x40, 0, 0, 0, 4];
+    body.extend(1010_i64.to_be_bytes());
+    body.extend(1003_i64.to_be_bytes());
+    body.extend([0xff; 14]);
+    body.extend(2_i32.to_be_bytes());
+    body.extend(&records);
+    let mut expected = vec![0; 8];
+    expected.extend((body.len() as i32 + 9).to_be_bytes());
+    expected.extend([0xff, 0xff, 0xff, 0xff, 2]);
+    expected.extend(crc32c::crc32c(&body).to_be_bytes());
+    expected.extend(body);
+    assert_eq!(compacted, expected);
+    assert_eq!(decoded(&compacted, 0, false).unwrap().timestamps, [998, 1003]);
 }
 
 /// The same three records as another client (kafka-python 3) wrote them.
@@ -270,7 +365,7 @@ fn headers_that_no_batch_of_ours_has_are_refused() {
         (22, 5),    // unknown codec
         (22, 0x10), // transactional
         (22, 0x20), // control
-        (26, 3),    // last offset delta of another count
+        (23, 0x80), // last offset delta below zero
         (57, 0x80), // count below zero
         (60, 0),    // no records
         (43, 0),    // a producer without an epoch

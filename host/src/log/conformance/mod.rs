@@ -4,6 +4,7 @@
 //! is not goes on: what is expected afterwards is the same.
 
 mod commits;
+mod compaction;
 mod producers;
 mod records;
 mod timing;
@@ -17,7 +18,7 @@ use crate::error::Coded;
 use crate::ids::{Offset, PipelineId, TenantId, TopicName, TopicPartition};
 use crate::record::Batch;
 
-pub(crate) use self::{commits::*, producers::*, records::*, timing::*, topics::*};
+pub(crate) use self::{commits::*, compaction::*, producers::*, records::*, timing::*, topics::*};
 
 /// A log under test.
 pub(crate) trait Subject {
@@ -51,6 +52,16 @@ macro_rules! conformance {
             retention_by_size_removes_whole_old_batches,
             retention_by_time_never_removes_the_newest,
             a_producer_is_known_as_long_as_its_last_batch,
+            compaction_keeps_the_newest_record_of_each_key_at_its_offset,
+            a_read_from_a_gap_gives_what_is_behind_it,
+            deletions_are_kept_for_their_time_and_then_go,
+            compaction_waits_until_half_of_the_bytes_are_new,
+            other_topics_are_not_compacted,
+            a_record_without_a_key_is_refused_where_topics_are_compacted,
+            a_batch_that_a_broker_compacted_is_refused,
+            a_compacted_batch_keeps_all_that_its_records_have,
+            a_producer_is_known_though_its_records_were_compacted,
+            retention_removes_compacted_batches_too,
             watchers_wake_when_records_become_visible,
             writes_take_effect_in_the_order_of_their_first_polls,
             a_dropped_write_is_there_whole_or_not_at_all,

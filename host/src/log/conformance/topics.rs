@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use super::*;
-use crate::log::PARTITIONS_MAX;
+use crate::log::{Cleanup, PARTITIONS_MAX};
 
 pub(crate) async fn a_topic_is_made_once(subject: &mut dyn Subject) {
     let config = TopicConfig {
         partitions: 3,
         retention: Some(Duration::from_nanos(1_500_000_001)),
         retention_bytes: Some(u64::MAX),
+        cleanup: Cleanup::CompactAndDelete,
+        tombstone_retention: Some(Duration::from_millis(1)),
     };
     subject.log().create_topic(&tenant(), &topic("t"), config.clone()).unwrap();
     subject.reopen();
@@ -19,6 +21,15 @@ pub(crate) async fn a_topic_is_made_once(subject: &mut dyn Subject) {
     assert_eq!(code(log.create_topic(&tenant(), &topic("t"), other)), "topic_conflict");
     for partitions in [0, PARTITIONS_MAX + 1] {
         let config = TopicConfig::with_partitions(partitions);
+        assert_eq!(code(log.create_topic(&tenant(), &topic("u"), config)), "invalid_topic");
+    }
+    let one = || TopicConfig::with_partitions(1);
+    let kept = Some(Duration::from_secs(1));
+    for config in [
+        TopicConfig { cleanup: Cleanup::Compact, retention: kept, ..one() },
+        TopicConfig { cleanup: Cleanup::Compact, retention_bytes: Some(1), ..one() },
+        TopicConfig { tombstone_retention: kept, ..one() },
+    ] {
         assert_eq!(code(log.create_topic(&tenant(), &topic("u"), config)), "invalid_topic");
     }
     let topics = log.topics(&tenant()).unwrap();

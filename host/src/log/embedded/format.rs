@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::TopicId;
 use crate::ids::Offset;
+use crate::log::compaction::Progress;
 use crate::log::producer::{ProducerState, RECENT_MAX, Recent};
 use crate::log::{PartitionInfo, TopicConfig};
 
@@ -95,21 +96,37 @@ pub(super) fn decode_number(value: &[u8]) -> Result<u64, Malformed> {
     fields.end(number)
 }
 
-pub(super) fn encode_partition(info: &PartitionInfo) -> [u8; 24] {
-    let mut content = [0; 24];
-    for (field, number) in content.chunks_exact_mut(8).zip([info.start, info.end, info.bytes]) {
-        field.copy_from_slice(&number.to_le_bytes());
-    }
-    content
+/// The number of records is written only where it is not that of the offsets.
+pub(super) fn encode_partition(info: &PartitionInfo) -> Vec<u8> {
+    let records = (info.records != info.end - info.start).then_some(info.records);
+    let numbers = [info.start, info.end, info.bytes].into_iter().chain(records);
+    numbers.flat_map(u64::to_le_bytes).collect()
 }
 
 pub(super) fn decode_partition(value: &[u8]) -> Result<PartitionInfo, Malformed> {
     let mut fields = Fields(open(value)?);
-    let info = PartitionInfo { start: fields.u64()?, end: fields.u64()?, bytes: fields.u64()? };
-    if info.start > info.end {
+    let (start, end, bytes) = (fields.u64()?, fields.u64()?, fields.u64()?);
+    let offsets = end.checked_sub(start).ok_or(Malformed::Content)?;
+    let records = if fields.0.is_empty() { offsets } else { fields.u64()? };
+    if records > offsets {
         return Err(Malformed::Content);
     }
-    fields.end(info)
+    fields.end(PartitionInfo { start, end, records, bytes })
+}
+
+/// The horizon is written only where there is one.
+pub(super) fn encode_progress(progress: &Progress) -> Vec<u8> {
+    let Progress { clean_to, looked_to, clean_bytes, horizon, dense_from } = *progress;
+    let numbers = [clean_to, looked_to, clean_bytes, dense_from].map(u64::to_le_bytes);
+    numbers.into_iter().chain(horizon.map(i64::to_le_bytes)).flatten().collect()
+}
+
+pub(super) fn decode_progress(value: &[u8]) -> Result<Progress, Malformed> {
+    let mut fields = Fields(open(value)?);
+    let (clean_to, looked_to) = (fields.u64()?, fields.u64()?);
+    let (clean_bytes, dense_from) = (fields.u64()?, fields.u64()?);
+    let horizon = if fields.0.is_empty() { None } else { Some(i64::from_le_bytes(fields.array()?)) };
+    fields.end(Progress { clean_to, looked_to, clean_bytes, horizon, dense_from })
 }
 
 pub(super) fn encode_producer(state: &ProducerState) -> Vec<u8> {
@@ -213,8 +230,14 @@ mod tests {
 
     #[test]
     fn values_come_back_as_they_were() {
-        let info = PartitionInfo { start: 3, end: 9, bytes: 1 << 40 };
-        assert_eq!(decode_partition(&sealed(&[&encode_partition(&info)])), Ok(info));
+        for records in [6, 2] {
+            let info = PartitionInfo { start: 3, end: 9, records, bytes: 1 << 40 };
+            assert_eq!(decode_partition(&sealed(&[&encode_partition(&info)])), Ok(info));
+        }
+        for horizon in [None, Some(-1)] {
+            let progress = Progress { clean_to: 4, looked_to: 9, clean_bytes: 1 << 40, horizon, dense_from: 3 };
+            assert_eq!(decode_progress(&sealed(&[&encode_progress(&progress)])), Ok(progress));
+        }
         assert_eq!(decode_producer(&sealed(&[&encode_producer(&producer())])), Ok(producer()));
         assert_eq!(decode_number(&sealed(&[&encode_number(7)])), Ok(7));
         let head = PipelineHead { sequence: 5, last_block: 4 };
@@ -251,5 +274,10 @@ mod tests {
     fn version_1_stays_readable() {
         let stored = [1, 0xe6, 0x25, 0x98, 0x92, 42, 0, 0, 0, 0, 0, 0, 0];
         assert_eq!(decode_number(&stored), Ok(42));
+        // A partition as it was stored before there was compaction.
+        let numbers: Vec<u8> = [3_u64, 9, 100].into_iter().flat_map(u64::to_le_bytes).collect();
+        let info = PartitionInfo { start: 3, end: 9, records: 6, bytes: 100 };
+        assert_eq!(decode_partition(&sealed(&[&numbers])), Ok(info));
+        assert_eq!(encode_partition(&info), numbers);
     }
 }

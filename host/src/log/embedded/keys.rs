@@ -15,6 +15,7 @@
 //! | 6 | batches | topic id u64, partition u32, base offset u64 | a record batch |
 //! | 7 | blocks | pipeline u64, sequence u64 | a block |
 //! | 8 | meta | pipeline u64 | oldest block that is needed |
+//! | 9 | meta | topic id u64, partition u32 | how far it is compacted |
 //!
 //! Kinds are never renumbered; a retired one stays reserved. No tenant's name is empty, so keys that begin with 0x00 are
 //! the log's own: [`NEXT_TOPIC`].
@@ -92,9 +93,9 @@ impl Range {
     }
 
     /// All that is kept of a topic's partitions.
-    pub(super) fn of_topic(tenant: &TenantId, topic: TopicId) -> [Self; 3] {
+    pub(super) fn of_topic(tenant: &TenantId, topic: TopicId) -> [Self; 4] {
         let under = |family, kind| Self::under(tenant, family, kind, &[&topic.to_be_bytes()]);
-        [under(Family::Meta, 2), under(Family::Meta, 3), under(Family::Batches, 6)]
+        [under(Family::Meta, 2), under(Family::Meta, 3), under(Family::Batches, 6), under(Family::Meta, 9)]
     }
 
     /// All keys of a kind that go on like this.
@@ -122,6 +123,7 @@ pub(super) enum Entry {
     Batch { topic: TopicId, partition: PartitionId, base: Offset },
     Block { pipeline: PipelineId, sequence: u64 },
     Oldest { pipeline: PipelineId },
+    Progress { topic: TopicId, partition: PartitionId },
 }
 
 impl Entry {
@@ -135,6 +137,7 @@ impl Entry {
             Self::Batch { .. } => 6,
             Self::Block { .. } => 7,
             Self::Oldest { .. } => 8,
+            Self::Progress { .. } => 9,
         }
     }
 
@@ -161,7 +164,7 @@ impl Key {
         bytes.extend_from_slice(&[0, self.entry.kind()]);
         match &self.entry {
             Entry::Topic { name } => bytes.extend_from_slice(name.as_str().as_bytes()),
-            Entry::Partition { topic, partition } => {
+            Entry::Partition { topic, partition } | Entry::Progress { topic, partition } => {
                 bytes.extend_from_slice(&topic.to_be_bytes());
                 bytes.extend_from_slice(&partition.to_be_bytes());
             }
@@ -200,6 +203,7 @@ impl Key {
             6 => Entry::Batch { topic: rest.u64()?, partition: rest.u32()?, base: rest.u64()? },
             7 => Entry::Block { pipeline: PipelineId(rest.u64()?), sequence: rest.u64()? },
             8 => Entry::Oldest { pipeline: PipelineId(rest.u64()?) },
+            9 => Entry::Progress { topic: rest.u64()?, partition: rest.u32()? },
             _ => return None,
         };
         rest.0.is_empty().then_some(Self { tenant: tenant.parse().ok()?, entry })
@@ -265,6 +269,9 @@ impl fmt::Display for Key {
             }
             Entry::Block { pipeline, sequence } => write!(f, "block {sequence} of pipeline {pipeline}")?,
             Entry::Oldest { pipeline } => write!(f, "number of the oldest needed block of pipeline {pipeline}")?,
+            Entry::Progress { topic, partition } => {
+                write!(f, "compaction of partition {partition} of topic id {topic}")?;
+            }
         }
         write!(f, " of tenant `{}`", self.tenant)
     }
@@ -311,6 +318,7 @@ mod tests {
             }),
             (pipeline(), number()).prop_map(|(pipeline, sequence)| Entry::Block { pipeline, sequence }),
             pipeline().prop_map(|pipeline| Entry::Oldest { pipeline }),
+            (number(), any::<u32>()).prop_map(|(topic, partition)| Entry::Progress { topic, partition }),
         ]
     }
 
@@ -355,11 +363,12 @@ mod tests {
             assert!(!inside.contains(&position(pipeline.wrapping_add(1), "-", 0)));
             assert!(!inside.contains(&position(pipeline.wrapping_sub(1), "z", u32::MAX)));
         }
-        let [partitions, producers, batches] = Range::of_topic(&tenant, 7);
+        let [partitions, producers, batches, progress] = Range::of_topic(&tenant, 7);
         for (range, inside) in [
             (partitions, Entry::Partition { topic: 7, partition: 0 }),
             (producers, Entry::Producer { topic: 7, partition: u32::MAX, producer: u64::MAX }),
             (batches, Entry::Batch { topic: 7, partition: u32::MAX, base: u64::MAX }),
+            (progress, Entry::Progress { topic: 7, partition: u32::MAX }),
         ] {
             assert_eq!(range.family, inside.family());
             assert!((range.from..range.to).contains(&inside.of(&tenant).bytes()));

@@ -7,12 +7,13 @@
 //!                                     RocksDB ------------------------------+
 //! ```
 //!
-//! Writes of topics, forgetting and retention are made by their callers, under the same lock as the writer's. Appends and
+//! Writes of topics, forgetting, retention and compaction are made by their callers, under the same lock as the writer's. Appends and
 //! commits look at each byte of what they write before they queue it, and reads may go to the disk: callers on an
 //! asynchronous runtime keep large ones off its threads. After a write that failed the log only reads until it is opened
 //! again.
 
 mod commits;
+mod compaction;
 mod format;
 mod keys;
 mod lifecycle;
@@ -32,18 +33,20 @@ mod writer;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use rocksdb::WriteBatch;
 use tokio::sync::{oneshot, watch};
 
+pub use self::compaction::CompactionLimits;
+use self::compaction::Compactor;
 use self::queue::{Queue, Request};
 use self::shared::Shared;
 use super::{
-    Appended, Commit, Committed, Durability, Error, Fetched, Head, Limits, Log, Pending, Result, TopicConfig,
-    TopicInfo, admit,
+    Appended, Commit, Committed, Compacted, Durability, Error, Fetched, Head, Limits, Log, Pending, Result,
+    TopicConfig, TopicInfo, admit,
 };
 use crate::ids::{Offset, PipelineId, TenantId, TopicName, TopicPartition};
 
@@ -60,6 +63,8 @@ pub struct EmbeddedConfig {
     pub tail_bytes: usize,
     /// Bytes of RocksDB's cache for what is read from the disk.
     pub cache_bytes: usize,
+    /// What compaction may use.
+    pub compaction: CompactionLimits,
 }
 
 impl EmbeddedConfig {
@@ -73,6 +78,7 @@ impl EmbeddedConfig {
             tail_bytes: 64 << 20,
             // Only keys and small values go through it; batches lie in blob files, which the system caches.
             cache_bytes: 64 << 20,
+            compaction: CompactionLimits::default(),
         }
     }
 }
@@ -83,6 +89,8 @@ pub struct EmbeddedLog {
     shared: Arc<Shared>,
     queue: Arc<Queue>,
     limits: Limits,
+    /// Held by whoever changes or removes stored batches, beside appends and reads.
+    compactor: Mutex<Compactor>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -96,7 +104,8 @@ impl EmbeddedLog {
             move || writer::run(&shared, &queue)
         });
         let writer = writer.map_err(|error| Error::Storage { reason: format!("no thread for the log: {error}") })?;
-        Ok(Self { shared, queue, limits: config.limits, writer: Mutex::new(Some(writer)) })
+        let compactor = Mutex::new(Compactor::new(config.compaction));
+        Ok(Self { shared, queue, limits: config.limits, compactor, writer: Mutex::new(Some(writer)) })
     }
 
     /// Writes what waits, answers it, and takes no more; reads go on. The folder is free when the log is dropped.
@@ -109,6 +118,12 @@ impl EmbeddedLog {
             tracing::error!("the log's writer had ended by a panic");
         }
         self.shared.fail(Error::Closed);
+    }
+
+    /// Waits for the turn to change stored batches.
+    fn compactor(&self) -> MutexGuard<'_, Compactor> {
+        // A pass that ended in a panic is not in there any more.
+        self.compactor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Queues a request when the future is polled, and waits for its answer.
@@ -154,8 +169,8 @@ impl Log for EmbeddedLog {
     fn append(&self, tenant: &TenantId, at: &TopicPartition, batches: Bytes) -> Pending<Appended> {
         let (tenant, at) = (tenant.clone(), at.clone());
         self.pending(move |limits, answer| {
-            let headers = admit::check_append(&at, &batches, limits)?;
-            Ok(Request::Append { tenant, at, batches, headers, answer })
+            let checked = admit::check_append(&at, &batches, limits)?;
+            Ok(Request::Append { tenant, at, batches, checked, answer })
         })
     }
 
@@ -197,6 +212,11 @@ impl Log for EmbeddedLog {
     }
 
     fn enforce_retention(&self, now_ms: i64) -> Result<u64> {
+        let _compactor = self.compactor();
         retention::enforce(&self.shared, now_ms)
+    }
+
+    fn compact(&self, now_ms: i64) -> Result<Compacted> {
+        self.compactor().compact(&self.shared, now_ms)
     }
 }

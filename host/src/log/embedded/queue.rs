@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::ids::{TenantId, TopicPartition};
-use crate::log::batch::Header;
+use crate::log::admit::Checked;
 use crate::log::{Appended, Commit, Committed, Error, Result};
 
 /// Bytes that are written at once: enough to make one `fsync` cheap, little enough to be answered soon. A request that is
@@ -26,7 +26,7 @@ pub(super) enum Request {
         tenant: TenantId,
         at: TopicPartition,
         batches: Bytes,
-        headers: Vec<Header>,
+        checked: Checked,
         answer: oneshot::Sender<Result<Appended>>,
     },
     /// A commit that is not too large.
@@ -133,7 +133,13 @@ mod tests {
     fn append(size: usize) -> Request {
         let at = TopicPartition { topic: "t".parse().unwrap(), partition: 0 };
         let (answer, _) = oneshot::channel();
-        Request::Append { tenant: default_tenant(), at, batches: vec![0; size].into(), headers: Vec::new(), answer }
+        Request::Append {
+            tenant: default_tenant(),
+            at,
+            batches: vec![0; size].into(),
+            checked: Checked::default(),
+            answer,
+        }
     }
 
     #[test]

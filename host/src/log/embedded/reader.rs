@@ -1,11 +1,13 @@
 //! Reading: from the memory tail where it reaches back far enough, else from RocksDB.
 //!
 //! Only what has been published is given, and that is durable. Batches from the disk are checked: CRC, place, and that
-//! none is missing between them. Records before a fault stay readable; the fault is named when a read begins at it.
+//! none is missing between them, as far as compaction has not made gaps. Records before a fault stay readable; the fault is named when a read begins at it.
+
+use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::keys::{Entry, Range};
+use super::keys::{self, Entry};
 use super::shared::Shared;
 use super::store::corrupt;
 use super::topics::{Partition, Topic};
@@ -22,37 +24,53 @@ pub(super) fn read(
 ) -> Result<Fetched> {
     let topic = shared.topics.get(tenant, &at.topic)?;
     let partition = topic.partition(at)?;
-    let Some((info, newest)) = visible(partition, from, bytes_max) else {
-        return Err(out_of_range(at, from, partition.lock().info));
-    };
-    let batches = match newest {
-        Some(batches) => batches,
-        None => stored(shared, &topic, partition, at, from, info.end, bytes_max)?,
-    };
-    Ok(Fetched { batches, start: info.start, end: info.end })
+    loop {
+        let Some(Seen { info, dense_from, newest }) = visible(partition, from, bytes_max) else {
+            return Err(out_of_range(at, from, partition.lock().info));
+        };
+        let batches = match newest {
+            Some(batches) => Ok(batches),
+            None => stored(shared, &topic, partition, at, from..info.end, dense_from, bytes_max),
+        };
+        match batches {
+            // Compaction has made gaps meanwhile, perhaps the one that was met.
+            Err(Error::Corrupt { .. }) if partition.lock().compacted.dense_from > dense_from => {}
+            batches => return Ok(Fetched { batches: batches?, start: info.start, end: info.end }),
+        }
+    }
 }
 
 fn out_of_range(at: &TopicPartition, offset: Offset, info: PartitionInfo) -> Error {
     Error::OffsetOutOfRange { at: at.clone(), offset, start: info.start, end: info.end }
 }
 
-/// The partition as it is now, and its batches if they are all in memory; `None` if the offset is outside of it.
-fn visible(partition: &Partition, from: Offset, bytes_max: usize) -> Option<(PartitionInfo, Option<Vec<Bytes>>)> {
+/// A partition as a read found it.
+struct Seen {
+    info: PartitionInfo,
+    /// Before this offset there may be gaps.
+    dense_from: Offset,
+    /// The batches, if they are all in memory.
+    newest: Option<Vec<Bytes>>,
+}
+
+/// The partition as it is now; `None` if the offset is outside of it.
+fn visible(partition: &Partition, from: Offset, bytes_max: usize) -> Option<Seen> {
     let visible = partition.lock();
     let info = visible.info;
+    let seen = |newest| Some(Seen { info, dense_from: visible.compacted.dense_from, newest });
     if !(info.start..=info.end).contains(&from) {
         return None;
     }
     if from == info.end {
-        return Some((info, Some(Vec::new())));
+        return seen(Some(Vec::new()));
     }
     if visible.tail.front().is_none_or(|oldest| from < oldest.base) {
-        return Some((info, None));
+        return seen(None);
     }
     let mut fits = Bound { bytes: 0, bytes_max };
     let first = visible.tail.partition_point(|batch| batch.next <= from);
     let fitting = visible.tail.range(first..).take_while(|batch| fits.admits(batch.bytes.len()));
-    Some((info, Some(fitting.map(|batch| batch.bytes.clone()).collect())))
+    seen(Some(fitting.map(|batch| batch.bytes.clone()).collect()))
 }
 
 /// Lets the first batch pass, and others while they are within a number of bytes together.
@@ -69,20 +87,21 @@ impl Bound {
     }
 }
 
-/// Batches from the disk: the one that holds `from`, which is there, and those after it.
+/// Batches from the disk: the first that ends after the start of the offsets, which has one before their end, and those
+/// after it.
 fn stored(
     shared: &Shared,
     topic: &Topic,
     partition: &Partition,
     at: &TopicPartition,
-    from: Offset,
-    end: Offset,
+    Range { start: from, end }: Range<Offset>,
+    dense_from: Offset,
     bytes_max: usize,
 ) -> Result<Vec<Bytes>> {
     let mut batches = Vec::new();
     let mut next = from;
     let mut fits = Bound { bytes: 0, bytes_max };
-    let range = Range::batches(&topic.tenant, topic.id, partition.number, 0..end);
+    let range = keys::Range::batches(&topic.tenant, topic.id, partition.number, 0..end);
     let first = Entry::Batch { topic: topic.id, partition: partition.number, base: from }.of(&topic.tenant);
     let scanned = shared.store.view().scan_from(&range, &first, |key, value| {
         let Entry::Batch { base, .. } = key.entry else { return Ok(false) };
@@ -91,8 +110,13 @@ fn stored(
         if header.base_offset != base {
             return Err(place("it was written for another offset"));
         }
-        let follows = if batches.is_empty() { (base..header.next_offset()).contains(&next) } else { base == next };
-        if !follows {
+        if header.next_offset() <= next && batches.is_empty() {
+            // The last batch before `from`, if that is in a gap.
+            return Ok(true);
+        }
+        let follows = base == next || (base < next && batches.is_empty());
+        let is_gap = base > next && base <= dense_from;
+        if !follows && !is_gap {
             return Err(corrupt(format_args!("batch of `{at}` at offset {next}"), "it is missing"));
         }
         next = header.next_offset();

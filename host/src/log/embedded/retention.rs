@@ -17,12 +17,13 @@ const COMPACT_BYTES_MIN: u64 = 64 << 20;
 /// What is to go from a partition.
 struct Excess {
     batches: u64,
+    records: u64,
     bytes: u64,
     /// Where the partition begins then.
     start: Offset,
 }
 
-/// See [`Log::enforce_retention`](crate::log::Log::enforce_retention). A partition that cannot be read does not keep the
+/// See [`Log::enforce_retention`](crate::log::Log::enforce_retention). Not while compaction changes batches. A partition that cannot be read does not keep the
 /// others from being trimmed; its error is answered at the end.
 pub(super) fn enforce(shared: &Shared, now_ms: i64) -> Result<u64> {
     let mut gone = 0;
@@ -50,6 +51,7 @@ fn trim(shared: &Shared, name: &TopicName, topic: &Topic, partition: &Partition,
     }
     now.start = excess.start;
     now.bytes -= excess.bytes;
+    now.records -= excess.records;
     let mut batch = WriteBatch::default();
     let removed = Range::batches(&topic.tenant, topic.id, partition.number, 0..excess.start);
     shared.store.delete_range(&mut batch, &removed);
@@ -58,8 +60,18 @@ fn trim(shared: &Shared, name: &TopicName, topic: &Topic, partition: &Partition,
     let entry = Entry::Partition { topic: topic.id, partition: partition.number };
     let value = writing.sealer.seal(&[&format::encode_partition(&now)]);
     shared.store.put(&mut batch, &entry.of(&topic.tenant), value);
+    let mut compacted = partition.lock().compacted;
+    if topic.config.cleanup.compacts() {
+        compacted.trim(excess.start, excess.bytes);
+        let entry = Entry::Progress { topic: topic.id, partition: partition.number };
+        let value = writing.sealer.seal(&[&format::encode_progress(&compacted)]);
+        shared.store.put(&mut batch, &entry.of(&topic.tenant), value);
+    }
     // First out of sight, then gone: a reader that misses a batch looks whether it is below the start.
-    partition.lock().info = now;
+    {
+        let mut visible = partition.lock();
+        (visible.info, visible.compacted) = (now, compacted);
+    }
     writing.tail.trim(partition, excess.start);
     // Without a sync: should it be lost, the records are there once more and go the next time.
     shared.write_lazily(batch)?;
@@ -83,7 +95,7 @@ fn excess(
     if expires_before.is_none() && bytes_max.is_none_or(|most| info.bytes <= most) {
         return Ok(None);
     }
-    let mut excess = Excess { batches: 0, bytes: 0, start: info.start };
+    let mut excess = Excess { batches: 0, records: 0, bytes: 0, start: info.start };
     let range = Range::batches(&topic.tenant, topic.id, partition.number, info.start..info.end);
     shared.store.view().scan(&range, |_, value| {
         let header = Header::parse(value).map_err(|invalid| {
@@ -96,6 +108,7 @@ fn excess(
             return Ok(false);
         }
         excess.batches += 1;
+        excess.records += u64::from(header.count);
         excess.bytes += value.len() as u64;
         excess.start = header.next_offset();
         Ok(true)

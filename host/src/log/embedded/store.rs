@@ -206,14 +206,20 @@ impl View<'_> {
         self.walk(range, |iterator| iterator.seek(&range.from), each)
     }
 
-    /// The same from the last key on that is not after `first`.
+    /// The same from the last key on that is not after `first`, or the first if there is none.
     pub(super) fn scan_from(
         &self,
         range: &Range,
         first: &Key,
         each: impl FnMut(&Key, &[u8]) -> Result<bool>,
     ) -> Result<()> {
-        self.walk(range, |iterator| iterator.seek_for_prev(first.bytes()), each)
+        let seek = |iterator: &mut DBRawIterator<'_>| {
+            iterator.seek_for_prev(first.bytes());
+            if !iterator.valid() {
+                iterator.seek(&range.from);
+            }
+        };
+        self.walk(range, seek, each)
     }
 
     fn walk(

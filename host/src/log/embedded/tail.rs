@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::topics::Partition;
 use crate::ids::Offset;
 use crate::log::admit::Placed;
@@ -16,7 +18,8 @@ const BATCHES_MAX: usize = 1 << 16;
 pub(super) struct Tail {
     bytes: usize,
     bytes_max: usize,
-    /// The partition of each batch. A batch that left with its topic or by retention leaves its entry until it is due.
+    /// The partition of each batch. A batch that left with its topic, by retention or by compaction leaves
+    /// its entry until it is due.
     order: VecDeque<Arc<Partition>>,
 }
 
@@ -31,6 +34,8 @@ impl Tail {
         for batch in batches {
             self.bytes += batch.bytes.len();
             visible.info.bytes += batch.bytes.len() as u64;
+            // Compaction has not come by yet, so it has a record for each offset.
+            visible.info.records += batch.next - batch.base;
             visible.info.end = batch.next;
             visible.tail.push_back(batch);
             self.order.push_back(partition.clone());
@@ -41,6 +46,19 @@ impl Tail {
             if let Some(batch) = oldest.lock().tail.pop_front() {
                 self.bytes -= batch.bytes.len();
             }
+        }
+    }
+
+    /// Puts other bytes in the place of a batch, or nothing, if it is there.
+    pub(super) fn replace(&mut self, partition: &Partition, base: Offset, by: Option<Bytes>) {
+        let tail = &mut partition.lock().tail;
+        let Ok(place) = tail.binary_search_by_key(&base, |batch| batch.base) else { return };
+        match by {
+            Some(bytes) => {
+                self.bytes = self.bytes - tail[place].bytes.len() + bytes.len();
+                tail[place].bytes = bytes;
+            }
+            None => self.bytes -= tail.remove(place).map_or(0, |batch| batch.bytes.len()),
         }
     }
 
@@ -92,5 +110,17 @@ mod tests {
         tail.trim(partition, Offset::MAX);
         tail.publish(partition, vec![batch(2, 100)]);
         assert_eq!(bases(partition), [2]);
+    }
+
+    #[test]
+    fn a_batch_that_is_replaced_counts_as_it_is() {
+        let topic = Topic::new(1, crate::ids::default_tenant(), TopicConfig::with_partitions(1));
+        let partition = &topic.partitions[0];
+        let mut tail = Tail::new(100);
+        tail.publish(partition, vec![batch(0, 40), batch(1, 30), batch(2, 30)]);
+        tail.replace(partition, 0, Some(Bytes::from_static(&[0; 10])));
+        tail.replace(partition, 1, None);
+        tail.replace(partition, 7, None);
+        assert_eq!((bases(partition), tail.bytes), (vec![0, 2], 40));
     }
 }

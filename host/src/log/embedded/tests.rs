@@ -1,8 +1,11 @@
 //! The RocksDB log: the common suite, and what only a log on a disk can suffer.
 
+use std::time::{Duration, Instant};
+
 use super::*;
 use crate::log::conformance::Subject;
 
+mod compaction;
 mod crash;
 mod faults;
 mod full_disk;
@@ -24,8 +27,18 @@ impl Reopening {
     }
 
     fn new(tail_bytes: usize, durability: Durability) -> Self {
+        Self::open(|folder| EmbeddedConfig { tail_bytes, durability, ..EmbeddedConfig::new(folder) })
+    }
+
+    /// One that does not sync, for thousands of writes.
+    fn compacting(tail_bytes: usize, compaction: CompactionLimits) -> Self {
+        let durability = Durability::Os;
+        Self::open(|folder| EmbeddedConfig { tail_bytes, durability, compaction, ..EmbeddedConfig::new(folder) })
+    }
+
+    fn open(config: impl FnOnce(PathBuf) -> EmbeddedConfig) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = EmbeddedConfig { tail_bytes, durability, ..EmbeddedConfig::new(folder.path().join("log")) };
+        let config = config(folder.path().join("log"));
         let log = Some(EmbeddedLog::open(config.clone()).unwrap());
         Self { config, log, _folder: folder }
     }
@@ -38,6 +51,13 @@ impl Subject for Reopening {
 
     fn reopen(&mut self) {
         drop(self.log.take());
-        self.log = Some(EmbeddedLog::open(self.config.clone()).unwrap());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        self.log = loop {
+            match EmbeddedLog::open(self.config.clone()) {
+                // A process that another test starts holds the lock with us until it runs its own program.
+                Err(Error::FolderInUse { .. }) if Instant::now() < deadline => std::thread::yield_now(),
+                opened => break Some(opened.unwrap()),
+            }
+        };
     }
 }

@@ -14,6 +14,7 @@ use super::keys::{Entry, Family, NEXT_TOPIC, TopicId};
 use super::store::{Store, corrupt};
 use crate::ids::{PartitionId, TenantId, TopicName, TopicPartition};
 use crate::log::admit::Placed;
+use crate::log::compaction::Progress;
 use crate::log::{Error, PartitionInfo, Result, TopicConfig};
 
 /// A topic.
@@ -62,7 +63,9 @@ pub(super) struct Partition {
 #[derive(Debug, Default)]
 pub(super) struct Visible {
     pub(super) info: PartitionInfo,
-    /// The newest batches, without a gap up to the end.
+    /// How far it is compacted.
+    pub(super) compacted: Progress,
+    /// The newest batches: all that there are from the first of them on.
     pub(super) tail: VecDeque<Placed>,
 }
 
@@ -88,6 +91,7 @@ impl Topics {
     pub(super) fn load(store: &Store) -> Result<(Self, TopicId)> {
         let mut named = HashMap::new();
         let mut infos: HashMap<(TopicId, PartitionId), PartitionInfo> = HashMap::new();
+        let mut progress: HashMap<(TopicId, PartitionId), Progress> = HashMap::new();
         store.view().scan_meta(|key, value| {
             match &key.entry {
                 Entry::Topic { name } => {
@@ -99,6 +103,10 @@ impl Topics {
                     let info = format::decode_partition(value).map_err(|error| error.at(&key))?;
                     infos.insert((*topic, *partition), info);
                 }
+                Entry::Progress { topic, partition } => {
+                    let compacted = format::decode_progress(value).map_err(|error| error.at(&key))?;
+                    progress.insert((*topic, *partition), compacted);
+                }
                 _ => {}
             }
             Ok(())
@@ -107,7 +115,9 @@ impl Topics {
             for partition in &topic.partitions {
                 let key = Entry::Partition { topic: topic.id, partition: partition.number }.of(&topic.tenant);
                 let info = infos.remove(&(topic.id, partition.number));
-                partition.lock().info = info.ok_or_else(|| corrupt(&key, "it is missing"))?;
+                let mut visible = partition.lock();
+                visible.info = info.ok_or_else(|| corrupt(&key, "it is missing"))?;
+                visible.compacted = progress.remove(&(topic.id, partition.number)).unwrap_or_default();
             }
         }
         let what = "the id of the next topic";

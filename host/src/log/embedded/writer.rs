@@ -18,7 +18,7 @@ use super::shared::{Shared, Writing};
 use super::topics::{Partition, Topic};
 use crate::fail;
 use crate::ids::{Offset, PartitionId, TenantId, TopicPartition};
-use crate::log::admit::{self, Placed};
+use crate::log::admit::{self, Checked, Placed};
 use crate::log::batch::Header;
 use crate::log::producer::{self, Verdict};
 use crate::log::{Appended, Commit, Committed, PartitionInfo, Result};
@@ -78,8 +78,8 @@ fn write_group(shared: &Shared, requests: Vec<Request>) {
     let mut answers = Vec::with_capacity(requests.len());
     for request in requests {
         answers.push(match request {
-            Request::Append { tenant, at, batches, headers, answer } => {
-                Answer::Append(answer, group.append(&tenant, &at, batches, &headers))
+            Request::Append { tenant, at, batches, checked, answer } => {
+                Answer::Append(answer, group.append(&tenant, &at, batches, &checked))
             }
             Request::Commit { tenant, commit, answer } => Answer::Commit(answer, group.commit(&tenant, commit)),
         });
@@ -127,10 +127,12 @@ impl<'a> Group<'a> {
         tenant: &TenantId,
         at: &TopicPartition,
         batches: Bytes,
-        headers: &[Header],
+        checked: &Checked,
     ) -> Result<Appended> {
         let topic = self.shared.topics.get(tenant, &at.topic)?;
         let partition = topic.partition(at)?.clone();
+        checked.fit(at, &topic.config)?;
+        let headers = &checked.headers;
         let base = self.end(&topic, &partition);
         let store = &self.shared.store;
         let Writing { producers, sealer, .. } = &mut *self.writing;
@@ -158,7 +160,7 @@ impl<'a> Group<'a> {
         for (at, batches) in outputs {
             let topic = self.shared.topics.get(tenant, &at.topic)?;
             let partition = topic.partition(&at)?.clone();
-            let headers = admit::check_output(&at, &batches)?;
+            let headers = admit::check_output(&at, &batches, &topic.config)?;
             checked.push((topic, partition, batches, headers));
         }
         // Nothing can be refused from here on.
@@ -185,6 +187,7 @@ impl<'a> Group<'a> {
             self.shared.store.put(&mut self.batch, &key.of(&topic.tenant), &placed.bytes);
             staged.info.end = placed.next;
             staged.info.bytes += placed.bytes.len() as u64;
+            staged.info.records += placed.next - placed.base;
             staged.added.push(placed);
         }
         first

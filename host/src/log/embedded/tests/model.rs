@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::ids::PipelineId;
 use crate::log::batch::{self, Compression, EncodeOptions, Producer};
-use crate::log::conformance::{at, tenant, topic};
+use crate::log::conformance::{at, compact, tenant, topic};
 use crate::log::memory::MemoryLog;
-use crate::log::{Block, Commit};
+use crate::log::{Block, Cleanup, Commit};
 use crate::record::Batch;
 
 /// Topics, partitions and pipelines: few, so that actions meet.
@@ -27,6 +27,7 @@ enum Action {
     Forget { pipeline: u64 },
     Read { topic: usize, partition: u32, from: Offset, bytes_max: usize },
     Retain { now_ms: i64 },
+    Compact { now_ms: i64 },
     Reopen,
 }
 
@@ -58,6 +59,7 @@ fn action() -> impl Strategy<Value = Action> {
         6 => (topic(), partition(), 0..30_u64, 0..500_usize)
             .prop_map(|(topic, partition, from, bytes_max)| Action::Read { topic, partition, from, bytes_max }),
         2 => (0..300_i64).prop_map(|now_ms| Action::Retain { now_ms }),
+        3 => (0..300_i64).prop_map(|now_ms| Action::Compact { now_ms }),
         1 => Just(Action::Reopen),
     ]
 }
@@ -65,7 +67,10 @@ fn action() -> impl Strategy<Value = Action> {
 fn batch(count: usize, timestamp: i64, producer: Option<Producer>) -> Bytes {
     let mut rows = Batch::default();
     for number in 0..count {
-        rows.push(timestamp, None, Some(number.to_string().as_bytes()));
+        // Few keys, some none; now and then a deletion.
+        let key = (timestamp % 9 != 0).then(|| number.to_string());
+        let value = (timestamp % 4 != 0).then(|| timestamp.to_string());
+        rows.push(timestamp, key.as_deref().map(str::as_bytes), value.as_deref().map(str::as_bytes));
     }
     batch::encode(rows.view(), &EncodeOptions { compression: Compression::None, producer })
 }
@@ -76,7 +81,10 @@ async fn act(log: &dyn Log, action: &Action) -> String {
     match action.clone() {
         Action::Create { topic: number, retention_bytes } => {
             let retention = Some(Duration::from_millis(150));
-            let config = TopicConfig { partitions: PARTITIONS, retention, retention_bytes };
+            let cleanup = [Cleanup::Delete, Cleanup::CompactAndDelete][number];
+            let tombstone_retention = cleanup.compacts().then_some(Duration::from_millis(20));
+            let partitions = PARTITIONS;
+            let config = TopicConfig { partitions, retention, retention_bytes, cleanup, tombstone_retention };
             format!("{:?}", log.create_topic(&tenant, &topic(TOPICS[number]), config))
         }
         Action::Delete { topic: number } => format!("{:?}", log.delete_topic(&tenant, &topic(TOPICS[number]))),
@@ -96,7 +104,7 @@ async fn act(log: &dyn Log, action: &Action) -> String {
             let sequence = log.recover(&tenant, pipeline).unwrap().head.sequence + ahead;
             let content = Bytes::from(format!("{sequence} {block}"));
             let outputs =
-                outputs.iter().map(|&(topic, partition, count)| (at(TOPICS[topic], partition), batch(count, 0, None)));
+                outputs.iter().map(|&(topic, partition, count)| (at(TOPICS[topic], partition), batch(count, 7, None)));
             let commit = Commit {
                 pipeline,
                 sequence,
@@ -118,6 +126,7 @@ async fn act(log: &dyn Log, action: &Action) -> String {
             format!("{:?}", log.read(&tenant, &at(TOPICS[topic], partition), from, bytes_max))
         }
         Action::Retain { now_ms } => format!("{:?}", log.enforce_retention(now_ms)),
+        Action::Compact { now_ms } => format!("{:?}", compact(log, now_ms)),
         Action::Reopen => String::new(),
     }
 }
