@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::extract::{Asked, Named};
-use super::reading::{self, ReadFrom};
+use super::reading::ReadFrom;
 use super::records::{self, Data, Page, Record};
 use super::{Problem, Shared};
 use crate::ids::{Offset, PartitionId, PipelineName, TopicName, TopicPartition};
@@ -19,9 +19,6 @@ use crate::pipeline::DEAD_LETTER_HEADER_PREFIX as PREFIX;
 
 /// Dead letters of an answer where nothing is asked for.
 const COUNT_DEFAULT: usize = 100;
-
-/// Bytes of batches that an answer is made of.
-const READ_BYTES: usize = 1 << 20;
 
 /// A record that a pipeline could not process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,11 +62,8 @@ pub(super) async fn list(
     let topic = app.pipelines.show(&app.tenant, &name)?.dead_letters;
     let at = TopicPartition { topic: topic.clone(), partition: query.partition };
     let count = query.limit.unwrap_or(COUNT_DEFAULT).clamp(1, records::COUNT_MAX);
-    let (offset, fetched) = reading::fetch(&app, &at, query.offset, READ_BYTES, Duration::ZERO).await?;
-    let work = move |_: &super::Host| {
-        Ok::<_, Problem>(records::to_json(&letters(topic, records::page(&at, offset, &fetched, count)?))?)
-    };
-    let json = app.off_thread(work).await?;
+    let page = records::read_page(&app, &at, query.offset, count, Duration::ZERO).await?;
+    let json = app.off_thread(move |_| records::to_json(&letters(topic, page))).await?;
     Ok(([("content-type", "application/json")], app.budget.answer([json])?).into_response())
 }
 

@@ -18,10 +18,10 @@ use serde::{Deserialize, Serialize};
 
 use super::extract::{Asked, Named};
 use super::reading::{self, ReadFrom};
-use super::{Error, Problem, Shared};
+use super::{App, Error, Problem, Shared};
 use crate::clock::now_ms;
 use crate::ids::{Offset, PartitionId, TopicName, TopicPartition};
-use crate::log::batch::{self, EncodeOptions};
+use crate::log::batch::{self, EncodeOptions, Offsets};
 use crate::log::{self, Fetched, Limits};
 use crate::record::Batch;
 
@@ -237,10 +237,29 @@ pub(super) async fn read(
     let at = TopicPartition { topic, partition: query.partition };
     let count = query.limit.unwrap_or(COUNT_DEFAULT).clamp(1, COUNT_MAX);
     let wait = Duration::from_millis(query.wait_ms);
-    let (offset, fetched) = reading::fetch(&app, &at, query.offset, READ_BYTES, wait).await?;
-    let work = move |_: &super::Host| Ok::<_, Problem>(to_json(&page(&at, offset, &fetched, count)?)?);
-    let json = app.off_thread(work).await?;
+    let page = read_page(&app, &at, query.offset, count, wait).await?;
+    let json = app.off_thread(move |_| to_json(&page)).await?;
     Ok(([("content-type", "application/json")], app.budget.answer([json])?).into_response())
+}
+
+/// Reads a page; there is a record in it if there is one behind the place, or comes in time.
+pub(super) async fn read_page(
+    app: &App,
+    at: &TopicPartition,
+    mut from: ReadFrom,
+    count: usize,
+    wait: Duration,
+) -> Result<Page, Problem> {
+    loop {
+        let (offset, fetched) = reading::fetch(app, at, from, READ_BYTES, wait).await?;
+        let of = at.clone();
+        let page = app.off_thread(move |_| page(&of, offset, &fetched, count)).await?;
+        if !page.records.is_empty() || page.next_offset == offset {
+            return Ok(page);
+        }
+        // Compaction removed what was left of a batch: the next record is behind it.
+        from = ReadFrom::At(page.next_offset);
+    }
 }
 
 /// An answer's bytes.
@@ -257,19 +276,18 @@ pub(super) fn page(
 ) -> Result<Page, log::Error> {
     let mut records = Vec::new();
     for encoded in &fetched.batches {
-        let mut batch = Batch::default();
-        let end = batch::decode(encoded, offset, true, &mut batch).map_err(|error| log::Error::Corrupt {
+        if records.len() == count {
+            break;
+        }
+        let (mut batch, mut offsets) = (Batch::default(), Offsets::default());
+        let decoded = batch::decode_with_offsets(encoded, offset, true, &mut batch, &mut offsets);
+        let end = decoded.map_err(|error| log::Error::Corrupt {
             what: format!("the batch of `{at}` at or before offset {offset}"),
             reason: error.to_string(),
         })?;
-        let first = end.saturating_sub(batch.len() as u64);
         let rows =
             batch.timestamps.iter().zip(batch.keys.iter().zip(batch.values.iter())).zip(batch.headers.view().rows());
-        for (place, ((&timestamp, (key, value)), headers)) in (first..).zip(rows) {
-            if records.len() == count {
-                break;
-            }
-            offset = place + 1;
+        for (place, ((&timestamp, (key, value)), headers)) in offsets.iter().zip(rows).take(count - records.len()) {
             records.push(Record {
                 partition: Some(at.partition),
                 offset: Some(place),
@@ -279,6 +297,11 @@ pub(super) fn page(
                 headers: headers.into_iter().map(|(name, value)| (Data::of(name), value.map(Data::of))).collect(),
             });
         }
+        let last = records.last().and_then(|record| record.offset);
+        offset = match last {
+            Some(last) if offsets.next().is_some_and(|next| next > last + 1) => last + 1,
+            _ => end,
+        };
     }
     Ok(Page { records, next_offset: offset, start_offset: fetched.start, end_offset: fetched.end })
 }
@@ -343,5 +366,28 @@ mod tests {
         let page = page(&at, 1, &fetched, 3).expect("a page");
         let offsets: Vec<_> = page.records.iter().filter_map(|record| record.offset).collect();
         assert_eq!((offsets, page.next_offset), (vec![1, 2, 3], 4));
+    }
+
+    #[test]
+    fn a_page_of_what_compaction_left_has_the_true_offsets_and_goes_on_behind_gaps() {
+        let mut batch = Batch::default();
+        (0..8_u8).for_each(|row| batch.push(0, Some(&[b'a' + row]), Some(b"v")));
+        let encoded = batch::encode(batch.view(), &EncodeOptions::default());
+        let retained = batch::retain(&encoded, 0, |seen| matches!(seen.offset, 1 | 4 | 5)).expect("our own batch");
+        let batch::Change::Rewritten(compacted) = retained.change else { panic!("records are gone") };
+        let at = TopicPartition { topic: "t".parse().expect("a name"), partition: 0 };
+        let fetched = Fetched { batches: vec![compacted], start: 0, end: 9 };
+        for (from, count, expected, next) in [
+            (0, 10, &[1, 4, 5][..], 8),
+            (0, 3, &[1, 4, 5], 8),
+            (0, 2, &[1, 4], 5),
+            (2, 1, &[4], 5),
+            (5, 9, &[5], 8),
+            (6, 9, &[], 8),
+        ] {
+            let page = page(&at, from, &fetched, count).expect("a page");
+            let offsets: Vec<_> = page.records.iter().filter_map(|record| record.offset).collect();
+            assert_eq!((offsets.as_slice(), page.next_offset), (expected, next), "{count} from {from}");
+        }
     }
 }

@@ -4,7 +4,8 @@
 //! from and what happened is in headers that begin with [`PREFIX`]. Sending one again is a copy without those.
 
 use super::plan::{Plan, Step};
-use crate::ids::{Offset, TopicPartition};
+use crate::ids::{TopicName, TopicPartition};
+use crate::log::batch::Offsets;
 use crate::plugin::{Domain, Failure, Rejected};
 use crate::record::{Batch, BatchRef};
 use crate::time::Window;
@@ -18,12 +19,12 @@ const BACKTRACE_BYTES_MAX: usize = 4096;
 /// Where the rows of a stage come from.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Source<'a> {
-    /// Records of a partition, from this offset on, one a row.
+    /// Records of a partition, one a row.
     Records {
         /// The partition.
         at: &'a TopicPartition,
-        /// The offset of the first row.
-        base_offset: Offset,
+        /// The offset of each row.
+        offsets: &'a Offsets,
         /// The records as they were read.
         records: BatchRef<'a>,
     },
@@ -101,10 +102,10 @@ pub(super) fn letter(plan: &Plan, step: &Step, source: Source<'_>, row: u32, cau
         fields.push(("backtrace", backtrace));
     }
     match source {
-        Source::Records { at, base_offset, .. } => fields.extend([
+        Source::Records { at, offsets, .. } => fields.extend([
             ("topic", at.topic.to_string()),
             ("partition", at.partition.to_string()),
-            ("offset", (base_offset + u64::from(row)).to_string()),
+            ("offset", offsets.of(row as usize).to_string()),
         ]),
         Source::Derived { windows, .. } => {
             if let Some(window) = windows.get(row as usize) {
@@ -123,8 +124,26 @@ pub(super) fn letter(plan: &Plan, step: &Step, source: Source<'_>, row: u32, cau
             ]);
         }
     }
+    with_provenance(one, &fields)
+}
+
+/// The dead letter of a row that was to go to a topic that needs keys, and has none: the row as it was to be written.
+pub(super) fn without_key(plan: &Plan, target: &TopicName, row: BatchRef<'_>) -> Batch {
+    let reason = format!("the row has no key, and topic `{target}`, where it was to go, is compacted by key");
+    let fields = [
+        ("tenant", plan.tenant.to_string()),
+        ("pipeline", plan.name.to_string()),
+        ("code", "key_required".to_owned()),
+        ("reason", reason),
+        ("output", target.to_string()),
+    ];
+    with_provenance(row, &fields)
+}
+
+/// One row with these headers after its own.
+fn with_provenance(one: BatchRef<'_>, fields: &[(&str, String)]) -> Batch {
     let names: Vec<String> = fields.iter().map(|(name, _)| format!("{PREFIX}{name}")).collect();
-    let provenance = names.iter().zip(&fields).map(|(name, (_, value))| (name.as_bytes(), Some(value.as_bytes())));
+    let provenance = names.iter().zip(fields).map(|(name, (_, value))| (name.as_bytes(), Some(value.as_bytes())));
     let mut letter = Batch {
         timestamps: one.timestamps.to_vec(),
         keys: one.keys.iter().collect(),

@@ -4,7 +4,7 @@ use super::spec::ManifestError;
 #[cfg(feature = "server")]
 use crate::catalog;
 use crate::error::{Blame, Coded, Kind, Limit};
-use crate::ids::{PipelineName, StepName};
+use crate::ids::{PipelineName, StepName, TopicName};
 use crate::plugin::World;
 use crate::state::BlockError;
 use crate::{log, plugin};
@@ -54,6 +54,14 @@ pub enum Error {
     OnlyMisplaced {
         /// The step.
         step: StepName,
+    },
+    /// Dead letters for a topic that keeps one record of each key.
+    #[error(
+        "dead letters cannot go to topic `{topic}`, which is compacted by key: name another with `dead-letters = {{ topic = \"..\" }}`"
+    )]
+    DeadLettersCompacted {
+        /// The topic.
+        topic: TopicName,
     },
     /// The new manifest cannot take over the state of the old.
     #[error(
@@ -120,6 +128,7 @@ impl Coded for Error {
             Self::WrongPlace { .. } => "wrong_world",
             Self::UnknownOutput { .. } => "unknown_output",
             Self::OnlyMisplaced { .. } => "only_misplaced",
+            Self::DeadLettersCompacted { .. } => "dead_letters_compacted",
             Self::StateConflict { .. } => "state_conflict",
             Self::State { .. } => "state_corrupt",
             Self::StateLimit { .. } => "limit_state_bytes",
@@ -135,7 +144,10 @@ impl Coded for Error {
         match self {
             Self::NotFound { .. } => Kind::NotFound,
             Self::Manifest(error) => error.kind(),
-            Self::WrongPlace { .. } | Self::UnknownOutput { .. } | Self::OnlyMisplaced { .. } => Kind::Invalid,
+            Self::WrongPlace { .. }
+            | Self::UnknownOutput { .. }
+            | Self::OnlyMisplaced { .. }
+            | Self::DeadLettersCompacted { .. } => Kind::Invalid,
             Self::StateConflict { .. } => Kind::Conflict,
             Self::State { .. } => Kind::Corrupt,
             Self::StateLimit { .. } => Kind::Limit,

@@ -6,8 +6,8 @@ use super::error::Error;
 use super::machine::{CAREFUL_RECORDS, Input};
 use super::plan::Plan;
 use crate::ids::Offset;
-use crate::log::batch::{Header, decode};
-use crate::log::{self, Log};
+use crate::log::batch::{Offsets, decode_with_offsets};
+use crate::log::{self, Fetched, Log};
 use crate::record::Batch;
 
 /// Records a micro-batch takes before it stops taking more. Enough that what a commit costs is shared by many, little
@@ -30,6 +30,15 @@ pub(super) struct Intake {
     rows_first: bool,
 }
 
+/// What was taken from one input.
+#[derive(Debug, Default)]
+struct Read {
+    records: Batch,
+    offsets: Offsets,
+    /// Bytes of the record batches.
+    bytes: usize,
+}
+
 /// What was taken.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
@@ -47,6 +56,12 @@ impl Intake {
         Self { positions, limit: RECORDS, first: 0, tables_to, rows_first: false }
     }
 
+    /// One that takes few records at a time, as after failed calls.
+    #[cfg(test)]
+    pub(super) fn careful(positions: Vec<Offset>, limit: usize) -> Self {
+        Self { limit, ..Self::new(positions) }
+    }
+
     /// The next record to read of each input, in the plan's order.
     pub(super) fn positions(&self) -> &[Offset] {
         &self.positions
@@ -55,7 +70,8 @@ impl Intake {
     /// Puts what was taken back, to take it again in small numbers.
     pub(super) fn retreat(&mut self, inputs: &[Input]) {
         for taken in inputs {
-            self.positions[taken.input] = taken.base_offset;
+            // There are no inputs without records.
+            self.positions[taken.input] = taken.offsets.first().unwrap_or(self.positions[taken.input]);
         }
         self.limit = CAREFUL_RECORDS;
     }
@@ -116,21 +132,20 @@ impl Intake {
                 continue;
             }
             let share = (BYTES - bytes) / (count - turn);
-            let (batch, read) = self.take_one(plan, log, input, self.limit - records, share, &mut taken.trimmed)?;
-            if batch.is_empty() {
+            let read = self.take_one(plan, log, input, self.limit - records, share, &mut taken.trimmed)?;
+            if read.records.is_empty() {
                 taken.quiet.push(input);
             } else {
-                records += batch.len();
-                bytes += read;
-                let base_offset = self.positions[input];
-                self.positions[input] += batch.len() as u64;
-                taken.inputs.push(Input { input, base_offset, records: batch });
+                records += read.records.len();
+                bytes += read.bytes;
+                taken.inputs.push(Input { input, offsets: read.offsets, records: read.records });
             }
         }
         taken.inputs.sort_unstable_by_key(|input| input.input);
         Ok(())
     }
 
+    /// Takes from one input: at least one record if there is one, and the position goes behind what was taken.
     fn take_one(
         &mut self,
         plan: &Plan,
@@ -139,36 +154,60 @@ impl Intake {
         records_max: usize,
         bytes_max: usize,
         trimmed: &mut u64,
-    ) -> Result<(Batch, usize), Error> {
+    ) -> Result<Read, Error> {
+        let mut read = Read::default();
+        // Where compaction removed what was left of a batch, the next record is in a batch behind it.
+        while read.records.is_empty() {
+            let fetched = self.fetch(plan, log, input, bytes_max, trimmed)?;
+            for encoded in &fetched.batches {
+                if read.records.len() >= records_max {
+                    break;
+                }
+                self.decode(plan, input, encoded, &mut read)?;
+            }
+            if self.positions[input] >= fetched.end {
+                break;
+            }
+        }
+        // A limit that was lowered is kept to the record; the usual one only says when to stop.
+        if self.limit < RECORDS && read.records.len() > records_max {
+            let (first, _) = read.records.view().split_at(records_max);
+            read.records = first.to_owned();
+            read.offsets.truncate(records_max);
+            self.positions[input] = read.offsets.next().unwrap_or(self.positions[input]);
+        }
+        Ok(read)
+    }
+
+    fn fetch(
+        &mut self,
+        plan: &Plan,
+        log: &dyn Log,
+        input: usize,
+        bytes_max: usize,
+        trimmed: &mut u64,
+    ) -> Result<Fetched, Error> {
         let at = &plan.inputs[input];
-        let fetched = match log.read(&plan.tenant, at, self.positions[input], bytes_max) {
+        match log.read(&plan.tenant, at, self.positions[input], bytes_max) {
             Err(log::Error::OffsetOutOfRange { offset, start, .. }) if offset < start => {
                 tracing::warn!(pipeline = %plan.name, input = %at, lost = start - offset, "retention removed records that were not read yet");
                 *trimmed += start - offset;
                 self.positions[input] = start;
-                log.read(&plan.tenant, at, start, bytes_max)?
+                Ok(log.read(&plan.tenant, at, start, bytes_max)?)
             }
-            other => other?,
-        };
-        let (mut batch, mut bytes) = (Batch::default(), 0);
-        for encoded in &fetched.batches {
-            if batch.len() >= records_max {
-                break;
-            }
-            let corrupt = |reason: String| log::Error::Corrupt { what: format!("record batch of `{at}`"), reason };
-            let header = Header::parse(encoded).map_err(|error| corrupt(error.to_string()))?;
-            if header.next_offset() <= self.positions[input] {
-                continue;
-            }
-            decode(encoded, self.positions[input], plan.headers, &mut batch)
-                .map_err(|error| corrupt(error.to_string()))?;
-            bytes += encoded.len();
+            other => Ok(other?),
         }
-        // A limit that was lowered is kept to the record; the usual one only says when to stop.
-        if self.limit < RECORDS && batch.len() > records_max {
-            let (first, _) = batch.view().split_at(records_max);
-            batch = first.to_owned();
-        }
-        Ok((batch, bytes))
+    }
+
+    fn decode(&mut self, plan: &Plan, input: usize, encoded: &[u8], into: &mut Read) -> Result<(), Error> {
+        let position = &mut self.positions[input];
+        let decoded = decode_with_offsets(encoded, *position, plan.headers, &mut into.records, &mut into.offsets);
+        let next = decoded.map_err(|error| log::Error::Corrupt {
+            what: format!("record batch of `{}`", plan.inputs[input]),
+            reason: error.to_string(),
+        })?;
+        *position = next.max(*position);
+        into.bytes += encoded.len();
+        Ok(())
     }
 }

@@ -23,8 +23,9 @@ use super::rows::Origins;
 use super::status::Usage;
 use super::steps::{Arrival, Poison, Sink, Stop};
 use super::sweep::Sweep;
-use crate::ids::{Offset, TopicPartition};
+use crate::ids::TopicPartition;
 use crate::log::Block;
+use crate::log::batch::Offsets;
 use crate::plugin::Failure;
 use crate::record::Batch;
 use crate::state::{BlockError, Now, Store as _};
@@ -40,9 +41,9 @@ pub const STATE_BYTES_MAX: u64 = 2 << 30;
 pub struct Input {
     /// Which of the plan's inputs.
     pub(super) input: usize,
-    /// The offset of the first record.
-    pub(super) base_offset: Offset,
-    /// The records, dense from there on.
+    /// The offset of each record.
+    pub(super) offsets: Offsets,
+    /// The records.
     pub(super) records: Batch,
 }
 
@@ -60,7 +61,7 @@ pub(super) struct MicroBatch {
 impl Input {
     fn arrival<'a>(&'a self, plan: &'a Plan) -> Arrival<'a> {
         let (at, records) = (&plan.inputs[self.input], self.records.view());
-        let source = Source::Records { at, base_offset: self.base_offset, records };
+        let source = Source::Records { at, offsets: &self.offsets, records };
         Arrival {
             rows: records,
             origins: Origins::From(0),

@@ -107,7 +107,7 @@ mod tests {
     use crate::record::Headers;
 
     fn topic(partitions: u32) -> Vec<TargetTopic> {
-        vec![TargetTopic { name: "out".parse().expect("a name"), partitions }]
+        vec![TargetTopic { name: "out".parse().expect("a name"), partitions, needs_key: false }]
     }
 
     fn decoded(outputs: &mut Outputs, topics: &[TargetTopic]) -> Vec<(PartitionId, Batch)> {

@@ -137,6 +137,8 @@ impl Keyed {
 pub(super) struct TargetTopic {
     pub(super) name: TopicName,
     pub(super) partitions: u32,
+    /// Whether it is compacted by key, so that rows without one cannot be written to it.
+    pub(super) needs_key: bool,
 }
 
 /// A step's plugin, loaded.
@@ -177,7 +179,7 @@ impl Plan {
         }
         let mut topics = Vec::new();
         for name in spec.targets() {
-            topics.push(TargetTopic { partitions: count(&name)?, name });
+            topics.push(TargetTopic { partitions: count(&name)?, name, needs_key: false });
         }
         let topic = |name: &TopicName| topics.iter().position(|topic| topic.name == *name).unwrap_or_default();
         let mut stages = vec![Stage { transforms: Vec::new(), keyed: None }];
@@ -224,6 +226,18 @@ impl Plan {
     /// Whether an input is a table's and not a source's.
     pub(super) fn is_table(&self, input: usize) -> bool {
         input >= self.sources.len()
+    }
+
+    /// Notes which of the topics it writes are compacted by key. Rows without a key are dead letters there, so the dead
+    /// letters themselves, which keep the keys of what they are made of, cannot go to such a topic.
+    pub(super) fn require_keys(mut self, is_compacted: impl Fn(&TopicName) -> bool) -> Result<Self, Error> {
+        for topic in &mut self.topics {
+            topic.needs_key = is_compacted(&topic.name);
+        }
+        match &self.topics[self.dead_letters] {
+            TargetTopic { name, needs_key: true, .. } => Err(Error::DeadLettersCompacted { topic: name.clone() }),
+            _ => Ok(self),
+        }
     }
 
     /// The steps with state, in order.

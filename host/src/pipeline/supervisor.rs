@@ -54,7 +54,8 @@ impl Ground {
             None if spec.sources.contains(topic) || spec.tables.values().any(|table| table == topic) => None,
             None if *topic == spec.dead_letters => Some(1),
             None => Some(as_many),
-        })
+        })?
+        .require_keys(|topic| topics.get(topic).is_some_and(|topic| topic.config.cleanup.compacts()))
         .map(Arc::new)
     }
 

@@ -17,7 +17,7 @@ fn topics_are_made_shown_and_removed() {
     assert_eq!((&topic["retention_ms"], &topic["retention_bytes"]), (&json!(604_800_000), &json!(1 << 30)));
     assert_eq!(topic["partitions"].as_array().map(Vec::len), Some(3));
     let table = server.run(&["topic", "describe", "clicks"]).ok();
-    assert!(table.contains("retention bytes  1.0 GiB") && table.contains("PARTITION  START  END  BYTES"), "{table}");
+    assert!(table.contains("retention bytes  1.0 GiB") && table.contains("PARTITION  START  END  RECORDS"), "{table}");
     assert!(server.run(&["topic", "list"]).ok().starts_with("NAME    PARTITIONS"));
     assert_eq!(server.run(&["topic", "list", "-o", "json"]).json()["items"][0]["name"], "clicks");
 
@@ -99,6 +99,45 @@ fn tail_begins_and_ends_where_it_is_told() {
     assert_eq!(tail(&["--offset", "earliest", "-n", "2"]), ["v0", "v1"]);
     assert_eq!(tail(&["--offset", "7", "-n", "1"]), ["v7"]);
     assert_eq!(tail(&["--offset", "latest"]), Vec::<String>::new());
+}
+
+#[test]
+fn a_compacted_topic_keeps_the_newest_record_of_each_key() {
+    let mut server = Server::start();
+    let create = ["topic", "create", "users", "--cleanup", "compact", "--tombstone-retention", "2h"];
+    server.run(&create).ok();
+    server.run(&["topic", "create", "users", "--cleanup", "delete"]).failed(4, "topic_conflict");
+    server.run(&["topic", "create", "kept", "--cleanup", "compact", "--retention", "1d"]).failed(1, "invalid_topic");
+    assert_eq!(server.run(&["topic", "create", "kept", "--cleanup", "shrink"]).code, Some(2));
+    let about = server.run(&["topic", "describe", "users"]).ok();
+    assert!(about.contains("cleanup              compact\n") && about.contains("7200 s"), "{about}");
+    assert!(server.run(&["topic", "list"]).ok().contains("compact"));
+
+    server.feed(&["topic", "produce", "users"], b"no key\n").failed(1, "key_required");
+    for lines in [
+        &["{\"key\":\"a\",\"value\":\"1\"}", "{\"key\":\"b\",\"value\":\"2\"}"][..],
+        &["{\"key\":\"c\",\"value\":\"3\"}", "{\"key\":\"a\",\"value\":null}", "{\"key\":\"c\",\"value\":\"4\"}"],
+        &["{\"key\":\"d\",\"value\":\"5\"}"],
+    ] {
+        server.feed(&["topic", "produce", "users", "--format", "json"], lines.join("\n").as_bytes()).ok();
+    }
+    // A server compacts when it starts, and every minute.
+    server.kill_and_restart();
+    let topic = until("compaction", || {
+        let topic = server.run(&["topic", "describe", "users", "-o", "json"]).json();
+        (topic["records"] == 4).then_some(topic)
+    });
+    let partition = &topic["partitions"][0];
+    assert_eq!((&partition["start"], &partition["end"], &partition["records"]), (&json!(0), &json!(6), &json!(4)));
+    let tail = |arguments: &[&str]| {
+        let text = server.run(&[&["topic", "tail", "users", "-o", "json"], arguments].concat()).ok();
+        let records = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        records.map(|record| (record["offset"].as_u64().unwrap(), record["key"].clone())).collect::<Vec<_>>()
+    };
+    let left = [(1, "b"), (3, "a"), (4, "c"), (5, "d")].map(|(offset, key)| (offset, json!(key)));
+    assert_eq!(tail(&["--offset", "earliest"]), left);
+    assert_eq!(tail(&["--offset", "2", "-n", "2"]), left[1..3]);
+    assert_eq!(tail(&["--offset", "-3"]), left[1..]);
 }
 
 #[test]

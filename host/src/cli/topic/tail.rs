@@ -85,6 +85,7 @@ impl Tail {
         loop {
             let page = self.page(client, partition, from, 0)?;
             let until = *until.get_or_insert(page.end_offset);
+            // Without records there is nothing up to the end; compaction may have left fewer than there are offsets.
             let (next, empty) = (page.next_offset, page.records.is_empty());
             if !each(page)? || empty || next >= until {
                 return Ok(());

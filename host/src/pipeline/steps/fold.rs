@@ -32,7 +32,7 @@ pub(in crate::pipeline) async fn fold(
     }
     sink.usage.late += sorted.late.len() as u64;
     let late = select(arrival.rows, arrival.origins, sorted.late);
-    sink.outputs.extend(fold.late, late.batch.view(), arrival.came_by);
+    sink.write(fold.late, late.batch.view(), arrival.came_by);
     let StageRows { batch, origins } = select(arrival.rows, arrival.origins, sorted.open);
     let rest = Arrival { rows: batch.view(), origins: crate::pipeline::rows::Origins::Listed(&origins), ..arrival };
     add(fold, windows, rest, sink).await

@@ -1,7 +1,7 @@
 //! The kinds of step: what each does with its rows, and what they share.
 
 use super::calls::Calls;
-use super::dead_letter::{Cause, Source, causes, letter};
+use super::dead_letter::{Cause, Source, causes, letter, without_key};
 use super::error::Error;
 use super::outputs::Outputs;
 use super::plan::{Plan, Route, Stage, Step};
@@ -9,7 +9,7 @@ use super::rows::{Origins, StageRows};
 use super::status::Usage;
 use crate::ids::PartitionId;
 use crate::plugin::{Answer, Failure, Rejected};
-use crate::record::{Batch, BatchRef, ColumnRef, HeadersRef};
+use crate::record::{Batch, BatchRef, ColumnRef, HeadersRef, NULL};
 use crate::time::Mark;
 
 mod finish;
@@ -214,9 +214,30 @@ impl Sink<'_> {
 
     /// Writes results to a topic.
     pub(super) fn deliver(&mut self, topic: usize, rows: BatchRef<'_>, came_by: PartitionId) {
-        self.usage.records_out += rows.len() as u64;
-        self.usage.bytes_out += rows.payload_bytes() as u64;
-        self.outputs.extend(topic, rows, came_by);
+        let (records, bytes) = self.write(topic, rows, came_by);
+        self.usage.records_out += records;
+        self.usage.bytes_out += bytes;
+    }
+
+    /// Writes rows to a topic, those without a key to the dead letters if the topic needs one. Answers how many records
+    /// and bytes of them the topic got.
+    fn write(&mut self, topic: usize, rows: BatchRef<'_>, came_by: PartitionId) -> (u64, u64) {
+        let target = &self.plan.topics[topic];
+        if !target.needs_key || !rows.keys.lengths.contains(&NULL) {
+            self.outputs.extend(topic, rows, came_by);
+            return (rows.len() as u64, rows.payload_bytes() as u64);
+        }
+        let keys = || (0..).zip(rows.keys.lengths);
+        for (row, _) in keys().filter(|(_, length)| **length == NULL) {
+            let one = select(rows, Origins::From(0), vec![row]);
+            let letter = without_key(self.plan, &target.name, one.batch.view());
+            self.outputs.extend(self.plan.dead_letters, letter.view(), came_by);
+            self.usage.dead_letters += 1;
+        }
+        let keyed = keys().filter(|(_, length)| **length != NULL).map(|(row, _)| row).collect();
+        let rest = select(rows, Origins::From(0), keyed);
+        self.outputs.extend(topic, rest.batch.view(), came_by);
+        (rest.batch.len() as u64, rest.batch.payload_bytes() as u64)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::plugin::{
 use crate::record::{BatchRef, Column, ColumnRef};
 
 /// Reads values of the form `TIME KEY`. `bad` is rejected, `trap` fails the call, `host` is a failure of the host,
-/// `side` leaves by the second output, `drop` is dropped, `twice` is emitted twice.
+/// `side` leaves by the second output, `keyless` has no key, `drop` is dropped, `twice` is emitted twice.
 #[derive(Debug)]
 pub(super) struct Parse(Description);
 
@@ -78,7 +78,7 @@ impl Guest for Parse {
                 out.emitted.source_rows.push(row);
                 out.emitted.outputs.push(u16::from(time == "side"));
                 out.emitted.timestamps.push(time.parse().unwrap_or(rows.timestamps[row as usize]));
-                out.emitted.keys.push(Some(key.as_bytes()));
+                out.emitted.keys.push((time != "keyless").then_some(key.as_bytes()));
                 out.emitted.values.lengths.push(AS_SOURCE);
             }
         }

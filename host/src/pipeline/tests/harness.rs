@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::guests::{count, parse};
 use super::tracker::tracker;
 use crate::ids::{Digest, Offset, PipelineId, TenantId, TopicName, TopicPartition, default_tenant};
-use crate::log::batch::{EncodeOptions, decode, encode};
+use crate::log::batch::{EncodeOptions, Offsets, decode_with_offsets, encode};
 use crate::log::memory::MemoryLog;
 use crate::log::{Commit, Log, TopicConfig};
 use crate::pipeline::Error;
@@ -63,6 +63,23 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
     runtime.block_on(future)
 }
 
+/// The plan of a pipeline over the topics of a log.
+pub(super) fn plan(log: &MemoryLog, spec: &Spec) -> Result<Arc<Plan>, Error> {
+    let topics = log.topics(&tenant()).expect("the log answers");
+    let load = |step: &crate::pipeline::spec::StepSpec| Loaded {
+        digest: Digest::of(step.plugin.name.as_str().as_bytes()),
+        guest: match step.plugin.name.as_str() {
+            "track" => tracker(),
+            _ if step.window.is_some() => count(),
+            _ => parse(),
+        },
+    };
+    let loaded = spec.steps.iter().map(load).collect();
+    let partitions = |topic: &TopicName| topics.get(topic).map(|topic| topic.config.partitions);
+    let is_compacted = |topic: &TopicName| topics.get(topic).is_some_and(|topic| topic.config.cleanup.compacts());
+    Plan::new(tenant(), spec, loaded, References::new(spec), partitions)?.require_keys(is_compacted).map(Arc::new)
+}
+
 impl Driver {
     /// A pipeline over the topic `in` of that many partitions, which holds these values.
     pub(super) fn new(manifest: &str, inputs: &[Vec<String>]) -> Self {
@@ -84,20 +101,9 @@ impl Driver {
         Self::on(log, &spec)
     }
 
-    fn on(log: Arc<MemoryLog>, spec: &Spec) -> Self {
-        let topics = log.topics(&tenant()).expect("the log answers");
-        let load = |step: &crate::pipeline::spec::StepSpec| Loaded {
-            digest: Digest::of(step.plugin.name.as_str().as_bytes()),
-            guest: match step.plugin.name.as_str() {
-                "track" => tracker(),
-                _ if step.window.is_some() => count(),
-                _ => parse(),
-            },
-        };
-        let loaded = spec.steps.iter().map(load).collect();
-        let partitions = |topic: &TopicName| topics.get(topic).map(|topic| topic.config.partitions);
-        let plan =
-            Arc::new(Plan::new(tenant(), spec, loaded, References::new(spec), partitions).expect("the plan is good"));
+    /// A pipeline over the topics of a log.
+    pub(super) fn on(log: Arc<MemoryLog>, spec: &Spec) -> Self {
+        let plan = plan(&log, spec).expect("the plan is good");
         let recovery = log.recover(&tenant(), PipelineId(1)).expect("the log answers");
         let mut machine = Machine::new(Arc::clone(&plan));
         machine.recover(&recovery.blocks, &recovery.head.usage).expect("our own blocks");
@@ -126,9 +132,9 @@ impl Driver {
     pub(super) fn apply(&mut self, take: &[usize]) -> Result<Effects, Error> {
         let mut inputs = Vec::new();
         for (input, &take) in take.iter().enumerate() {
-            let records = self.records(input, take);
+            let (offsets, records) = self.records(input, take);
             if !records.is_empty() {
-                inputs.push(Input { input, base_offset: self.positions[input], records });
+                inputs.push(Input { input, offsets, records });
             }
         }
         let batch = MicroBatch { inputs, quiet: Vec::new(), clock: self.clock };
@@ -139,7 +145,8 @@ impl Driver {
                 self.apply(&fewer)
             }
             Applied::Whole => {
-                batch.inputs.iter().for_each(|input| self.positions[input.input] += input.records.len() as u64);
+                let next = |input: &Input| input.offsets.next().expect("there are records");
+                batch.inputs.iter().for_each(|input| self.positions[input.input] = next(input));
                 Ok(self.machine.take_effects(self.sequence + 1))
             }
         }
@@ -154,7 +161,7 @@ impl Driver {
     /// Takes everything, then closes what is left to close.
     pub(super) fn finish(&mut self) -> Result<(), Error> {
         let inputs = self.plan.inputs.len();
-        while (0..inputs).any(|input| !self.records(input, 1).is_empty()) {
+        while (0..inputs).any(|input| !self.records(input, 1).1.is_empty()) {
             self.step(&vec![usize::MAX; inputs])?;
         }
         while self.machine.is_due(self.clock) {
@@ -163,19 +170,24 @@ impl Driver {
         Ok(())
     }
 
-    fn records(&self, input: usize, take: usize) -> Batch {
-        let all = self.read(&self.plan.inputs[input]);
-        let (_, rest) = all.view().split_at((self.positions[input] as usize).min(all.len()));
-        rest.split_at(take.min(rest.len())).0.to_owned()
+    fn records(&self, input: usize, take: usize) -> (Offsets, Batch) {
+        let (mut offsets, all) = self.read_from(&self.plan.inputs[input], self.positions[input]);
+        let take = take.min(all.len());
+        offsets.truncate(take);
+        (offsets, all.view().split_at(take).0.to_owned())
     }
 
     fn read(&self, at: &TopicPartition) -> Batch {
-        let mut batch = Batch::default();
-        let fetched = self.log.read(&tenant(), at, 0, usize::MAX).expect("the log answers");
+        self.read_from(at, 0).1
+    }
+
+    fn read_from(&self, at: &TopicPartition, from: Offset) -> (Offsets, Batch) {
+        let (mut offsets, mut batch) = (Offsets::default(), Batch::default());
+        let fetched = self.log.read(&tenant(), at, from, usize::MAX).expect("the log answers");
         for encoded in fetched.batches {
-            decode(&encoded, 0, true, &mut batch).expect("our own batch");
+            decode_with_offsets(&encoded, from, true, &mut batch, &mut offsets).expect("our own batch");
         }
-        batch
+        (offsets, batch)
     }
 
     /// The values in the only partition of a topic.

@@ -1,5 +1,6 @@
 //! Pipelines on the in-memory log with native guests: what is computed here is computed again by simple means.
 
+mod compacted;
 mod cuts;
 mod guests;
 mod harness;
