@@ -183,7 +183,6 @@ impl<'a, P: Process> Call<'a, P> {
 
     fn run_group(&mut self, kept: &mut Kept<P::State>, records: &mut Records<'a>, rows: usize) {
         if let Some(last) = self.queue.last_due(Domain::ProcessingTime) {
-            self.context.place.now.watermark = known(self.watermark_before(records, rows));
             self.fire(kept, Domain::ProcessingTime, last.max(self.work.processing_time));
         }
         for record in records.take(rows) {
@@ -195,14 +194,6 @@ impl<'a, P: Process> Call<'a, P> {
         if let Some(last) = self.queue.last_due(Domain::EventTime) {
             self.fire(kept, Domain::EventTime, last);
         }
-    }
-
-    /// A watermark that no event-time timer of the group has yet to fall due before.
-    fn watermark_before(&mut self, records: &Records<'a>, rows: usize) -> i64 {
-        let first = records.clone().next().filter(|_| rows != 0);
-        let watermark = first.map_or(self.work.watermark, |record| self.row_watermark(record.index));
-        let first_due = self.queue.first_time(Domain::EventTime);
-        first_due.map_or(watermark, |time| watermark.min(time.saturating_sub(1)))
     }
 
     fn row_watermark(&self, row: u32) -> i64 {
@@ -238,7 +229,8 @@ impl<'a, P: Process> Call<'a, P> {
                     // One that was set for a time before its setter's comes right after it, and time does not go back.
                     now.watermark = now.watermark.max(Some(waiting.time));
                 }
-                Domain::ProcessingTime => now.event_time = now.watermark,
+                // Where the watermark stands meanwhile is no matter of the key's.
+                Domain::ProcessingTime => (now.event_time, now.watermark) = (None, None),
             }
             let earliest = self.earliest(Some(domain));
             if waiting.id == CLEAN_UP {

@@ -57,7 +57,7 @@ impl<'a> Context<'a> {
     /// The watermark at this place: no row at or below it is to be expected. None where nothing is known yet.
     ///
     /// For an event-time timer it is the time at which the timer fell due, whatever the watermark has become since: that
-    /// can depend on other keys.
+    /// can depend on other keys. For a processing-time timer there is none.
     pub fn watermark(&self) -> Option<i64> {
         self.place.now.watermark
     }

@@ -116,11 +116,6 @@ impl Queue {
         Some(next)
     }
 
-    /// When the first timer of that domain fires.
-    pub(super) fn first_time(&mut self, domain: Domain) -> Option<i64> {
-        self.line(domain).by_time.first_key_value().map(|(&(time, _), _)| time)
-    }
-
     /// When the last due timer of that domain fires.
     pub(super) fn last_due(&mut self, domain: Domain) -> Option<i64> {
         let line = self.line(domain);

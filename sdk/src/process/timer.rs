@@ -84,7 +84,8 @@ pub(crate) fn timer_of(id: u64, due: i64, domain: Domain) -> Timer {
 /// A key has one timer of an id and domain: setting it again replaces it. A timer that is set for a time alone is one of
 /// its own for each time, and setting it again changes nothing.
 ///
-/// An event-time timer for a time that the watermark has passed already falls due as soon as the watermark moves on.
+/// A timer for a time that has come already falls due as soon as its time, watermark or clock, moves on. Set by a timer of
+/// the same domain it fires right after that one.
 #[derive(Debug)]
 pub struct Timers<'c> {
     pub(super) ops: &'c mut Vec<Op>,

@@ -29,7 +29,8 @@
 //! time `t` is not there any more at `t + ttl`. Entries of lists, maps and ordered parts go one by one. In event time, the
 //! time of writing is that of the row or timer, and the watermark says what the time is; in processing time both are the
 //! host's clock. Writing and reading at an earlier time than before does not shorten a life. An entry that was written
-//! while the part had no time to live gets its time when the key is next seen.
+//! while the part had no time to live, or by a processing-time timer where it lives in event time, gets its time when the
+//! key is next seen.
 //!
 //! The SDK cleans up by timers of its own, at most one a key and domain, so state of silent keys goes away as well.
 
