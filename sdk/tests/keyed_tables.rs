@@ -70,6 +70,9 @@ impl Process for Keeper {
     }
 }
 
+/// What the tables of a key should have.
+type Model = (BTreeMap<Name, u64>, BTreeMap<u8, String>);
+
 fn act(entries: &mut BTreeMap<Name, u64>, others: &mut BTreeMap<u8, String>, acts: &[Act]) -> Option<String> {
     let mut shown = String::new();
     for act in acts {
@@ -123,7 +126,7 @@ proptest! {
     #[test]
     fn tables_are_maps_of_which_a_rejected_row_changes_nothing(rows in acts()) {
         let mut run = testing::keyed(&Keeper);
-        let mut models: BTreeMap<u8, (BTreeMap<Name, u64>, BTreeMap<u8, String>)> = BTreeMap::new();
+        let mut models: BTreeMap<u8, Model> = BTreeMap::new();
         let mut expected = Vec::new();
         for (key, acts) in rows {
             let model = models.entry(key).or_default();

@@ -381,3 +381,7 @@ fn ascending(rejected: Rejects) -> Rejects {
         reasons: all.iter().map(|(_, (_, reason))| reason.bytes()).collect(),
     }
 }
+
+#[cfg(test)]
+#[path = "call_tests.rs"]
+mod tests;

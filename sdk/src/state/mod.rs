@@ -110,3 +110,7 @@ tuple_state!(A 0);
 tuple_state!(A 0 B 1);
 tuple_state!(A 0 B 1 C 2);
 tuple_state!(A 0 B 1 C 2 D 3);
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

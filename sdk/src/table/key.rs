@@ -139,7 +139,7 @@ mod tests {
         ) {
             ordered(one.0, other.0);
             ordered(one.clone(), if same { (one.0, other.1.clone(), other.2) } else { other.clone() });
-            ordered((small.clone(), one.2), (tiny.clone(), other.2));
+            ordered((small, one.2), (tiny, other.2));
             ordered((i16::from(one.2) - 128, true), (i16::from(other.2) - 128, same));
         }
 

@@ -107,8 +107,11 @@ pub(crate) fn lookup_many(name: &str, keys: &Column) -> Result<Column, String> {
 pub(super) struct MemoryTables {
     /// The keys of the groups of the call.
     pub(super) groups: Vec<Option<Vec<u8>>>,
-    entries: BTreeMap<(u32, Option<Vec<u8>>), BTreeMap<Vec<u8>, Vec<u8>>>,
+    entries: BTreeMap<Place, BTreeMap<Vec<u8>, Vec<u8>>>,
 }
+
+/// A table and the key of the stream whose entries they are.
+type Place = (u32, Option<Vec<u8>>);
 
 impl MemoryTables {
     fn of_group(&mut self, table: u32, group: u32) -> &mut BTreeMap<Vec<u8>, Vec<u8>> {
@@ -116,14 +119,12 @@ impl MemoryTables {
         self.entries.entry((table, key.clone())).or_default()
     }
 
-    /// All entries that there are: table, key of the stream, key, value.
-    pub(super) fn all(&self) -> Vec<(u32, Option<Vec<u8>>, Vec<u8>, Vec<u8>)> {
-        let tables = self.entries.iter();
-        tables
-            .flat_map(|((table, owner), entries)| {
-                entries.iter().map(move |(key, value)| (*table, owner.clone(), key.clone(), value.clone()))
-            })
-            .collect()
+    /// All entries that there are, with their keys and values.
+    pub(super) fn all(&self) -> Vec<(Place, Vec<u8>, Vec<u8>)> {
+        let of_place = |(place, entries): (&Place, &BTreeMap<Vec<u8>, Vec<u8>>)| {
+            entries.iter().map(|(key, value)| (place.clone(), key.clone(), value.clone())).collect::<Vec<_>>()
+        };
+        self.entries.iter().flat_map(of_place).collect()
     }
 }
 
