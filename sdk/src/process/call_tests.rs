@@ -26,6 +26,9 @@ impl Process for Ticker {
     }
 
     fn on_timer(&self, ctx: &mut Context<'_>, count: &mut Value<u8>, timer: Timer) -> Result<()> {
+        if timer.is(9) {
+            crate::reject!("told-to", "timer 9 always fails");
+        }
         ctx.emit(format!("{}:{}", timer.time, count.take().unwrap_or_default()))
     }
 }
@@ -100,6 +103,22 @@ fn state_that_is_none_fails_the_call() {
         ..Work::default()
     };
     process(&Ticker, &work);
+}
+
+#[test]
+fn a_failed_timer_fails_the_call() {
+    let work = Work {
+        group_rows: vec![1],
+        rows: rows(&[1]),
+        keys: column(&[Some(b"a")]),
+        state: column(&[None]),
+        due: DueTimers { groups: vec![0], ids: vec![9], times: vec![0], domains: vec![0] },
+        ..Work::default()
+    };
+    let done = process(&Ticker, &work);
+    assert_eq!(done.rejected.rows, [1]);
+    assert_eq!(done.failed_timer(1), Some("a timer failed: told-to: timer 9 always fails".to_owned()));
+    assert_eq!(process(&Ticker, &Work { due: DueTimers::default(), ..work }).failed_timer(1), None);
 }
 
 #[test]
