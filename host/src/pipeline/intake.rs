@@ -39,6 +39,38 @@ struct Read {
     bytes: usize,
 }
 
+/// How much a micro-batch is to take. What was taken is the same in the end, however it was cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Take {
+    /// What has arrived, in the amounts that serve best.
+    Arrived,
+    /// No more than so many records.
+    Records(usize),
+    /// No more than so many records of each partition, in the order of the sources and their partitions; of those that
+    /// are not listed, none.
+    Each(Vec<usize>),
+}
+
+impl Take {
+    /// No more than so many records of one partition.
+    const fn of(&self, input: usize) -> usize {
+        match self {
+            Self::Arrived => usize::MAX,
+            Self::Records(most) => *most,
+            Self::Each(most) if input < most.len() => most.as_slice()[input],
+            Self::Each(_) => 0,
+        }
+    }
+
+    /// No more than so many records altogether.
+    const fn altogether(&self) -> usize {
+        match self {
+            Self::Records(most) => *most,
+            Self::Arrived | Self::Each(_) => usize::MAX,
+        }
+    }
+}
+
 /// What was taken.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
@@ -91,6 +123,7 @@ impl Intake {
         &mut self,
         plan: &Plan,
         log: &dyn Log,
+        take: &Take,
         is_ahead: impl Fn(usize) -> bool,
     ) -> Result<Taken, Error> {
         let mut taken = Taken::default();
@@ -98,16 +131,16 @@ impl Intake {
         // Tables and rows never share a micro-batch: one whose calls fail can then be taken apart, and none sees a table
         // that is ahead of what is committed.
         if !std::mem::take(&mut self.rows_first) {
-            self.take_of(sources.end..all, plan, log, &is_ahead, &mut taken)?;
+            self.take_of(sources.end..all, plan, log, &is_ahead, take, &mut taken)?;
             if !taken.inputs.is_empty() {
                 let behind = |(position, end): (&Offset, &Offset)| position < end;
                 self.rows_first = !self.positions[sources.end..].iter().zip(&self.tables_to).any(behind);
                 return Ok(taken);
             }
         }
-        self.take_of(sources.clone(), plan, log, &is_ahead, &mut taken)?;
+        self.take_of(sources.clone(), plan, log, &is_ahead, take, &mut taken)?;
         if taken.inputs.is_empty() {
-            self.take_of(sources.end..all, plan, log, &is_ahead, &mut taken)?;
+            self.take_of(sources.end..all, plan, log, &is_ahead, take, &mut taken)?;
         }
         Ok(taken)
     }
@@ -118,21 +151,24 @@ impl Intake {
         plan: &Plan,
         log: &dyn Log,
         is_ahead: &impl Fn(usize) -> bool,
+        take: &Take,
         taken: &mut Taken,
     ) -> Result<(), Error> {
+        let limit = self.limit.min(take.altogether());
         let (mut records, mut bytes) = (0, 0);
         let count = inputs.len();
         for turn in 0..count {
-            if records >= self.limit || bytes >= BYTES {
+            if records >= limit || bytes >= BYTES {
                 self.first = (self.first + turn) % count;
                 break;
             }
             let input = inputs.start + (self.first + turn) % count;
-            if is_ahead(input) {
+            let most = take.of(input).min(limit - records);
+            if most == 0 || is_ahead(input) {
                 continue;
             }
             let share = (BYTES - bytes) / (count - turn);
-            let read = self.take_one(plan, log, input, self.limit - records, share, &mut taken.trimmed)?;
+            let read = self.take_one(plan, log, input, most, share, &mut taken.trimmed)?;
             if read.records.is_empty() {
                 taken.quiet.push(input);
             } else {
@@ -170,7 +206,7 @@ impl Intake {
             }
         }
         // A limit that was lowered is kept to the record; the usual one only says when to stop.
-        if self.limit < RECORDS && read.records.len() > records_max {
+        if records_max < RECORDS && read.records.len() > records_max {
             let (first, _) = read.records.view().split_at(records_max);
             read.records = first.to_owned();
             read.offsets.truncate(records_max);

@@ -29,7 +29,7 @@ use crate::log::batch::Offsets;
 use crate::plugin::Failure;
 use crate::record::Batch;
 use crate::state::{BlockError, Now, Store as _};
-use crate::time::{self, Watermark, Watermarks};
+use crate::time::{self, Mark, Watermark, Watermarks};
 
 /// Records in a micro-batch up to which failed calls are taken apart where they are. More are first divided, so that a
 /// plugin that fails on everything fails on this many rows a commit.
@@ -54,6 +54,8 @@ pub(super) struct MicroBatch {
     pub(super) inputs: Vec<Input>,
     /// Inputs that were read to their end and had nothing.
     pub(super) quiet: Vec<usize>,
+    /// Marks that no record carries, each for an input and after its records.
+    pub(super) marks: Vec<(usize, Mark)>,
     /// The clock, in milliseconds since the Unix epoch. One that goes back is taken to stand still.
     pub(super) clock: i64,
 }
@@ -190,6 +192,9 @@ impl Machine {
             let arrival = arrival.after(believed.as_ref());
             let placed = place(&mut self.watermarks, *input, arrival, marks);
             flow.enter(0, arrival, placed.view()).await?;
+        }
+        for &(input, mark) in &batch.marks {
+            self.watermarks.mark(input, mark);
         }
         for &input in batch.quiet.iter().filter(|input| !plan.is_table(**input)) {
             self.watermarks.quiet(input, self.clock);

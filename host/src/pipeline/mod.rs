@@ -7,6 +7,7 @@
 mod blocks;
 mod calls;
 mod dead_letter;
+pub mod driver;
 mod error;
 mod flow;
 mod gather;
@@ -35,5 +36,7 @@ mod tests;
 
 pub use dead_letter::PREFIX as DEAD_LETTER_HEADER_PREFIX;
 pub use error::Error;
+pub use intake::Take;
+pub use plan::Loaded;
 #[cfg(feature = "server")]
 pub use service::{Applied, Change, Pipelines};

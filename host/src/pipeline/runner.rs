@@ -9,16 +9,17 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::error::Error;
-use super::intake::Intake;
+use super::intake::{Intake, Take};
 use super::machine::{Applied, Machine, MicroBatch};
 use super::plan::Plan;
 use super::shared::Shared;
 use super::spec::Start;
+use super::status::{Reason, Usage};
 use crate::clock::now_ms;
 use crate::fail;
 use crate::ids::{Offset, PipelineId, TopicName, TopicPartition};
 use crate::log::{Commit, Log};
-use crate::time::Input;
+use crate::time::{Input, Mark};
 
 /// Poisonous rows one after the other, over however many micro-batches, after which a pipeline takes a rest: its plugin
 /// probably fails on everything.
@@ -46,7 +47,7 @@ pub(super) enum Ended {
     /// It was asked to stop.
     Stopped,
     /// A step failed on very many rows one after the other.
-    Poisoned(super::status::Reason),
+    Poisoned(Reason),
 }
 
 impl Runner {
@@ -113,26 +114,32 @@ impl Runner {
             for (_, arrival) in &mut self.arrivals {
                 arrival.mark_unchanged();
             }
-            if !self.step(now_ms()).await? {
+            if !self.step(&Take::Arrived, now_ms()).await? {
                 self.wait(&mut stop).await?;
                 continue;
             }
-            if let Some((step, failure)) = self.machine.take_poisoned(POISON_ROWS_MAX) {
-                let message = format!(
-                    "step `{step}` failed on {POISON_ROWS_MAX} rows one after the other, last with: {}; fix the plugin and apply the pipeline again",
-                    failure.message
-                );
-                return Ok(Ended::Poisoned(super::status::Reason { code: failure.code.to_owned(), message }));
+            if let Some(reason) = self.take_poisoned() {
+                return Ok(Ended::Poisoned(reason));
             }
         }
     }
 
+    /// Why the pipeline should take a rest, if it should: a step failed on very many rows one after the other.
+    pub(super) fn take_poisoned(&mut self) -> Option<Reason> {
+        let (step, failure) = self.machine.take_poisoned(POISON_ROWS_MAX)?;
+        let message = format!(
+            "step `{step}` failed on {POISON_ROWS_MAX} rows one after the other, last with: {}; fix the plugin and apply the pipeline again",
+            failure.message
+        );
+        Some(Reason { code: failure.code.to_owned(), message })
+    }
+
     /// Takes what has arrived or is due at this time of the clock, applies and commits it. Whether there was anything.
-    pub(super) async fn step(&mut self, clock: i64) -> Result<bool, Error> {
+    pub(super) async fn step(&mut self, take: &Take, clock: i64) -> Result<bool, Error> {
         let drift_ms = self.plan.watermark.drift_ms;
         let machine = &self.machine;
         let is_ahead = |input| drift_ms.is_some_and(|drift_ms| machine.is_ahead(input, drift_ms));
-        let taken = self.intake.take(&self.plan, &*self.log, is_ahead)?;
+        let taken = self.intake.take(&self.plan, &*self.log, take, is_ahead)?;
         if taken.inputs.is_empty() && taken.trimmed == 0 && !self.machine.is_due(clock) {
             self.machine.note_quiet(&taken.quiet, clock);
             return Ok(false);
@@ -140,7 +147,7 @@ impl Runner {
         fail::point("batch-taken");
         let failed_before = self.machine.usage_mut().failed_calls;
         self.machine.usage_mut().trimmed += taken.trimmed;
-        let batch = MicroBatch { inputs: taken.inputs, quiet: taken.quiet, clock };
+        let batch = MicroBatch { inputs: taken.inputs, quiet: taken.quiet, marks: Vec::new(), clock };
         if self.machine.apply(&batch).await? == Applied::Retreated {
             self.intake.retreat(&batch.inputs);
             return Ok(true);
@@ -151,6 +158,21 @@ impl Runner {
         self.publish();
         self.intake.advance(self.machine.usage_mut().failed_calls > failed_before);
         Ok(true)
+    }
+
+    /// Lets an input pass a mark that no record carries, in a micro-batch of its own.
+    pub(super) async fn mark(&mut self, input: usize, mark: Mark, clock: i64) -> Result<(), Error> {
+        let batch = MicroBatch { marks: vec![(input, mark)], clock, ..MicroBatch::default() };
+        // There are no records of which fewer could be taken: it is applied whole.
+        self.machine.apply(&batch).await?;
+        self.commit().await?;
+        self.publish();
+        Ok(())
+    }
+
+    /// When the clock next makes something due.
+    pub(super) fn next_clock(&self) -> Option<i64> {
+        self.machine.next_clock()
     }
 
     /// Waits for records, for what the clock makes due, or for the order to stop.
@@ -230,7 +252,7 @@ pub(super) struct Progress {
     /// Each input, the next record to read, and what is known of it.
     pub(super) inputs: Vec<(TopicPartition, Offset, Input)>,
     pub(super) watermark: Option<i64>,
-    pub(super) usage: super::status::Usage,
+    pub(super) usage: Usage,
     pub(super) open_groups: u64,
     pub(super) state_bytes: u64,
 }

@@ -13,7 +13,7 @@ use crate::pipeline::Error;
 use crate::pipeline::machine::{Applied, CAREFUL_RECORDS, Effects, Input, Machine, MicroBatch};
 use crate::pipeline::plan::{Loaded, Plan};
 use crate::pipeline::references::References;
-use crate::pipeline::spec::Spec;
+use crate::pipeline::spec::{Spec, StepSpec};
 use crate::record::Batch;
 
 /// Parses, then counts in windows of 10 ms with 5 ms of disorder.
@@ -63,18 +63,20 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
     runtime.block_on(future)
 }
 
+/// The plugin of a step.
+pub(super) fn load(step: &StepSpec) -> Result<Loaded, Error> {
+    let guest = match step.plugin.name.as_str() {
+        "track" => tracker(),
+        _ if step.window.is_some() => count(),
+        _ => parse(),
+    };
+    Ok(Loaded { digest: Digest::of(step.plugin.name.as_str().as_bytes()), guest })
+}
+
 /// The plan of a pipeline over the topics of a log.
 pub(super) fn plan(log: &MemoryLog, spec: &Spec) -> Result<Arc<Plan>, Error> {
     let topics = log.topics(&tenant()).expect("the log answers");
-    let load = |step: &crate::pipeline::spec::StepSpec| Loaded {
-        digest: Digest::of(step.plugin.name.as_str().as_bytes()),
-        guest: match step.plugin.name.as_str() {
-            "track" => tracker(),
-            _ if step.window.is_some() => count(),
-            _ => parse(),
-        },
-    };
-    let loaded = spec.steps.iter().map(load).collect();
+    let loaded = spec.steps.iter().map(load).collect::<Result<_, _>>()?;
     let partitions = |topic: &TopicName| topics.get(topic).map(|topic| topic.config.partitions);
     let is_compacted = |topic: &TopicName| topics.get(topic).is_some_and(|topic| topic.config.cleanup.compacts());
     Plan::new(tenant(), spec, loaded, References::new(spec), partitions)?.require_keys(is_compacted).map(Arc::new)
@@ -137,7 +139,7 @@ impl Driver {
                 inputs.push(Input { input, offsets, records });
             }
         }
-        let batch = MicroBatch { inputs, quiet: Vec::new(), clock: self.clock };
+        let batch = MicroBatch { inputs, clock: self.clock, ..MicroBatch::default() };
         match wait(self.machine.apply(&batch))? {
             Applied::Retreated => {
                 self.retreats += 1;

@@ -2,6 +2,7 @@
 
 mod compacted;
 mod cuts;
+mod driving;
 mod guests;
 mod harness;
 mod process;
