@@ -6,6 +6,8 @@
 //! A driver blocks while it works, and so must not be used from within an asynchronous task.
 
 mod checkpoint;
+#[cfg(feature = "sandbox")]
+mod components;
 mod fault;
 
 use std::collections::BTreeMap;
@@ -14,17 +16,21 @@ use std::sync::Arc;
 use tokio::runtime::Runtime;
 
 pub use self::checkpoint::Checkpoint;
+#[cfg(feature = "sandbox")]
+pub use self::components::Components;
 use self::fault::{Fault, FaultyLog};
 use super::error::Error;
 use super::intake::Take;
 use super::plan::{Loaded, Plan};
 use super::runner::Runner;
+use super::super::references::References;
 use super::shared::Shared;
 use super::spec::{Spec, StepSpec};
 use super::status::{InputStatus, Reason, State, StepStatus, Usage};
 use crate::ids::{PartitionId, PipelineId, TenantId, TopicName, TopicPartition, default_tenant};
 use crate::log::batch::{EncodeOptions, decode, encode};
 use crate::log::{self, Log, TopicConfig, TopicInfo};
+use crate::plugin::Grants;
 use crate::record::{Batch, BatchRef};
 use crate::time::Mark;
 
@@ -73,11 +79,11 @@ pub struct Status {
 
 impl Driver {
     /// A pipeline over empty topics. `partitions` says how many partitions each topic gets that the manifest names, and
-    /// `load` gives the plugin of each step. The clock stands at 0.
+    /// `load` gives the plugin of each step, with what the manifest grants it. The clock stands at 0.
     pub fn new(
         manifest: &str,
         partitions: impl Fn(&TopicName) -> u32,
-        load: impl FnMut(&StepSpec) -> Result<Loaded, Error>,
+        load: impl FnMut(&StepSpec, Grants) -> Result<Loaded, Error>,
     ) -> Result<Self, Error> {
         let spec: Spec = manifest.parse()?;
         let log = Arc::new(FaultyLog::default());
@@ -96,7 +102,7 @@ impl Driver {
         &mut self,
         manifest: &str,
         partitions: impl Fn(&TopicName) -> u32,
-        load: impl FnMut(&StepSpec) -> Result<Loaded, Error>,
+        load: impl FnMut(&StepSpec, Grants) -> Result<Loaded, Error>,
     ) -> Result<(), Error> {
         let spec: Spec = manifest.parse()?;
         let known = self.topics()?;
@@ -310,11 +316,18 @@ fn runtime() -> Result<Runtime, Error> {
     Ok(tokio::runtime::Builder::new_current_thread().build().map_err(failed)?)
 }
 
-fn plan(spec: &Spec, log: &dyn Log, load: impl FnMut(&StepSpec) -> Result<Loaded, Error>) -> Result<Arc<Plan>, Error> {
+fn plan(
+    spec: &Spec,
+    log: &dyn Log,
+    mut load: impl FnMut(&StepSpec, Grants) -> Result<Loaded, Error>,
+) -> Result<Arc<Plan>, Error> {
+    let references = References::new(spec);
+    let load = |step: &StepSpec| load(step, references.grants(step));
     let loaded = spec.steps.iter().map(load).collect::<Result<_, _>>()?;
     let topics = log.topics(&tenant())?;
     let partitions = |topic: &TopicName| topics.get(topic).map(|topic| topic.config.partitions);
-    Plan::new(tenant(), spec, loaded, partitions).map(Arc::new)
+    let is_compacted = |topic: &TopicName| topics.get(topic).is_some_and(|topic| topic.config.cleanup.compacts());
+    Plan::new(tenant(), spec, loaded, references, partitions)?.require_keys(is_compacted).map(Arc::new)
 }
 
 fn open(

@@ -14,6 +14,7 @@ use crate::pipeline::machine::{Applied, CAREFUL_RECORDS, Effects, Input, Machine
 use crate::pipeline::plan::{Loaded, Plan};
 use crate::pipeline::references::References;
 use crate::pipeline::spec::{Spec, StepSpec};
+use crate::plugin::Grants;
 use crate::record::Batch;
 
 /// Parses, then counts in windows of 10 ms with 5 ms of disorder.
@@ -64,7 +65,7 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// The plugin of a step.
-pub(super) fn load(step: &StepSpec) -> Result<Loaded, Error> {
+pub(super) fn load(step: &StepSpec, _: Grants) -> Result<Loaded, Error> {
     let guest = match step.plugin.name.as_str() {
         "track" => tracker(),
         _ if step.window.is_some() => count(),
@@ -76,7 +77,7 @@ pub(super) fn load(step: &StepSpec) -> Result<Loaded, Error> {
 /// The plan of a pipeline over the topics of a log.
 pub(super) fn plan(log: &MemoryLog, spec: &Spec) -> Result<Arc<Plan>, Error> {
     let topics = log.topics(&tenant()).expect("the log answers");
-    let loaded = spec.steps.iter().map(load).collect::<Result<_, _>>()?;
+    let loaded = spec.steps.iter().map(|step| load(step, Grants::default())).collect::<Result<_, _>>()?;
     let partitions = |topic: &TopicName| topics.get(topic).map(|topic| topic.config.partitions);
     let is_compacted = |topic: &TopicName| topics.get(topic).is_some_and(|topic| topic.config.cleanup.compacts());
     Plan::new(tenant(), spec, loaded, References::new(spec), partitions)?.require_keys(is_compacted).map(Arc::new)
