@@ -83,6 +83,24 @@ pub struct Limit {
     pub used: u64,
 }
 
+impl<E: Coded> Coded for std::sync::Arc<E> {
+    fn code(&self) -> &'static str {
+        E::code(self)
+    }
+
+    fn kind(&self) -> Kind {
+        E::kind(self)
+    }
+
+    fn blame(&self) -> Blame {
+        E::blame(self)
+    }
+
+    fn limit(&self) -> Option<Limit> {
+        E::limit(self)
+    }
+}
+
 /// An error with a stable code. The codes are listed in `host/docs/errors.md`.
 pub trait Coded: std::error::Error {
     /// The stable code, such as `topic_not_found`.

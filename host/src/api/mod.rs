@@ -27,11 +27,13 @@ use crate::plugin::Sandbox;
 
 mod batches;
 mod body;
+pub mod checkpoints;
 mod connection;
 pub mod dead_letters;
 mod error;
 mod extract;
 mod listen;
+pub mod operations;
 pub mod pipelines;
 pub mod plugins;
 mod problem;
@@ -112,6 +114,12 @@ fn router(app: App) -> Router {
         .route("/v1/pipelines/{pipeline}/pause", post(pipelines::pause))
         .route("/v1/pipelines/{pipeline}/resume", post(pipelines::resume))
         .route("/v1/pipelines/{pipeline}/dead-letters", get(dead_letters::list))
+        .route("/v1/pipelines/{pipeline}/checkpoints", get(checkpoints::list).post(checkpoints::take))
+        .route("/v1/pipelines/{pipeline}/checkpoints/{checkpoint}", get(checkpoints::show).delete(checkpoints::delete))
+        .route("/v1/pipelines/{pipeline}/restore", post(checkpoints::restore))
+        .route("/v1/pipelines/{pipeline}/rewind", post(checkpoints::rewind))
+        .route("/v1/operations", get(operations::list))
+        .route("/v1/operations/{operation}", get(operations::show))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(path_not_found)
         .layer(middleware::from_fn(request::admit))

@@ -29,11 +29,20 @@ type Lock = Arc<tokio::sync::Mutex<()>>;
 
 /// A pipeline's checkpoints, while nobody else touches them.
 #[derive(Debug)]
-pub(super) struct Turn<'a> {
-    pub(super) store: &'a Store,
-    tenant: &'a TenantId,
-    pipeline: &'a PipelineName,
+pub(super) struct Turn {
+    pub(super) store: Store,
+    tenant: TenantId,
+    pipeline: PipelineName,
     _guard: OwnedMutexGuard<()>,
+}
+
+/// A checkpoint that is read.
+#[derive(Debug)]
+pub struct Reading {
+    turn: Turn,
+    manifest: Manifest,
+    /// The next chunk.
+    next: usize,
 }
 
 /// A checkpoint in a list.
@@ -51,12 +60,13 @@ impl Checkpoints {
         Self(Arc::new(Inner { store, turns: Mutex::default() }))
     }
 
-    pub(super) async fn turn<'a>(&'a self, tenant: &'a TenantId, pipeline: &'a PipelineName) -> Turn<'a> {
+    pub(super) async fn turn(&self, tenant: &TenantId, pipeline: &PipelineName) -> Turn {
         let lock = {
             let mut turns = self.0.turns.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(turns.entry((tenant.clone(), pipeline.clone())).or_default())
         };
-        Turn { store: &self.0.store, tenant, pipeline, _guard: lock.lock_owned().await }
+        let (tenant, pipeline) = (tenant.clone(), pipeline.clone());
+        Turn { store: self.0.store.clone(), tenant, pipeline, _guard: lock.lock_owned().await }
     }
 
     /// All checkpoints of a pipeline, oldest first.
@@ -70,23 +80,11 @@ impl Checkpoints {
         self.turn(tenant, pipeline).await.manifest(id).await
     }
 
-    /// Reads a checkpoint and gives all of its blocks to `each`, chunk by chunk, in order. Each chunk is verified before
-    /// any of its blocks is given. Nothing of the pipeline's checkpoints is removed meanwhile.
-    pub async fn read<E: From<Error>>(
-        &self,
-        tenant: &TenantId,
-        pipeline: &PipelineName,
-        id: CheckpointId,
-        mut each: impl AsyncFnMut(&Manifest, Vec<(u64, Bytes)>) -> Result<(), E>,
-    ) -> Result<Manifest, E> {
+    /// Begins to read a checkpoint. Nothing of the pipeline's checkpoints is removed meanwhile.
+    pub async fn read(&self, tenant: &TenantId, pipeline: &PipelineName, id: CheckpointId) -> Result<Reading, Error> {
         let turn = self.turn(tenant, pipeline).await;
         let manifest = turn.manifest(id).await?;
-        for chunk in &manifest.chunks {
-            let mut blocks = turn.blocks(id, chunk).await?;
-            blocks.retain(|&(number, _)| number >= manifest.oldest);
-            each(&manifest, blocks).await?;
-        }
-        Ok(manifest)
+        Ok(Reading { turn, manifest, next: 0 })
     }
 
     /// Removes a checkpoint and what only it needed.
@@ -121,7 +119,24 @@ impl Checkpoints {
     }
 }
 
-impl Turn<'_> {
+impl Reading {
+    /// What is read.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The blocks of the next chunk with their numbers, in order; nothing after the last. A chunk is verified before any
+    /// of its blocks is given.
+    pub async fn next(&mut self) -> Result<Option<Vec<(u64, Bytes)>>, Error> {
+        let Some(chunk) = self.manifest.chunks.get(self.next) else { return Ok(None) };
+        self.next += 1;
+        let mut blocks = self.turn.blocks(self.manifest.id, chunk).await?;
+        blocks.retain(|&(number, _)| number >= self.manifest.oldest);
+        Ok(Some(blocks))
+    }
+}
+
+impl Turn {
     fn folder(&self, what: &str) -> String {
         format!("{}/{}/{what}", self.tenant, self.pipeline)
     }
@@ -156,7 +171,7 @@ impl Turn<'_> {
         let Some(bytes) = self.store.get(&self.manifest_name(id)).await? else {
             return Err(Error::NotFound { pipeline: self.pipeline.clone(), id });
         };
-        Manifest::decode(self.tenant, self.pipeline, id, &bytes)
+        Manifest::decode(&self.tenant, &self.pipeline, id, &bytes)
     }
 
     async fn all(&self) -> Result<Vec<Listed>, Error> {

@@ -29,7 +29,7 @@ mod tests;
 pub use chunk::CHUNK_BYTES;
 pub use error::Error;
 pub use id::CheckpointId;
-pub use keeper::{Checkpoints, Listed};
+pub use keeper::{Checkpoints, Listed, Reading};
 pub use manifest::{Chunk, Deployment, Kind, Manifest, Position};
 pub use store::Store;
 pub use take::{Meter, Order};

@@ -102,7 +102,7 @@ impl Checkpoints {
     /// Copies the blocks after `last` into the store. Memory is bounded by a chunk and a block.
     async fn copy(
         &self,
-        turn: &Turn<'_>,
+        turn: &Turn,
         log: &Arc<dyn Log>,
         deployment: &Deployment,
         last: Option<&Chunk>,
@@ -170,7 +170,7 @@ impl Copy {
 }
 
 /// The newest checkpoint of this deployment that can be read: the one that has most of what there is.
-async fn newest(turn: &Turn<'_>, ids: &[CheckpointId], of: &Deployment) -> Result<Option<Manifest>, Error> {
+async fn newest(turn: &Turn, ids: &[CheckpointId], of: &Deployment) -> Result<Option<Manifest>, Error> {
     for &id in ids.iter().rev().filter(|id| id.deployment == of.id) {
         match turn.manifest(id).await {
             Ok(manifest) => return Ok(Some(manifest)),

@@ -82,12 +82,11 @@ fn input() -> crate::ids::TopicPartition {
 }
 
 async fn read(checkpoints: &Checkpoints, id: CheckpointId) -> Result<Vec<(u64, Bytes)>, Error> {
+    let mut reading = checkpoints.read(&tenant(), &pipeline(), id).await?;
     let mut all = Vec::new();
-    let each = async |_: &Manifest, blocks: Vec<(u64, Bytes)>| {
+    while let Some(blocks) = reading.next().await? {
         all.extend(blocks);
-        Ok::<_, Error>(())
-    };
-    checkpoints.read(&tenant(), &pipeline(), id, each).await?;
+    }
     Ok(all)
 }
 

@@ -53,6 +53,7 @@ impl Failure {
     fn advice(&self) -> &'static str {
         match self.code.as_str() {
             "server_unreachable" => "start one with `millstream serve --data DIR`, or name another with --server",
+            "checkpoint_not_found" => "`millstream checkpoint list PIPELINE` shows what there is",
             "topic_not_found" => "`millstream topic list` shows what there is, `topic create` makes one",
             "plugin_not_found" | "plugin_version_not_found" => "`millstream plugin list` shows what there is",
             "pipeline_not_found" => "`millstream pipeline list` shows what there is",

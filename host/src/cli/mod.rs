@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
+mod checkpoint;
 mod client;
 mod dead_letters;
 mod failure;
@@ -18,6 +19,7 @@ mod plugin;
 mod progress;
 mod serve;
 mod topic;
+mod when;
 
 use client::Client;
 use failure::Failure;
@@ -64,6 +66,9 @@ enum Command {
     /// Deploy and control pipelines
     #[command(subcommand)]
     Pipeline(pipeline::Pipeline),
+    /// Take, list and remove copies of pipelines
+    #[command(subcommand)]
+    Checkpoint(checkpoint::Checkpoint),
     /// Make topics, write and read their records
     #[command(subcommand)]
     Topic(topic::Topic),
@@ -96,6 +101,7 @@ pub fn run() -> ExitCode {
             Command::Serve(serve) => serve.run(),
             Command::Plugin(plugin) => plugin.run(&session),
             Command::Pipeline(pipeline) => pipeline.run(&session),
+            Command::Checkpoint(checkpoint) => checkpoint.run(&session),
             Command::Topic(topic) => topic.run(&session),
             Command::DeadLetters(dead_letters) => dead_letters.run(&session),
         }

@@ -7,12 +7,15 @@ use clap::Subcommand;
 
 use super::failure::Failure;
 use super::output::{self, bytes, facts, table, time};
-use super::{Format, Session};
+use super::when::When;
+use super::{Format, Session, checkpoint};
 use crate::api::List;
 use crate::api::pipelines::Applied;
+use crate::checkpoint::CheckpointId;
+use crate::error::Kind;
 use crate::ids::PipelineName;
-use crate::pipeline::Change;
 use crate::pipeline::status::{PipelineStatus, State};
+use crate::pipeline::{Change, Place, Restore, Rewind};
 use crate::plugin::Metric;
 
 #[derive(Debug, Subcommand)]
@@ -42,7 +45,40 @@ pub(super) enum Pipeline {
         /// The pipeline
         name: PipelineName,
     },
-    /// Remove a pipeline and its state; its topics stay
+    /// Put a pipeline back to a checkpoint, or make another pipeline from it
+    #[command(after_help = "Examples:\n  millstream pipeline restore page-views 7-1042\n  \
+                            millstream pipeline restore page-views 7-1042 --as what-if\n\n\
+                            State, place and versions are the checkpoint's. What the pipeline has now is copied first: \
+                            the answer says how to undo it. A fork writes to topics of its own: those that the manifest \
+                            names get its name in front, unless --manifest says otherwise.")]
+    Restore {
+        /// The pipeline that the checkpoint is of
+        name: PipelineName,
+        /// The checkpoint
+        checkpoint: CheckpointId,
+        /// Make a new pipeline of this name instead
+        #[arg(long = "as", value_name = "NAME")]
+        into: Option<PipelineName>,
+        /// The manifest to run on the state, instead of the one that ran; `-` is standard input
+        #[arg(long, value_name = "FILE")]
+        manifest: Option<PathBuf>,
+    },
+    /// Let a pipeline begin anew, with empty state, at an earlier place of its inputs
+    #[command(after_help = "Examples:\n  millstream pipeline rewind page-views --to-time 2026-01-31T08:30:00Z\n  \
+                            millstream pipeline rewind page-views --to-offset clicks:0=1500 --to-offset clicks:1=1480\n\n\
+                            What the pipeline has now is copied first: the answer says how to undo it. Results are \
+                            written again behind those that there are.")]
+    Rewind {
+        /// The pipeline
+        name: PipelineName,
+        /// In each partition to the first record of this time or later: milliseconds since 1970, or a time in UTC
+        #[arg(long, value_name = "TIME", required_unless_present = "to_offset", allow_negative_numbers = true)]
+        to_time: Option<When>,
+        /// To this record; other partitions go on where they are
+        #[arg(long, value_name = "TOPIC:PARTITION=N", conflicts_with = "to_time", value_parser = place)]
+        to_offset: Vec<Place>,
+    },
+    /// Remove a pipeline and its state; its topics and savepoints stay
     Delete {
         /// The pipeline
         name: PipelineName,
@@ -73,6 +109,20 @@ impl Pipeline {
             Self::Show { name } => show(format, &client.get(&format!("/v1/pipelines/{name}"))?),
             Self::Pause { name } => show(format, &client.tell(&format!("/v1/pipelines/{name}/pause"))?),
             Self::Resume { name } => show(format, &client.tell(&format!("/v1/pipelines/{name}/resume"))?),
+            Self::Restore { name, checkpoint, into, manifest } => {
+                let manifest = manifest.map(|file| text(&file)).transpose()?;
+                let restore = Restore { checkpoint, into, manifest };
+                let begun = client.post(&format!("/v1/pipelines/{name}/restore"), &restore)?;
+                checkpoint::finish(session, &client, begun, "restoring")
+            }
+            Self::Rewind { name, to_time, to_offset } => {
+                let rewind = match to_time {
+                    Some(When(time)) => Rewind::ToTime(time),
+                    None => Rewind::ToOffsets(to_offset),
+                };
+                let begun = client.post(&format!("/v1/pipelines/{name}/rewind"), &rewind)?;
+                checkpoint::finish(session, &client, begun, "rewinding")
+            }
             Self::Delete { name } => {
                 client.delete(&format!("/v1/pipelines/{name}"))?;
                 output::say(format_args!("pipeline `{name}` deleted"));
@@ -89,6 +139,23 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
         false => std::fs::read(file),
     };
     result.map_err(|error| Failure::file("read", file, &error))
+}
+
+fn text(file: &Path) -> Result<String, Failure> {
+    String::from_utf8(read(file)?)
+        .map_err(|error| Failure::new("local_file", Kind::Invalid, format!("read `{}`: {error}", file.display())))
+}
+
+/// A place such as `clicks:0=1500`.
+fn place(text: &str) -> Result<Place, String> {
+    let wrong = || "it is not like `TOPIC:PARTITION=N`".to_owned();
+    let (at, offset) = text.rsplit_once('=').ok_or_else(wrong)?;
+    let (topic, partition) = at.rsplit_once(':').ok_or_else(wrong)?;
+    Ok(Place {
+        topic: topic.parse().map_err(|error: crate::ids::InvalidName| error.to_string())?,
+        partition: partition.parse().map_err(|_| wrong())?,
+        offset: offset.parse().map_err(|_| wrong())?,
+    })
 }
 
 fn list(pipelines: &[PipelineStatus]) -> String {
@@ -131,6 +198,15 @@ fn show(format: Format, pipeline: &PipelineStatus) -> Result<(), Failure> {
             ("failed calls", usage.failed_calls.to_string()),
             ("fuel", usage.fuel.to_string()),
         ]);
+        about.extend(pipeline.checkpoint.as_ref().map(|taken| {
+            ("checkpoint", format!("{} of {} ({})", taken.id, time(taken.created_at_ms), bytes(taken.bytes)))
+        }));
+        about.extend(
+            pipeline
+                .checkpoint_failure
+                .as_ref()
+                .map(|reason| ("no checkpoint", format!("{} [{}]", reason.message, reason.code))),
+        );
         let steps = table(
             ["STEP", "PLUGIN", "VERSION"],
             pipeline.steps.iter().map(|step| [step.name.to_string(), step.plugin.to_string(), step.digest.to_string()]),

@@ -14,6 +14,7 @@ use super::failure::Failure;
 use super::output;
 use crate::api::{self, Host};
 use crate::catalog::Catalog;
+use crate::checkpoint::{Checkpoints, Store};
 use crate::clock::now_ms;
 use crate::error::Kind;
 use crate::ids::default_tenant;
@@ -34,6 +35,9 @@ pub(super) struct Serve {
     /// Folder for everything that must survive; made if it is not there
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
+    /// Where checkpoints are stored: a folder, or s3://BUCKET/PREFIX; `checkpoints` in the data folder unless given
+    #[arg(long, value_name = "DIR|URL")]
+    checkpoints: Option<String>,
     /// Loopback address to listen on; port 0 takes any that is free
     #[arg(long, default_value = "127.0.0.1:7070", value_name = "ADDRESS")]
     listen: SocketAddr,
@@ -73,7 +77,9 @@ impl Serve {
         let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(config)?);
         let catalog = Catalog::open(self.data.join("catalog"))?;
         let sandbox = Sandbox::new(SandboxConfig::new(self.data.join("artifacts")))?;
-        let pipelines = Pipelines::open(Arc::clone(&log), sandbox.clone(), catalog.clone()).await?;
+        let default = self.data.join("checkpoints").display().to_string();
+        let checkpoints = Checkpoints::new(Store::open(self.checkpoints.as_ref().unwrap_or(&default))?);
+        let pipelines = Pipelines::open(Arc::clone(&log), sandbox.clone(), catalog.clone(), checkpoints).await?;
         let host = Arc::new(Host {
             log: Arc::clone(&log),
             catalog,

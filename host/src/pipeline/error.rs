@@ -7,6 +7,8 @@ use crate::error::{Blame, Coded, Kind, Limit};
 use crate::ids::{PipelineName, StepName, TopicName};
 use crate::plugin::World;
 use crate::state::BlockError;
+#[cfg(feature = "server")]
+use crate::{catalog, checkpoint};
 use crate::{log, plugin};
 
 /// An error of a pipeline or of what is asked of it.
@@ -111,6 +113,64 @@ pub enum Error {
         /// What happened.
         source: plugin::Error,
     },
+    /// A pipeline of that name is there already.
+    #[error("pipeline `{name}` exists: give the new one another name, or delete it first")]
+    Exists {
+        /// The pipeline.
+        name: PipelineName,
+    },
+    /// A manifest of another pipeline than the one that it was given for.
+    #[error("the manifest is one of pipeline `{name}`, it was given for `{target}`: change its `name`")]
+    OtherName {
+        /// The pipeline of the manifest.
+        name: PipelineName,
+        /// The pipeline it was given for.
+        target: PipelineName,
+    },
+    /// A fork would write where the pipeline writes that it is made from.
+    #[error(
+        "pipeline `{name}` would write to topic `{topic}` as `{other}` does: give a manifest with topics of its own"
+    )]
+    SharedTarget {
+        /// The topic.
+        topic: TopicName,
+        /// The fork.
+        name: PipelineName,
+        /// The pipeline it is made from.
+        other: PipelineName,
+    },
+    /// No manifest can be made for a fork.
+    #[error("no manifest can be made for `{name}` from the one that ran ({reason}): give one")]
+    CannotFork {
+        /// The fork.
+        name: PipelineName,
+        /// Why.
+        reason: String,
+    },
+    /// A place in a topic that the pipeline does not read.
+    #[error("pipeline `{name}` does not read topic `{topic}`")]
+    NotAnInput {
+        /// The pipeline.
+        name: PipelineName,
+        /// The topic.
+        topic: TopicName,
+    },
+    /// No such operation.
+    #[error("operation {id} does not exist: operations are forgotten when the server is restarted")]
+    OperationNotFound {
+        /// The operation.
+        id: u64,
+    },
+    /// An operation ended by a fault of the platform.
+    #[error("the operation ended early ({reason}): report this as a fault of the platform")]
+    Interrupted {
+        /// How.
+        reason: String,
+    },
+    /// Checkpoints.
+    #[cfg(feature = "server")]
+    #[error(transparent)]
+    Checkpoint(#[from] checkpoint::Error),
     /// What the control plane remembers.
     #[cfg(feature = "server")]
     #[error(transparent)]
@@ -134,6 +194,15 @@ impl Coded for Error {
             Self::StateLimit { .. } => "limit_state_bytes",
             Self::Call { source, .. } => source.code,
             Self::Plugin { source, .. } => source.code(),
+            Self::Exists { .. } => "pipeline_exists",
+            Self::OtherName { .. } => "other_pipeline",
+            Self::SharedTarget { .. } => "shared_target",
+            Self::CannotFork { .. } => "cannot_fork",
+            Self::NotAnInput { .. } => "not_an_input",
+            Self::OperationNotFound { .. } => "operation_not_found",
+            Self::Interrupted { .. } => "internal",
+            #[cfg(feature = "server")]
+            Self::Checkpoint(error) => error.code(),
             #[cfg(feature = "server")]
             Self::Catalog(error) => error.code(),
             Self::Log(error) => error.code(),
@@ -153,6 +222,12 @@ impl Coded for Error {
             Self::StateLimit { .. } => Kind::Limit,
             Self::Call { .. } => Kind::Unavailable,
             Self::Plugin { source, .. } => source.kind(),
+            Self::Exists { .. } | Self::SharedTarget { .. } => Kind::Conflict,
+            Self::OtherName { .. } | Self::CannotFork { .. } | Self::NotAnInput { .. } => Kind::Invalid,
+            Self::OperationNotFound { .. } => Kind::NotFound,
+            Self::Interrupted { .. } => Kind::Internal,
+            #[cfg(feature = "server")]
+            Self::Checkpoint(error) => error.kind(),
             #[cfg(feature = "server")]
             Self::Catalog(error) => error.kind(),
             Self::Log(error) => error.kind(),
@@ -162,6 +237,9 @@ impl Coded for Error {
     fn blame(&self) -> Blame {
         match self {
             Self::Plugin { source, .. } => source.blame(),
+            Self::Interrupted { .. } => Blame::Host,
+            #[cfg(feature = "server")]
+            Self::Checkpoint(error) => error.blame(),
             #[cfg(feature = "server")]
             Self::Catalog(error) => error.blame(),
             Self::Log(error) => error.blame(),

@@ -1,8 +1,9 @@
 //! Pipelines: topics in, steps, topics out, one micro-batch after the other, each a transaction.
 //!
 //! `spec` reads a manifest, `plan` puts it together with plugins and partitions, `machine` is the deterministic heart
-//! (`flow` its way from step to step, `steps` what each does, `blocks` what its state looks like in the log), `runner` the loop around it that reads and commits, `supervisor` keeps it alive, and [`Pipelines`] is what the control
-//! plane asks.
+//! (`flow` its way from step to step, `steps` what each does, `blocks` what its state looks like in the log), `runner` the
+//! loop around it that reads and commits, `supervisor` keeps it alive, and `Pipelines` is what the control plane asks.
+//! [`driver`] runs a pipeline by hand, without a server.
 
 mod blocks;
 mod calls;
@@ -39,4 +40,4 @@ pub use error::Error;
 pub use intake::Take;
 pub use plan::Loaded;
 #[cfg(feature = "server")]
-pub use service::{Applied, Change, Pipelines};
+pub use service::{Applied, Change, Done, Operation, OperationKind, Outcome, Pipelines, Place, Restore, Rewind};

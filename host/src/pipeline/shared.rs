@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::plan::Plan;
 use super::runner::Progress;
-use super::status::{Reason, State};
+use super::status::{Checkpointed, Reason, State};
 
 /// State and progress of one pipeline, written by its task and read by whoever asks.
 #[derive(Debug)]
@@ -18,17 +18,37 @@ pub(super) struct View {
     pub(super) progress: Progress,
     /// What runs, for what its guests measure.
     pub(super) plan: Option<Arc<Plan>>,
+    /// The last checkpoint.
+    pub(super) checkpoint: Option<Checkpointed>,
+    /// Why the last try to take one failed.
+    pub(super) checkpoint_failure: Option<Reason>,
 }
 
 impl Shared {
     pub(super) fn new(state: State) -> Self {
-        Self(Mutex::new(View { state, reason: None, progress: Progress::default(), plan: None }))
+        Self(Mutex::new(View {
+            state,
+            reason: None,
+            progress: Progress::default(),
+            plan: None,
+            checkpoint: None,
+            checkpoint_failure: None,
+        }))
     }
 
     pub(super) fn set(&self, state: State, reason: Option<Reason>) {
         let mut view = self.lock();
         view.state = state;
         view.reason = reason;
+    }
+
+    /// Shows what became of a checkpoint.
+    pub(super) fn checkpointed(&self, outcome: Result<Checkpointed, Reason>) {
+        let mut view = self.lock();
+        match outcome {
+            Ok(taken) => (view.checkpoint, view.checkpoint_failure) = (Some(taken), None),
+            Err(reason) => view.checkpoint_failure = Some(reason),
+        }
     }
 
     pub(super) fn show_plan(&self, plan: Arc<Plan>) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::{self, CheckpointId};
 use crate::ids::{Digest, Offset, PartitionId, PipelineId, PipelineName, PluginName, StepName, TopicName};
 use crate::plugin::Metric;
 
@@ -34,8 +35,41 @@ pub struct PipelineStatus {
     pub open_groups: u64,
     /// Bytes of state in memory.
     pub state_bytes: u64,
+    /// The last checkpoint since the server was started.
+    #[serde(default)]
+    pub checkpoint: Option<Checkpointed>,
+    /// Why the last try to take one by the clock failed, if it did.
+    #[serde(default)]
+    pub checkpoint_failure: Option<Reason>,
     /// The manifest it was made from.
     pub manifest: String,
+}
+
+/// A checkpoint that was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpointed {
+    /// Its name.
+    pub id: CheckpointId,
+    /// Why it was taken.
+    pub kind: checkpoint::Kind,
+    /// When, in milliseconds since the Unix epoch.
+    pub created_at_ms: i64,
+    /// Bytes of all its chunks.
+    pub bytes: u64,
+    /// Bytes that were written for it; the others were in the store.
+    pub written_bytes: u64,
+}
+
+impl From<&checkpoint::Manifest> for Checkpointed {
+    fn from(taken: &checkpoint::Manifest) -> Self {
+        Self {
+            id: taken.id,
+            kind: taken.kind,
+            created_at_ms: taken.created_at_ms,
+            bytes: taken.bytes(),
+            written_bytes: taken.written_bytes,
+        }
+    }
 }
 
 /// What a pipeline is doing.

@@ -13,6 +13,7 @@ use super::shared::Shared;
 use super::spec::Spec;
 use super::status::{Reason, State};
 use crate::catalog::{Catalog, StoredPipeline};
+use crate::checkpoint::Checkpoints;
 use crate::error::{Blame, Coded};
 use crate::ids::TenantId;
 use crate::log::Log;
@@ -29,6 +30,7 @@ pub(super) struct Ground {
     pub(super) log: Arc<dyn Log>,
     pub(super) sandbox: Sandbox,
     pub(super) catalog: Catalog,
+    pub(super) checkpoints: Checkpoints,
 }
 
 impl Ground {

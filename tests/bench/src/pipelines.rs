@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use millstream::catalog::Catalog;
+use millstream::checkpoint::{Checkpoints, Store};
 use millstream::ids::{PluginName, TenantId, TopicName, TopicPartition, default_tenant};
 use millstream::log::batch::{EncodeOptions, decode, encode, set_base_offset};
 use millstream::log::embedded::{EmbeddedConfig, EmbeddedLog};
@@ -214,7 +215,8 @@ async fn deploy(folder: &Path, log: Arc<dyn Log>, manifest: &str, plugin: &str) 
     let certificate = sandbox.certify(&component).await?;
     let (tenant, name): (TenantId, PluginName) = (default_tenant(), plugin.parse()?);
     catalog.push_plugin(&tenant, &name, &certificate, &component)?;
-    let pipelines = Pipelines::open(log, sandbox, catalog).await?;
+    let checkpoints = Checkpoints::new(Store::open(&folder.join("checkpoints").display().to_string())?);
+    let pipelines = Pipelines::open(log, sandbox, catalog, checkpoints).await?;
     let (applied, _) = timed(|| pipelines.apply(&tenant, manifest));
     let applied = applied.await?;
     anyhow::ensure!(applied.status.reason.is_none(), "{:?}", applied.status.reason);

@@ -14,10 +14,13 @@ use crate::ids::{PipelineName, PluginRef, StepName, TopicName};
 use crate::names::nearest;
 use crate::time::Windowing;
 
+mod checkpoint;
 mod steps;
 mod watermark;
 mod window;
 
+use checkpoint::CheckpointTable;
+pub use checkpoint::{CheckpointSpec, EVERY_MS_MIN as CHECKPOINT_EVERY_MS_MIN, KEEP_MAX as CHECKPOINTS_KEPT_MAX};
 use steps::Step;
 pub use watermark::WatermarkSpec;
 use watermark::WatermarkTable;
@@ -42,6 +45,8 @@ pub struct Spec {
     pub headers: bool,
     /// How it knows what time it is in its inputs.
     pub watermark: WatermarkSpec,
+    /// When it is copied to the checkpoint store.
+    pub checkpoint: CheckpointSpec,
     /// The reference tables that its steps may be granted, by name.
     pub tables: BTreeMap<TopicName, TopicName>,
     /// Its steps, in order, at least one.
@@ -137,6 +142,8 @@ struct Manifest {
     #[serde(default)]
     watermark: WatermarkTable,
     #[serde(default)]
+    checkpoint: CheckpointTable,
+    #[serde(default)]
     tables: Vec<Table>,
     steps: Spanned<Vec<Step>>,
     output: OutputTable,
@@ -218,6 +225,7 @@ impl Text<'_> {
             sources.push(name);
         }
         let watermark = self.watermark(&manifest.watermark)?;
+        let checkpoint = self.checkpoint(&manifest.checkpoint)?;
         let tables = self.tables(&manifest.tables, &sources)?;
         let steps = self.steps(&name, manifest.steps, &sources, &tables, &watermark)?;
         let output: TopicName = self.parse(&manifest.output.topic)?;
@@ -235,6 +243,7 @@ impl Text<'_> {
             start: manifest.source.start,
             headers: manifest.source.headers,
             watermark,
+            checkpoint,
             tables,
             steps,
             output,

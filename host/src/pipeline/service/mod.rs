@@ -1,5 +1,12 @@
 //! What the control plane asks of pipelines: deploy, show, pause, resume, delete.
 
+mod copies;
+mod fork;
+mod install;
+mod operations;
+mod restore;
+mod rewind;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,13 +15,17 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use self::operations::Operations;
+pub use self::operations::{Done, Operation, OperationKind, Outcome};
+pub use self::restore::Restore;
+pub use self::rewind::{Place, Rewind};
 use super::error::Error;
-use super::runner::can_take_over;
 use super::shared::Shared;
 use super::spec::Spec;
 use super::status::{InputStatus, PipelineStatus, State, StepStatus};
 use super::supervisor::{Ground, supervise};
 use crate::catalog::{Catalog, StoredPipeline};
+use crate::checkpoint::Checkpoints;
 use crate::ids::{Digest, PipelineName, StepName, TenantId};
 use crate::log::Log;
 use crate::names::nearest;
@@ -32,6 +43,7 @@ pub struct Pipelines(Arc<Inner>);
 struct Inner {
     ground: Ground,
     entries: Mutex<BTreeMap<(TenantId, PipelineName), Arc<Entry>>>,
+    operations: Operations,
 }
 
 /// One pipeline.
@@ -39,6 +51,8 @@ struct Inner {
 struct Entry {
     shared: Arc<Shared>,
     stored: Mutex<StoredPipeline>,
+    /// Held over a whole change of what is deployed or a copy of it, so that these follow one another. Taken before `task`.
+    changing: tokio::sync::Mutex<()>,
     /// Held while the pipeline is started, stopped or replaced, so that two requests do not do so at once.
     task: tokio::sync::Mutex<Option<Task>>,
 }
@@ -47,6 +61,8 @@ struct Entry {
 struct Task {
     stop: watch::Sender<bool>,
     handle: JoinHandle<()>,
+    /// What takes checkpoints by the clock.
+    copies: JoinHandle<()>,
 }
 
 /// What applying a manifest did.
@@ -72,10 +88,16 @@ pub enum Change {
 
 impl Pipelines {
     /// Starts the pipelines that are deployed. One that cannot start shows why and does not hold the others up.
-    pub async fn open(log: Arc<dyn Log>, sandbox: Sandbox, catalog: Catalog) -> Result<Self, Error> {
+    pub async fn open(
+        log: Arc<dyn Log>,
+        sandbox: Sandbox,
+        catalog: Catalog,
+        checkpoints: Checkpoints,
+    ) -> Result<Self, Error> {
         let stored = catalog.pipelines();
-        let ground = Ground { log, sandbox, catalog };
-        let pipelines = Self(Arc::new(Inner { ground, entries: Mutex::default() }));
+        let ground = Ground { log, sandbox, catalog, checkpoints };
+        ground.forget_strangers()?;
+        let pipelines = Self(Arc::new(Inner { ground, entries: Mutex::default(), operations: Operations::new() }));
         for stored in stored {
             let entry = pipelines.insert(stored);
             let mut task = entry.task.lock().await;
@@ -89,7 +111,11 @@ impl Pipelines {
         let spec: Spec = manifest.parse()?;
         let ground = &self.0.ground;
         let existing = self.entry(tenant, &spec.name).ok();
-        let before = existing.as_ref().map(|entry| entry.stored());
+        let _changing = match &existing {
+            Some(entry) => Some(entry.changing.lock().await),
+            None => None,
+        };
+        let before = existing.as_ref().map(|entry| self.current(entry)).transpose()?;
         let stored = StoredPipeline {
             tenant: tenant.clone(),
             name: spec.name.clone(),
@@ -106,14 +132,14 @@ impl Pipelines {
             return Ok(Applied { status: self.show(tenant, &spec.name)?, change: Change::Unchanged });
         }
         let plan = ground.plan(&stored, &spec).await?;
-        can_take_over(Arc::clone(&plan), &*ground.log, stored.id)?;
+        self.can_take_over(&plan, stored.id).await?;
         ground.create_targets(tenant, &plan)?;
         let change = if before.is_some() { Change::Changed } else { Change::Created };
-        let entry = existing.unwrap_or_else(|| self.insert(stored.clone()));
+        let entry = existing.clone().unwrap_or_else(|| self.insert(stored.clone()));
         let mut task = entry.task.lock().await;
         stop(&mut task).await;
         ground.catalog.put_pipeline(&stored)?;
-        *entry.stored.lock().unwrap_or_else(PoisonError::into_inner) = stored;
+        entry.set_stored(stored);
         *task = Some(self.start(&entry));
         drop(task);
         Ok(Applied { status: self.show(tenant, &spec.name)?, change })
@@ -157,12 +183,16 @@ impl Pipelines {
     /// Removes a pipeline and its state. Its topics stay.
     pub async fn delete(&self, tenant: &TenantId, name: &PipelineName) -> Result<(), Error> {
         let entry = self.entry(tenant, name)?;
+        let _changing = entry.changing.lock().await;
+        let stored = self.current(&entry)?;
         let mut task = entry.task.lock().await;
         stop(&mut task).await;
-        let stored = entry.stored();
         self.0.ground.catalog.remove_pipeline(tenant, name)?;
         self.entries().remove(&(tenant.clone(), name.clone()));
-        self.0.ground.log.forget(tenant, stored.id)?;
+        self.0.ground.forget(tenant, stored.id);
+        if let Err(error) = self.0.ground.checkpoints.forget(tenant, name).await {
+            tracing::warn!(%tenant, pipeline = %name, %error, "checkpoints of a deleted pipeline are left");
+        }
         Ok(())
     }
 
@@ -193,6 +223,7 @@ impl Pipelines {
         let entry = || Entry {
             shared: Arc::new(Shared::new(State::Starting)),
             stored: Mutex::new(stored),
+            changing: tokio::sync::Mutex::default(),
             task: tokio::sync::Mutex::default(),
         };
         Arc::clone(self.entries().entry(key).or_insert_with(|| Arc::new(entry())))
@@ -202,15 +233,33 @@ impl Pipelines {
         let stored = entry.stored();
         entry.shared.set(if stored.paused { State::Paused } else { State::Starting }, None);
         let (stop, stopped) = watch::channel(false);
-        let task = supervise(self.0.ground.clone(), stored, Arc::clone(&entry.shared), stopped);
-        Task { stop, handle: tokio::spawn(task) }
+        let (ground, shared) = (&self.0.ground, &entry.shared);
+        // What is deployed has been parsed before; if it cannot be any more, the supervisor says so.
+        let spec = stored.manifest.parse::<Spec>().ok().filter(|_| !stored.paused);
+        let copies = spec.map(|spec| {
+            copies::by_the_clock(ground.clone(), stored.clone(), spec.checkpoint, Arc::clone(shared), stopped.clone())
+        });
+        let copies = tokio::spawn(async move {
+            if let Some(copies) = copies {
+                copies.await;
+            }
+        });
+        let task = supervise(ground.clone(), stored, Arc::clone(shared), stopped);
+        Task { stop, handle: tokio::spawn(task), copies }
     }
 
     fn remember_paused(&self, entry: &Entry, paused: bool) -> Result<(), Error> {
         let stored = StoredPipeline { paused, ..entry.stored() };
         self.0.ground.catalog.put_pipeline(&stored)?;
-        *entry.stored.lock().unwrap_or_else(PoisonError::into_inner) = stored;
+        entry.set_stored(stored);
         Ok(())
+    }
+
+    /// What is deployed, if the entry is still the pipeline's: it may have been deleted while somebody waited for it.
+    fn current(&self, entry: &Arc<Entry>) -> Result<StoredPipeline, Error> {
+        let stored = entry.stored();
+        let now = self.entry(&stored.tenant, &stored.name)?;
+        if Arc::ptr_eq(&now, entry) { Ok(stored) } else { Err(Error::NotFound { name: stored.name, nearest: None }) }
     }
 
     fn entry(&self, tenant: &TenantId, name: &PipelineName) -> Result<Arc<Entry>, Error> {
@@ -261,6 +310,8 @@ impl Pipelines {
             usage: view.progress.usage,
             open_groups: view.progress.open_groups,
             state_bytes: view.progress.state_bytes,
+            checkpoint: view.checkpoint,
+            checkpoint_failure: view.checkpoint_failure,
             name: stored.name,
             manifest: stored.manifest,
         })
@@ -271,11 +322,16 @@ impl Entry {
     fn stored(&self) -> StoredPipeline {
         self.stored.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    fn set_stored(&self, stored: StoredPipeline) {
+        *self.stored.lock().unwrap_or_else(PoisonError::into_inner) = stored;
+    }
 }
 
 async fn stop(task: &mut Option<Task>) {
-    let Some(Task { stop, mut handle }) = task.take() else { return };
+    let Some(Task { stop, mut handle, copies }) = task.take() else { return };
     stop.send_replace(true);
+    copies.abort();
     if tokio::time::timeout(STOP_PATIENCE, &mut handle).await.is_err() {
         handle.abort();
     }
