@@ -1,8 +1,6 @@
 //! What can go wrong with pipelines.
 
 use super::spec::ManifestError;
-#[cfg(feature = "server")]
-use crate::catalog;
 use crate::error::{Blame, Coded, Kind, Limit};
 use crate::ids::{PipelineName, StepName, TopicName};
 use crate::plugin::World;

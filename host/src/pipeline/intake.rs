@@ -91,7 +91,7 @@ impl Intake {
     /// One that takes few records at a time, as after failed calls.
     #[cfg(test)]
     pub(super) fn careful(positions: Vec<Offset>, limit: usize) -> Self {
-        Self { limit, ..Self::new(positions) }
+        Self { limit, ..Self::new(positions, Vec::new()) }
     }
 
     /// The next record to read of each input, in the plan's order.

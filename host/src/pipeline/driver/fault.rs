@@ -9,7 +9,9 @@ use tokio::sync::watch;
 
 use crate::ids::{Offset, PipelineId, TenantId, TopicName, TopicPartition};
 use crate::log::memory::MemoryLog;
-use crate::log::{Appended, Commit, Committed, Error, Fetched, Head, Log, Pending, Result, TopicConfig, TopicInfo};
+use crate::log::{
+    Appended, Commit, Committed, Compacted, Error, Fetched, Head, Log, Pending, Result, TopicConfig, TopicInfo,
+};
 
 /// How a commit fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +92,10 @@ impl Log for FaultyLog {
 
     fn watch(&self, tenant: &TenantId, topic: &TopicName) -> Result<watch::Receiver<u64>> {
         self.log.watch(tenant, topic)
+    }
+
+    fn compact(&self, now_ms: i64) -> Result<Compacted> {
+        self.log.compact(now_ms)
     }
 
     fn enforce_retention(&self, now_ms: i64) -> Result<u64> {
