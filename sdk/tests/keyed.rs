@@ -93,7 +93,7 @@ impl Process for Wild {
 }
 
 #[test]
-#[should_panic(expected = "timer flood: more than 10000 timers of the key `k` fired in one call")]
+#[should_panic(expected = "timer flood: more than 10000 timers of the key `k` were set and fired in one call")]
 fn timers_without_end_fail_the_call() {
     let mut run = keyed(&Wild);
     run.row(Input::value("flood").key("k").at(0));

@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 use crate::state::{Kept, Now, State, decode_kept, encode_kept};
 use crate::table::Pending;
 
-/// More timers of one group in one call are a plugin's mistake: timers that set each other for times that have come.
+/// More timers of one group that are set and fired in one call are a plugin's mistake: timers that set each other for times
+/// that have come. How many are due is the host's to bound.
 const FIRED_MAX: usize = 10_000;
 
 /// Timers, in columns, in order within a group.
@@ -231,10 +232,10 @@ impl<'a, P: Process> Call<'a, P> {
     /// Fires the timers up to `limit`, and those that are set meanwhile.
     fn fire(&mut self, kept: &mut Kept<P::State>, domain: Domain, limit: i64) {
         while let Some(waiting) = self.queue.next(domain, limit) {
-            self.fired_in_group += 1;
+            self.fired_in_group += usize::from(waiting.due.is_none());
             if self.fired_in_group > FIRED_MAX {
                 let key = self.context.key_text().unwrap_or_default();
-                panic!("timer flood: more than {FIRED_MAX} timers of the key `{key}` fired in one call");
+                panic!("timer flood: more than {FIRED_MAX} timers of the key `{key}` were set and fired in one call");
             }
             let now = &mut self.context.place.now;
             match domain {
