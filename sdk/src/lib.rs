@@ -72,6 +72,7 @@ pub mod guest;
 mod heap;
 mod host;
 pub mod input;
+pub mod library;
 pub mod log;
 pub mod lookup;
 pub mod metrics;

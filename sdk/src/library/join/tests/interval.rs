@@ -1,0 +1,200 @@
+//! Interval joins.
+
+use proptest::prelude::*;
+
+use super::{Seen, late_rows, left_by, rows, run, seen, written};
+use crate::library::join::{IntervalJoin, IntervalRows, Joined, Kind};
+use crate::prelude::*;
+use testing::{Input, keyed};
+
+#[derive(Debug)]
+struct Join(IntervalJoin);
+
+/// Joins rows.
+#[process(outputs(joined = "Pairs.", late = "Rows that came too late."))]
+impl Process for Join {
+    type Config = NoConfig;
+    type Input<'a> = Option<Text<'a>>;
+    type State = IntervalRows<String, String>;
+
+    fn new(_: NoConfig) -> Result<Self> {
+        Ok(Join(IntervalJoin::new(Kind::Inner, -10..=10)?))
+    }
+
+    fn on_row(&self, ctx: &mut Context<'_>, rows: &mut Self::State, row: Option<Text<'_>>) -> Result<()> {
+        let row = row.map_or_else(String::new, |Text(row)| row.to_owned());
+        let arrival = match ctx.input() {
+            0 => self.0.left(ctx, rows, row, emit)?,
+            _ => self.0.right(ctx, rows, row, emit)?,
+        };
+        ctx.emit(arrival.is_late().then(|| Row::same().to("late")))
+    }
+
+    fn on_timer(&self, ctx: &mut Context<'_>, rows: &mut Self::State, timer: Timer) -> Result<()> {
+        assert!(self.0.on_timer(ctx, rows, timer, emit)?, "there are no other timers");
+        Ok(())
+    }
+}
+
+fn emit(ctx: &mut Context<'_>, joined: Joined<'_, String, String>) -> Result<()> {
+    ctx.emit(Row::text(written(joined.left, joined.right)).at(joined.time))
+}
+
+/// What is joined by definition, and what is late.
+fn model(rows: &[Seen], kind: Kind, lower: i64, upper: i64) -> (Vec<(u8, i64, String)>, Vec<(u8, i64, String)>) {
+    let (taken, late): (Vec<&Seen>, Vec<&Seen>) = rows.iter().partition(|row| row.time >= row.watermark);
+    // A row is there until the watermark reaches the last time of a partner, and through the watermark at which it came.
+    let there = |first: &Seen, second: &Seen| {
+        let reach = if first.input == 0 { upper } else { -lower };
+        second.watermark < (first.time + reach.max(0)).max(first.watermark + 1)
+    };
+    let mut joined = Vec::new();
+    let mut paired = vec![false; rows.len()];
+    for left in taken.iter().filter(|row| row.input == 0) {
+        for right in taken.iter().filter(|row| row.input == 1 && row.key == left.key) {
+            let (first, second) = if left.number < right.number { (left, right) } else { (right, left) };
+            if (lower..=upper).contains(&(right.time - left.time)) && there(first, second) {
+                paired[left.number] = true;
+                paired[right.number] = true;
+                let value = written(Some(left.number), Some(right.number));
+                joined.push((left.key, left.time.max(right.time), value));
+            }
+        }
+    }
+    for row in taken.iter().filter(|row| !paired[row.number]) {
+        let value = match row.input {
+            0 if kind.keeps_left() => written(Some(row.number), None::<usize>),
+            1 if kind.keeps_right() => written(None::<usize>, Some(row.number)),
+            _ => continue,
+        };
+        joined.push((row.key, row.time, value));
+    }
+    joined.sort();
+    (joined, late_rows(late.into_iter()))
+}
+
+fn kinds() -> impl Strategy<Value = Kind> {
+    prop::sample::select(vec![Kind::Inner, Kind::Left, Kind::Right, Kind::Full])
+}
+
+proptest! {
+    #[test]
+    fn every_pair_within_the_bounds_is_there_once(
+        rows in rows(),
+        kind in kinds(),
+        lower in -25..25_i64,
+        width in 0..30_i64,
+    ) {
+        let rows: Vec<_> = rows.into_iter().map(|row| super::Sent { value: true, ..row }).collect();
+        let plugin = Join(IntervalJoin::new(kind, lower..=lower + width).expect("the bounds are in order"));
+        let outcome = run(&plugin, &rows);
+        let (joined, late) = model(&seen(&rows), kind, lower, lower + width);
+        prop_assert_eq!(left_by(&outcome, "joined"), joined);
+        prop_assert_eq!(left_by(&outcome, "late"), late);
+    }
+
+    /// Where rows leave in steps, they stay longer than they have to, which only rows at the watermark itself can see.
+    #[test]
+    fn wide_bounds_give_the_same_pairs(rows in rows(), kind in kinds()) {
+        // Above the watermark: those at it may find a partner that had to go in narrow bounds.
+        let wide = |row: super::Sent| super::Sent { time: row.time * 1_000 + 1, moved: row.moved, value: true, ..row };
+        let rows: Vec<_> = rows.into_iter().map(wide).collect();
+        let plugin = Join(IntervalJoin::new(kind, -2_000..=3_000).expect("the bounds are in order"));
+        let outcome = run(&plugin, &rows);
+        let (joined, late) = model(&seen(&rows), kind, -2_000, 3_000);
+        prop_assert_eq!(left_by(&outcome, "joined"), joined);
+        prop_assert_eq!(left_by(&outcome, "late"), late);
+    }
+}
+
+fn row(key: &str, value: i64, time: i64) -> Input {
+    Input::value(value.to_string()).key(key).at(time)
+}
+
+#[test]
+fn rows_are_kept_as_long_as_partners_can_come() {
+    let join = Join(IntervalJoin::new(Kind::Inner, -10..=0).expect("the bounds are in order"));
+    let mut run = keyed(&join);
+    for input in [0, 1] {
+        (1..=5).for_each(|time| run.row_by(input, row("k", 0, time * 10)));
+    }
+    let kept = |run: &testing::Keyed<'_, Join>| {
+        let state = run.state("k").unwrap_or_default();
+        let left: Vec<i64> = state.left().map(|(time, _)| time).collect();
+        (left, state.right().map(|(time, _)| time).collect::<Vec<i64>>())
+    };
+    run.watermark(10);
+    assert_eq!(kept(&run), (vec![20, 30, 40, 50], vec![10, 20, 30, 40, 50]));
+    run.watermark(40);
+    assert_eq!(kept(&run), (vec![50], vec![40, 50]));
+    run.watermark(60);
+    assert_eq!(kept(&run), (vec![], vec![]));
+    assert_eq!(run.keys(), 0);
+    run.end();
+}
+
+#[test]
+fn rows_without_a_partner_come_when_none_can_come_any_more() {
+    let join = Join(IntervalJoin::new(Kind::Left, -50..=50).expect("the bounds are in order"));
+    let mut run = keyed(&join);
+    run.row_by(0, row("x", 1, 1));
+    run.row_by(0, row("y", 2, 2));
+    run.row_by(0, row("x", 3, 3));
+    run.row_by(1, row("y", 4, 3));
+    run.watermark(50);
+    assert_eq!(run.rows().len(), 1);
+    run.watermark(51);
+    assert_eq!(run.rows().len(), 2);
+    run.watermark(199);
+    let out = run.end();
+    let rows: Vec<_> = out.rows.iter().map(|row| (row.key_text(), row.value_text(), row.timestamp)).collect();
+    let row = |key: &str, value: &str, time| (key.to_owned(), value.to_owned(), time);
+    assert_eq!(rows, [row("y", "2 4", 3), row("x", "1 -", 1), row("x", "3 -", 3)]);
+}
+
+#[test]
+fn a_row_at_the_watermark_is_not_late_and_one_below_is() {
+    let join = Join(IntervalJoin::new(Kind::Inner, -10..=10).expect("the bounds are in order"));
+    let mut run = keyed(&join);
+    run.watermark(30);
+    run.row_by(0, row("k", 1, 30));
+    run.row_by(1, row("k", 2, 30));
+    run.row_by(1, row("k", 3, 29));
+    let out = run.end();
+    let outputs: Vec<_> = out.rows.iter().map(|row| (row.output, row.value_text())).collect();
+    assert_eq!(outputs, [("joined", "1 2".to_owned()), ("late", "3".to_owned())]);
+}
+
+#[test]
+fn the_ends_of_time_are_times_like_any_other() {
+    let join = Join(IntervalJoin::new(Kind::Full, -10..=10).expect("the bounds are in order"));
+    let mut run = keyed(&join);
+    for time in [i64::MIN, i64::MIN + 10, i64::MAX - 10, i64::MAX] {
+        run.row_by(0, row("k", 1, time));
+    }
+    for time in [i64::MIN + 1, i64::MAX - 1] {
+        run.row_by(1, row("k", 2, time));
+    }
+    run.watermark(i64::MAX);
+    assert_eq!(run.keys(), 0);
+    assert_eq!(run.end().values(), ["1 2"; 4]);
+}
+
+#[test]
+fn a_row_whose_results_cannot_be_emitted_was_never_there() {
+    let plugin = Join(IntervalJoin::new(Kind::Inner, 0..=5).expect("the bounds are in order"));
+    let mut run = keyed(&plugin);
+    run.row_by(0, row("k", 1, 10));
+    run.row_by(1, Input::value(b"\xff".as_slice()).key("k").at(10));
+    assert_eq!(run.state("k").expect("there is a row").right().count(), 0);
+    assert_eq!(run.end().codes(), ["invalid-utf8"]);
+}
+
+#[test]
+fn bounds_are_in_order_and_there() {
+    let code = |join: Result<IntervalJoin>| join.map_err(|error| error.code().to_owned());
+    assert_eq!(IntervalJoin::new(Kind::Inner, 0..10), IntervalJoin::new(Kind::Inner, 0..=9));
+    assert_eq!(code(IntervalJoin::new(Kind::Inner, 5..5)), Err("bad-interval".to_owned()));
+    assert_eq!(code(IntervalJoin::new(Kind::Inner, 5..)), Err("bad-interval".to_owned()));
+    assert_eq!(code(IntervalJoin::new(Kind::Inner, i64::MIN..=0)), Err("bad-interval".to_owned()));
+}

@@ -1,0 +1,40 @@
+//! Parts to build a [`Process`](crate::Process) of.
+//!
+//! A part is a value that is made of the configuration and never changes, and what it keeps for a key: one more part of
+//! the plugin's [`State`](crate::State). The plugin hands rows and timers on to it, and says in a closure what becomes of
+//! what it finds; so parts can be combined, and put under conditions.
+//!
+//! - [`join`]: two streams by the time between their rows or by windows, and a stream with a table.
+//! - [`dedupe`]: rows that have come before.
+//! - [`last_n`]: the last rows of a key.
+//! - [`rate`]: how fast a number changes.
+//!
+//! All of them keep what they need in the key's state, which is read and written whole whenever the key is seen. That is
+//! the cheapest way for hundreds of entries a key, and 1 MiB is the end of it. [`join`] says what it costs.
+
+use std::fmt::Debug;
+
+use crate::accumulator::Accumulator;
+use crate::process::PLUGIN_IDS;
+
+pub mod dedupe;
+pub mod join;
+pub mod last_n;
+pub mod rate;
+
+/// What a part can keep of a row. Everything that is an [`Accumulator`] and can be shown.
+pub trait Item: Accumulator + Debug {}
+impl<T: Accumulator + Debug> Item for T {}
+
+/// The parts that set timers. Their numbers are in the ids of timers that are kept, so they stay as they are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Part {
+    IntervalJoin = 0,
+    WindowJoin = 1,
+    AsOfJoin = 2,
+}
+
+/// The id of a timer of a part: a plugin may have many parts of a kind, which it numbers.
+pub(crate) const fn timer_id(part: Part, number: u32) -> u64 {
+    PLUGIN_IDS + ((part as u64) << 32) + number as u64
+}
