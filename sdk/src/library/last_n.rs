@@ -32,7 +32,9 @@ use crate::state::{List, Ordered};
 ///
 /// let spent = testing::plugin::<Spent>("{}").expect("there is nothing to configure");
 /// let mut run = testing::keyed(&spent);
-/// ["1", "2", "3", "4"].map(|amount| run.row(amount));
+/// for amount in ["1", "2", "3", "4"] {
+///     run.row(amount);
+/// }
 /// assert_eq!(run.end().values(), ["1", "3", "6", "9"]);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

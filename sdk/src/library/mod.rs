@@ -27,14 +27,11 @@ pub trait Item: Accumulator + Debug {}
 impl<T: Accumulator + Debug> Item for T {}
 
 /// The parts that set timers. Their numbers are in the ids of timers that are kept, so they stay as they are.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Part {
-    IntervalJoin = 0,
-    WindowJoin = 1,
-    AsOfJoin = 2,
-}
+const INTERVAL_JOIN: u64 = 0;
+const WINDOW_JOIN: u64 = 1;
+const AS_OF_JOIN: u64 = 2;
 
 /// The id of a timer of a part: a plugin may have many parts of a kind, which it numbers.
-pub(crate) const fn timer_id(part: Part, number: u32) -> u64 {
-    PLUGIN_IDS + ((part as u64) << 32) + number as u64
+const fn timer_id(part: u64, number: u32) -> u64 {
+    PLUGIN_IDS + (part << 32) + number as u64
 }

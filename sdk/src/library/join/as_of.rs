@@ -4,7 +4,7 @@
 //! key is next seen, so this costs no timers. Rows of the stream that wait have one timer a key, for the first of them.
 
 use super::Arrival;
-use crate::library::{Item, Part, timer_id};
+use crate::library::{AS_OF_JOIN, Item, timer_id};
 use crate::state::{Ordered, Ttl};
 use crate::{Context, Result, State, Timer};
 
@@ -100,7 +100,7 @@ impl Default for AsOfJoin {
 impl AsOfJoin {
     /// A join that waits, keeps nothing for rows below the watermark, and takes a row of the table however old it is.
     pub fn new() -> Self {
-        Self { retention: 0, max_age: None, waits: true, timer: timer_id(Part::AsOfJoin, 0) }
+        Self { retention: 0, max_age: None, waits: true, timer: timer_id(AS_OF_JOIN, 0) }
     }
 
     /// Rows of the stream can come so many milliseconds below the watermark.
@@ -121,7 +121,7 @@ impl AsOfJoin {
 
     /// One of several as-of joins of a plugin, each of which has a number of its own; without this it is 0.
     pub fn numbered(self, number: u32) -> Self {
-        Self { timer: timer_id(Part::AsOfJoin, number), ..self }
+        Self { timer: timer_id(AS_OF_JOIN, number), ..self }
     }
 
     /// The state of a key that has none, for [`Process::state`](crate::Process::state).

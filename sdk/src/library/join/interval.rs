@@ -7,7 +7,7 @@
 use std::ops::{Bound, RangeBounds, RangeInclusive};
 
 use super::{Arrival, Joined, Kind};
-use crate::library::{Item, Part, timer_id};
+use crate::library::{INTERVAL_JOIN, Item, timer_id};
 use crate::state::{Map, Ordered};
 use crate::{Context, Error, Result, State, Timer};
 
@@ -166,7 +166,7 @@ impl IntervalJoin {
         };
         match (lower, upper) {
             (Some(lower), Some(upper)) if lower <= upper && lower != i64::MIN => {
-                Ok(Self { kind, lower, upper, timer: timer_id(Part::IntervalJoin, 0) })
+                Ok(Self { kind, lower, upper, timer: timer_id(INTERVAL_JOIN, 0) })
             }
             (Some(lower), Some(upper)) => {
                 let reason = format_args!("no time between two rows is from {lower} ms to {upper} ms");
@@ -178,7 +178,7 @@ impl IntervalJoin {
 
     /// One of several interval joins of a plugin, each of which has a number of its own; without this it is 0.
     pub fn numbered(self, number: u32) -> Self {
-        Self { timer: timer_id(Part::IntervalJoin, number), ..self }
+        Self { timer: timer_id(INTERVAL_JOIN, number), ..self }
     }
 
     /// Takes a row of the left side, and gives its partners to `emit`.

@@ -6,7 +6,7 @@
 use std::ops::RangeInclusive;
 
 use super::{Arrival, Joined, Kind};
-use crate::library::{Item, Part, timer_id};
+use crate::library::{Item, WINDOW_JOIN, timer_id};
 use crate::state::Ordered;
 use crate::{Context, Error, Result, State, Timer, Window};
 
@@ -121,7 +121,7 @@ impl WindowJoin {
             );
             return Err(Error::new("bad-window", reason));
         }
-        Ok(Self { kind, size, step, offset: 0, timer: timer_id(Part::WindowJoin, 0) })
+        Ok(Self { kind, size, step, offset: 0, timer: timer_id(WINDOW_JOIN, 0) })
     }
 
     /// Windows begin so many milliseconds after multiples of their step.
@@ -131,7 +131,7 @@ impl WindowJoin {
 
     /// One of several window joins of a plugin, each of which has a number of its own; without this it is 0.
     pub fn numbered(self, number: u32) -> Self {
-        Self { timer: timer_id(Part::WindowJoin, number), ..self }
+        Self { timer: timer_id(WINDOW_JOIN, number), ..self }
     }
 
     /// Takes a row of the left side.

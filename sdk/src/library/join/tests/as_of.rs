@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{END, Seen, late_rows, left_by, rows, run, seen, written};
+use super::{END, Results, Seen, late_rows, left_by, rows, run, seen, written};
 use crate::library::join::{AsOfJoin, Latest, LatestJoin, Versions};
 use crate::prelude::*;
 use testing::{Input, keyed};
@@ -48,8 +48,6 @@ fn emit(ctx: &mut Context<'_>, time: i64, row: &String, table: Option<&String>) 
     ctx.emit(Row::text(written(Some(row), table)).at(time))
 }
 
-type Results = Vec<(u8, i64, String)>;
-
 /// What is joined by definition, and what is late.
 fn model(rows: &[Seen], retention: i64, max_age: Option<i64>, waits: bool) -> (Results, Results) {
     let age = max_age.unwrap_or(END);
@@ -79,7 +77,7 @@ fn model(rows: &[Seen], retention: i64, max_age: Option<i64>, waits: bool) -> (R
             taken.iter().filter(|table| table.number < until && table.key == row.key && table.time <= row.time);
         // Of equal times, the last one.
         let newest = before.max_by_key(|table| table.time).filter(|table| table.value && table.time >= row.time - age);
-        let value = row.value.then(|| row.number.to_string()).unwrap_or_default();
+        let value = if row.value { row.number.to_string() } else { String::new() };
         joined.push((row.key, row.time, written(Some(value), newest.map(|table| table.number))));
     }
     joined.sort();
@@ -189,8 +187,8 @@ proptest! {
         let mut joined = Vec::new();
         let seen = seen(&rows);
         for row in seen.iter().filter(|row| row.input == 0) {
-            let before = seen.iter().take(row.number).filter(|table| table.input == 1 && table.key == row.key);
-            let newest = if by_arrival { before.last() } else { before.max_by_key(|table| table.time) };
+            let mut before = seen.iter().take(row.number).filter(|table| table.input == 1 && table.key == row.key);
+            let newest = if by_arrival { before.next_back() } else { before.max_by_key(|table| table.time) };
             let value = row.value.then(|| row.number.to_string());
             let newest = newest.filter(|table| table.value).map(|table| table.number);
             joined.push((row.key, row.time, written(value, newest)));

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Seen, late_rows, left_by, rows, run, seen, written};
+use super::{Results, Seen, late_rows, left_by, rows, run, seen, written};
 use crate::library::join::{IntervalJoin, IntervalRows, Joined, Kind};
 use crate::prelude::*;
 use testing::{Input, keyed};
@@ -41,7 +41,7 @@ fn emit(ctx: &mut Context<'_>, joined: Joined<'_, String, String>) -> Result<()>
 }
 
 /// What is joined by definition, and what is late.
-fn model(rows: &[Seen], kind: Kind, lower: i64, upper: i64) -> (Vec<(u8, i64, String)>, Vec<(u8, i64, String)>) {
+fn model(rows: &[Seen], kind: Kind, lower: i64, upper: i64) -> (Results, Results) {
     let (taken, late): (Vec<&Seen>, Vec<&Seen>) = rows.iter().partition(|row| row.time >= row.watermark);
     // A row is there until the watermark reaches the last time of a partner, and through the watermark at which it came.
     let there = |first: &Seen, second: &Seen| {

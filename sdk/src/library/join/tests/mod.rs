@@ -36,6 +36,9 @@ struct Seen {
 /// After the last row, the watermark comes here: all that can happen has happened.
 const END: i64 = 1_000_000;
 
+/// What left by an output: keys, times and values, sorted.
+type Results = Vec<(u8, i64, String)>;
+
 fn rows() -> impl Strategy<Value = Vec<Sent>> {
     let row = (0..2_u8, 0..2_u16, -60..60_i64, 0..12_i64, prop::bool::weighted(0.9));
     let row = row.prop_map(|(key, input, near, moved, value)| Sent { key, input, time: near, moved, value });
@@ -73,7 +76,7 @@ fn run<P: Process>(plugin: &P, rows: &[Sent]) -> Outcome {
 }
 
 /// What left by an output: key, time and value, sorted.
-fn left_by(outcome: &Outcome, output: &str) -> Vec<(u8, i64, String)> {
+fn left_by(outcome: &Outcome, output: &str) -> Results {
     let key = |key: &Option<Vec<u8>>| key.as_ref().and_then(|key| key.first()).copied().unwrap_or_default();
     let mut rows: Vec<_> = outcome.output(output).map(|row| (key(&row.key), row.timestamp, row.value_text())).collect();
     rows.sort();
@@ -86,7 +89,7 @@ fn written(left: Option<impl ToString>, right: Option<impl ToString>) -> String 
     format!("{} {}", text(left.map(|row| row.to_string())), text(right.map(|row| row.to_string())))
 }
 
-fn late_rows<'s>(rows: impl Iterator<Item = &'s Seen>) -> Vec<(u8, i64, String)> {
+fn late_rows<'s>(rows: impl Iterator<Item = &'s Seen>) -> Results {
     let mut late: Vec<_> = rows.map(|row| (row.key, row.time, row.number.to_string())).collect();
     late.sort();
     late

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Seen, late_rows, left_by, rows, run, seen, written};
+use super::{Results, Seen, late_rows, left_by, rows, run, seen, written};
 use crate::library::join::{Joined, Kind, WindowJoin, WindowRows};
 use crate::prelude::*;
 use testing::{Input, keyed};
@@ -41,13 +41,7 @@ impl Process for Join {
 }
 
 /// What is joined by definition, and what is late.
-fn model(
-    rows: &[Seen],
-    kind: Kind,
-    size: i64,
-    step: i64,
-    offset: i64,
-) -> (Vec<(u8, i64, String)>, Vec<(u8, i64, String)>) {
+fn model(rows: &[Seen], kind: Kind, size: i64, step: i64, offset: i64) -> (Results, Results) {
     let mut joined = Vec::new();
     let mut taken = vec![false; rows.len()];
     let starts = (-1_000..1_000).filter(|start| (start - offset).rem_euclid(step) == 0);
