@@ -9,8 +9,9 @@
 //! - [`last_n`]: the last rows of a key.
 //! - [`rate`]: how fast a number changes.
 //!
-//! All of them keep what they need in the key's state, which is read and written whole whenever the key is seen. That is
-//! the cheapest way for hundreds of entries a key, and 1 MiB is the end of it. [`join`] says what it costs.
+//! They keep what they need in the key's state, which is read and written whole whenever the key is seen. That is the
+//! cheapest way for up to some hundred entries a key, and 1 MiB is the end of it: [`join`] says what it costs, and has a
+//! join that keeps its rows in tables.
 
 use std::fmt::Debug;
 

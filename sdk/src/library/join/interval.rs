@@ -192,7 +192,7 @@ impl IntervalJoin {
         row: L,
         mut emit: impl FnMut(&mut Context<'_>, Joined<'_, L, R>) -> Result<()>,
     ) -> Result<Arrival> {
-        let Some(partners) = self.partners(ctx, self.lower, self.upper) else { return Ok(Arrival::Late) };
+        let Some(partners) = self.partners_of_left(ctx) else { return Ok(Arrival::Late) };
         let time = ctx.time();
         let mut lonely = self.kind.keeps_left();
         for (&other, right) in rows.right.rows.range(partners.clone()) {
@@ -216,7 +216,7 @@ impl IntervalJoin {
         row: R,
         mut emit: impl FnMut(&mut Context<'_>, Joined<'_, L, R>) -> Result<()>,
     ) -> Result<Arrival> {
-        let Some(partners) = self.partners(ctx, -self.upper, -self.lower) else { return Ok(Arrival::Late) };
+        let Some(partners) = self.partners_of_right(ctx) else { return Ok(Arrival::Late) };
         let time = ctx.time();
         let mut lonely = self.kind.keeps_right();
         for (&other, left) in rows.left.rows.range(partners.clone()) {
@@ -250,13 +250,35 @@ impl IntervalJoin {
             rows.right.remove(last, |time, row| emit(ctx, Joined { left: None, right: Some(row), time }))?;
         }
         if let Some(end) = self.first_end(rows) {
-            let step = i64::try_from(self.upper.abs_diff(self.lower) / STEPS).unwrap_or(i64::MAX);
-            ctx.timers().set(self.timer, end.max(timer.time.saturating_add(step)));
+            ctx.timers().set(self.timer, self.next_after(timer.time, end));
         }
         Ok(true)
     }
 
-    /// The times of a row's partners; none if the row is late.
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(super) fn timer(&self) -> u64 {
+        self.timer
+    }
+
+    /// The times of a left row's partners; none if the row is late.
+    pub(super) fn partners_of_left(&self, ctx: &Context<'_>) -> Option<RangeInclusive<i64>> {
+        self.partners(ctx, self.lower, self.upper)
+    }
+
+    /// The times of a right row's partners; none if the row is late.
+    pub(super) fn partners_of_right(&self, ctx: &Context<'_>) -> Option<RangeInclusive<i64>> {
+        self.partners(ctx, -self.upper, -self.lower)
+    }
+
+    /// When the timer is to come after `now` if the first row has to go at `end`.
+    pub(super) fn next_after(&self, now: i64, end: i64) -> i64 {
+        let step = i64::try_from(self.upper.abs_diff(self.lower) / STEPS).unwrap_or(i64::MAX);
+        end.max(now.saturating_add(step))
+    }
+
     fn partners(&self, ctx: &Context<'_>, lower: i64, upper: i64) -> Option<RangeInclusive<i64>> {
         let time = ctx.time();
         let on_time = ctx.watermark().is_none_or(|watermark| time >= watermark);
@@ -264,12 +286,12 @@ impl IntervalJoin {
     }
 
     /// For how long a row of the left side is kept after its time. None is kept for less than to its own time.
-    fn left_reach(&self) -> i64 {
+    pub(super) fn left_reach(&self) -> i64 {
         self.upper.max(0)
     }
 
     /// For how long a row of the right side is kept after its time.
-    fn right_reach(&self) -> i64 {
+    pub(super) fn right_reach(&self) -> i64 {
         (-self.lower).max(0)
     }
 
@@ -287,7 +309,7 @@ impl IntervalJoin {
 }
 
 /// The time of the last rows that have to go at `now`, staying for so long after their times; none if none can.
-fn last_to_go(now: i64, reach: i64) -> Option<i64> {
+pub(super) fn last_to_go(now: i64, reach: i64) -> Option<i64> {
     // At the end of time everything goes, also what would have stayed beyond it.
     if now == i64::MAX { Some(now) } else { now.checked_sub(reach) }
 }

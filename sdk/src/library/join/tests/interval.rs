@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{Results, Seen, late_rows, left_by, rows, run, seen, written};
-use crate::library::join::{IntervalJoin, IntervalRows, Joined, Kind};
+use crate::library::join::{IntervalJoin, IntervalRows, Joined, Kind, LargeIntervalJoin, LargeIntervalRows};
 use crate::prelude::*;
 use testing::{Input, keyed};
 
@@ -34,6 +34,39 @@ impl Process for Join {
         assert!(self.0.on_timer(ctx, rows, timer, emit)?, "there are no other timers");
         Ok(())
     }
+}
+
+#[derive(Debug)]
+struct Large(LargeIntervalJoin<String, String>);
+
+/// Joins rows that are in tables.
+#[process(outputs(joined = "Pairs.", late = "Rows that came too late."))]
+impl Process for Large {
+    type Config = NoConfig;
+    type Input<'a> = Option<Text<'a>>;
+    type State = LargeIntervalRows;
+
+    fn new(_: NoConfig) -> Result<Self> {
+        Ok(large(IntervalJoin::new(Kind::Inner, -10..=10)?))
+    }
+
+    fn on_row(&self, ctx: &mut Context<'_>, rows: &mut Self::State, row: Option<Text<'_>>) -> Result<()> {
+        let row = row.map_or_else(String::new, |Text(row)| row.to_owned());
+        let arrival = match ctx.input() {
+            0 => self.0.left(ctx, rows, &row, emit)?,
+            _ => self.0.right(ctx, rows, &row, emit)?,
+        };
+        ctx.emit(arrival.is_late().then(|| Row::same().to("late")))
+    }
+
+    fn on_timer(&self, ctx: &mut Context<'_>, rows: &mut Self::State, timer: Timer) -> Result<()> {
+        assert!(self.0.on_timer(ctx, rows, timer, emit)?, "there are no other timers");
+        Ok(())
+    }
+}
+
+fn large(join: IntervalJoin) -> Large {
+    Large(LargeIntervalJoin::new(join, 0))
 }
 
 fn emit(ctx: &mut Context<'_>, joined: Joined<'_, String, String>) -> Result<()> {
@@ -86,8 +119,9 @@ proptest! {
         width in 0..30_i64,
     ) {
         let rows: Vec<_> = rows.into_iter().map(|row| super::Sent { value: true, ..row }).collect();
-        let plugin = Join(IntervalJoin::new(kind, lower..=lower + width).expect("the bounds are in order"));
-        let outcome = run(&plugin, &rows);
+        let join = IntervalJoin::new(kind, lower..=lower + width).expect("the bounds are in order");
+        let outcome = run(&Join(join), &rows);
+        prop_assert_eq!(&run(&large(join), &rows).rows, &outcome.rows);
         let (joined, late) = model(&seen(&rows), kind, lower, lower + width);
         prop_assert_eq!(left_by(&outcome, "joined"), joined);
         prop_assert_eq!(left_by(&outcome, "late"), late);
@@ -99,8 +133,9 @@ proptest! {
         // Above the watermark: those at it may find a partner that had to go in narrow bounds.
         let wide = |row: super::Sent| super::Sent { time: row.time * 1_000 + 1, moved: row.moved, value: true, ..row };
         let rows: Vec<_> = rows.into_iter().map(wide).collect();
-        let plugin = Join(IntervalJoin::new(kind, -2_000..=3_000).expect("the bounds are in order"));
-        let outcome = run(&plugin, &rows);
+        let join = IntervalJoin::new(kind, -2_000..=3_000).expect("the bounds are in order");
+        let outcome = run(&Join(join), &rows);
+        prop_assert_eq!(&run(&large(join), &rows).rows, &outcome.rows);
         let (joined, late) = model(&seen(&rows), kind, -2_000, 3_000);
         prop_assert_eq!(left_by(&outcome, "joined"), joined);
         prop_assert_eq!(left_by(&outcome, "late"), late);
@@ -178,6 +213,22 @@ fn the_ends_of_time_are_times_like_any_other() {
     run.watermark(i64::MAX);
     assert_eq!(run.keys(), 0);
     assert_eq!(run.end().values(), ["1 2"; 4]);
+}
+
+#[test]
+fn rows_in_tables_go_as_well() {
+    let join = large(IntervalJoin::new(Kind::Full, -10..=0).expect("the bounds are in order"));
+    let mut run = keyed(&join);
+    for input in [0, 1] {
+        (1..=5).for_each(|time| run.row_by(input, row("k", 0, time * 10)));
+    }
+    // Right rows have partners at their time and 10 later, so the last left row has one as well.
+    for (watermark, entries) in [(10, 9), (40, 3), (60, 0)] {
+        run.watermark(watermark);
+        assert_eq!(run.table_entries(), entries, "at {watermark}");
+    }
+    assert_eq!(run.keys(), 0);
+    run.end();
 }
 
 #[test]
