@@ -35,7 +35,9 @@ fn codes() -> BTreeSet<String> {
         let text = fs::read_to_string(&file).expect("it is text");
         let body = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
         for method in body.split("fn code(&self)").skip(1) {
-            codes.extend(codes_in(method.split("\n    }\n").next().unwrap_or_default()));
+            let body = method.split("\n    }\n").next().unwrap_or_default();
+            let lines: Vec<_> = body.lines().filter(|line| !line.trim_start().starts_with("#[")).collect();
+            codes.extend(codes_in(&lines.join("\n")));
         }
         for made in body.split("Failure::new(").skip(1) {
             codes.extend(codes_in(made.split(',').next().unwrap_or_default()));

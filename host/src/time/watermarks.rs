@@ -216,6 +216,8 @@ impl Watermarks {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn marked(inputs: usize) -> Watermarks {
@@ -291,5 +293,60 @@ mod tests {
         assert!(!watermarks.is_ahead(0, 100), "nothing is known of the other, which may be empty");
         told(&mut watermarks, &[(1, 899)]);
         assert!(watermarks.is_ahead(0, 100) && !watermarks.is_ahead(0, 101) && !watermarks.is_ahead(1, 0));
+    }
+
+    /// What happens to one of three inputs.
+    fn event() -> impl Strategy<Value = (usize, Event)> {
+        let event = prop_oneof![
+            5 => (-100_i64..100).prop_map(Event::Row),
+            1 => Just(Event::Mark(Mark::Idle)),
+            1 => Just(Event::Mark(Mark::Active)),
+        ];
+        (0_usize..3, event)
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    enum Event {
+        Row(i64),
+        Mark(Mark),
+    }
+
+    proptest! {
+        /// By definition, over everything that has happened so far.
+        #[test]
+        fn the_watermark_is_the_least_of_the_inputs_in_line_and_never_goes_back(
+            events in proptest::collection::vec(event(), 1..60), bound_ms in 0_i64..20
+        ) {
+            let mut watermarks = Watermarks::new(Source::Disorder(Disorder { bound_ms }), None, 3);
+            let (mut rows, mut idle, mut in_line) = ([const { Vec::new() }; 3], [false; 3], [true; 3]);
+            let mut last = None;
+            for (input, event) in events {
+                let woke = idle[input] && !matches!(event, Event::Mark(Mark::Idle));
+                match event {
+                    Event::Row(time) => {
+                        rows[input].push(time);
+                        idle[input] = false;
+                        watermarks.row(input, time);
+                    }
+                    Event::Mark(mark) => {
+                        idle[input] = mark == Mark::Idle;
+                        watermarks.mark(input, mark);
+                    }
+                }
+                let own: Vec<Option<i64>> =
+                    rows.iter().map(|rows: &Vec<i64>| rows.iter().max().map(|newest| newest - bound_ms - 1)).collect();
+                if woke || own[input] >= last {
+                    in_line[input] = own[input] >= last;
+                }
+                let counted: Vec<_> = (0..3).filter(|&input| !idle[input] && in_line[input]).map(|i| own[i]).collect();
+                let now = match counted.iter().min() {
+                    Some(least) => *least,
+                    None if idle == [true; 3] => own.iter().copied().max().flatten(),
+                    None => None,
+                };
+                last = last.max(now);
+                prop_assert_eq!(watermarks.output().time(), last);
+            }
+        }
     }
 }

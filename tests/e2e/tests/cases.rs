@@ -137,11 +137,8 @@ fn send(client: &Client, records: &[Value]) -> anyhow::Result<()> {
 }
 
 fn compare(client: &Client, spec: &Spec, expected: &[Value]) -> anyhow::Result<()> {
-    let mut topics: BTreeSet<&str> = [spec.output.as_str(), spec.dead_letters.as_str()].into();
-    for step in &spec.steps {
-        topics.extend(step.outputs.values().chain(step.window.as_ref().map(|window| &window.late)).map(|t| t.as_str()));
-    }
-    let mut wanted: BTreeMap<&str, Vec<&Value>> = topics.iter().map(|topic| (*topic, Vec::new())).collect();
+    let topics = spec.targets();
+    let mut wanted: BTreeMap<&str, Vec<&Value>> = topics.iter().map(|topic| (topic.as_str(), Vec::new())).collect();
     for line in expected {
         let topic = line["topic"].as_str().context("an expected record names its topic")?;
         wanted.get_mut(topic).with_context(|| format!("the pipeline does not write `{topic}`"))?.push(line);
