@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::guests::{count, parse};
-use super::tracker::tracker;
+use super::tracker::{endless_tracker, leaving_tracker, tracker};
 use crate::ids::{Digest, Offset, PipelineId, TenantId, TopicName, TopicPartition, default_tenant};
 use crate::log::batch::{EncodeOptions, Offsets, decode_with_offsets, encode};
 use crate::log::memory::MemoryLog;
@@ -68,6 +68,8 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
 pub(super) fn load(step: &StepSpec, _: Grants) -> Result<Loaded, Error> {
     let guest = match step.plugin.name.as_str() {
         "track" => tracker(),
+        "track-leaving" => leaving_tracker(),
+        "track-endless" => endless_tracker(),
         _ if step.window.is_some() => count(),
         _ => parse(),
     };
@@ -84,19 +86,25 @@ pub(super) fn plan(log: &MemoryLog, spec: &Spec) -> Result<Arc<Plan>, Error> {
 }
 
 impl Driver {
-    /// A pipeline over the topic `in` of that many partitions, which holds these values.
+    /// A pipeline over its sources, which share these partitions evenly and hold these values.
     pub(super) fn new(manifest: &str, inputs: &[Vec<String>]) -> Self {
         let log = Arc::new(MemoryLog::default());
         let spec: Spec = manifest.parse().expect("the manifest is good");
-        log.create_topic(&tenant(), &name("in"), TopicConfig::with_partitions(inputs.len() as u32)).expect("new");
+        let sources = spec.sources.len();
+        for source in &spec.sources {
+            let partitions = (inputs.len() / sources) as u32;
+            log.create_topic(&tenant(), source, TopicConfig::with_partitions(partitions)).expect("new");
+        }
         for topic in spec.targets() {
             log.create_topic(&tenant(), &topic, TopicConfig::with_partitions(1)).expect("new");
         }
-        for (partition, values) in (0..).zip(inputs) {
+        for (number, values) in inputs.iter().enumerate() {
             let mut batch = Batch::default();
             values.iter().for_each(|value| batch.push(0, Some(b"k"), Some(value.as_bytes())));
             if !batch.is_empty() {
-                let at = TopicPartition { topic: name("in"), partition };
+                let per_topic = inputs.len() / sources;
+                let topic = spec.sources[number / per_topic].clone();
+                let at = TopicPartition { topic, partition: (number % per_topic) as u32 };
                 let encoded = encode(batch.view(), &EncodeOptions::default());
                 wait(log.append(&tenant(), &at, encoded)).expect("the log takes it");
             }

@@ -13,12 +13,33 @@ use crate::plugin::{
 };
 use crate::record::{BatchRef, Column, ColumnRef};
 
-/// The guest. With `fail_alone`, calls fail that have a row or timer which traps; without, those rows are rejected.
+/// The guest.
 #[derive(Debug)]
-pub(super) struct Tracker(Description);
+pub(super) struct Tracker {
+    description: Description,
+    /// Whether timers that are set while the last due ones fire are left to the host, though they come before those.
+    leaves: bool,
+    /// Whether timers of key `a` set themselves for the time at which they are, for ever.
+    endless: bool,
+}
 
+fn made(leaves: bool, endless: bool) -> Arc<dyn Guest> {
+    Arc::new(Tracker { description: description(World::Process, &["rows", "side"]), leaves, endless })
+}
+
+/// One that fires what it can.
 pub(super) fn tracker() -> Arc<dyn Guest> {
-    Arc::new(Tracker(description(World::Process, &["rows", "side"])))
+    made(false, false)
+}
+
+/// One that fires no more than the contract asks for.
+pub(super) fn leaving_tracker() -> Arc<dyn Guest> {
+    made(true, false)
+}
+
+/// One whose timers of key `a` never end.
+pub(super) fn endless_tracker() -> Arc<dyn Guest> {
+    made(true, true)
 }
 
 /// What a key sees.
@@ -151,10 +172,13 @@ struct Calling<'a> {
     state: Option<String>,
     /// Timers that may fire in the call, each with its place in `due` if it is one of those.
     queue: BTreeMap<(Domain, i64, u64), Option<u32>>,
+    /// When each of them is due.
+    times: BTreeMap<(Domain, u64), i64>,
     /// What becomes of timers that were set or deleted.
     changes: BTreeMap<(Domain, u64), Option<i64>>,
     rejected: BTreeSet<u32>,
     trapped: bool,
+    endless: bool,
 }
 
 impl Calling<'_> {
@@ -181,9 +205,12 @@ impl Calling<'_> {
                 }
                 for (domain, id, time) in deeds.timers {
                     let time = time.map(|time| if domain == Domain::Event { time.max(earliest) } else { time });
-                    self.queue.retain(|&(of, _, other), _| (of, other) != (domain, id));
+                    if let Some(old) = self.times.remove(&(domain, id)) {
+                        self.queue.remove(&(domain, old, id));
+                    }
                     if let Some(time) = time {
                         self.queue.insert((domain, time, id), None);
+                        self.times.insert((domain, id), time);
                     }
                     self.changes.insert((domain, id), time);
                 }
@@ -197,6 +224,7 @@ impl Calling<'_> {
             && time <= until
         {
             self.queue.remove(&(of, time, id));
+            self.times.remove(&(of, id));
             let rows = self.work.rows.len() as u32;
             let source = match due {
                 Some(due) => rows + due,
@@ -214,7 +242,22 @@ impl Calling<'_> {
         }
     }
 
-    fn fire_due(&mut self, domain: Domain) {
+    fn fire_due(&mut self, domain: Domain, leave: bool) {
+        if leave {
+            let due: Vec<_> = self.queue.iter().filter(|((of, ..), due)| *of == domain && due.is_some()).collect();
+            let due: Vec<_> = due.into_iter().map(|(&(_, time, id), &due)| (time, id, due)).collect();
+            for (time, id, due) in due {
+                if self.queue.remove(&(domain, time, id)).is_some() {
+                    self.times.remove(&(domain, id));
+                    let source = self.work.rows.len() as u32 + due.unwrap_or_default();
+                    self.event(Event::Timer(domain, id, time), source, i64::MIN);
+                    if self.endless && self.key == "a" {
+                        self.changes.insert((domain, id), Some(time));
+                    }
+                }
+            }
+            return;
+        }
         while let Some(until) =
             self.queue.iter().filter(|((of, ..), due)| *of == domain && due.is_some()).map(|(k, _)| k.1).max()
         {
@@ -225,7 +268,7 @@ impl Calling<'_> {
 
 impl Guest for Tracker {
     fn description(&self) -> &Description {
-        &self.0
+        &self.description
     }
 
     fn metrics(&self) -> BTreeMap<String, Metric> {
@@ -242,9 +285,11 @@ impl Guest for Tracker {
             key: String::new(),
             state: None,
             queue: BTreeMap::new(),
+            times: BTreeMap::new(),
             changes: BTreeMap::new(),
             rejected: BTreeSet::new(),
             trapped: false,
+            endless: self.endless,
         };
         let mut values = work.rows.values.iter();
         let mut row = 0;
@@ -254,12 +299,15 @@ impl Guest for Tracker {
             calling.state = state.map(text);
             let before = calling.state.clone();
             calling.queue.clear();
+            calling.times.clear();
             calling.changes.clear();
             for (place, _) in work.due.groups.iter().enumerate().filter(|(_, of)| **of == group) {
                 let domain = if work.due.domains[place] == 0 { Domain::Event } else { Domain::Processing };
-                calling.queue.insert((domain, work.due.times[place], work.due.ids[place]), Some(place as u32));
+                let (time, id) = (work.due.times[place], work.due.ids[place]);
+                calling.queue.insert((domain, time, id), Some(place as u32));
+                calling.times.insert((domain, id), time);
             }
-            calling.fire_due(Domain::Processing);
+            calling.fire_due(Domain::Processing, self.leaves);
             for value in values.by_ref().take(rows as usize) {
                 let watermark = work.row_watermarks.get(row as usize).copied().unwrap_or(work.watermark);
                 calling.fire(Domain::Event, watermark);
@@ -268,7 +316,7 @@ impl Guest for Tracker {
                 calling.event(Event::Row(&text, input), row, watermark.saturating_add(1));
                 row += 1;
             }
-            calling.fire_due(Domain::Event);
+            calling.fire_due(Domain::Event, self.leaves);
             let changed = calling.state != before;
             if changed {
                 calling.done.state.push(calling.state.as_deref().map(str::as_bytes));

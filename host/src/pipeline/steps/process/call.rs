@@ -1,6 +1,7 @@
 //! One call: what goes in, and what its answer does to the state.
 
-use std::collections::BTreeSet;
+use std::cell::LazyCell;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex};
 
 use super::collect::Sources;
@@ -129,22 +130,13 @@ impl Run<'_, '_> {
         let fired = sources.timers.len() + done.fired.groups.len();
         self.sink.usage.timers_fired += fired as u64;
         self.collect(sources, done);
-        let mut reached = vec![NEVER; if fired == 0 { 0 } else { units.len() }];
-        let of_due =
-            sources.due.groups.iter().zip(sources.timers).map(|(&group, timer)| (group, timer.domain, timer.time));
-        let of_fired = &done.fired;
-        let of_fired = of_fired.groups.iter().zip(&of_fired.domains).zip(&of_fired.times);
-        for (group, domain, time) in of_due.chain(of_fired.map(|((&of, &domain), &time)| (of, domain_of(domain), time)))
-        {
-            let reached = &mut reached[group as usize];
-            *reached = (*reached).max(if domain == Domain::Event { time } else { NEVER });
-        }
+        let reached = LazyCell::new(|| reached(units.len(), sources, done));
         for &group in &sources.due.groups {
             self.stirred.push(sources.slots[group as usize]);
         }
         for (group, unit) in units.iter().enumerate() {
             self.fired += usize::from(unit.rows.is_empty());
-            self.follow(unit, reached.get(group).copied().unwrap_or(NEVER));
+            self.follow(unit, || reached[group]);
         }
     }
 
@@ -187,6 +179,34 @@ impl Run<'_, '_> {
         }
         self.collected = collected;
     }
+}
+
+/// The time to which firing has come in each group. A due timer that was set or deleted in the call need not have fired,
+/// unless it emitted something.
+fn reached(groups: usize, sources: &Sources<'_>, done: &Done) -> Vec<i64> {
+    let (changes, fired) = (&done.timers.timers, &done.fired);
+    let changed: HashSet<(u32, u8, u64)> = changes
+        .groups
+        .iter()
+        .zip(&changes.domains)
+        .zip(&changes.ids)
+        .map(|((&of, &domain), &id)| (of, domain, id))
+        .collect();
+    let emitted: HashSet<u32> = done.emitted.source_rows.iter().copied().collect();
+    let rows = sources.range.len() as u32;
+    let mut reached = vec![NEVER; groups];
+    for ((number, &group), timer) in (rows..).zip(&sources.due.groups).zip(sources.timers) {
+        let may_be_gone = changed.contains(&(group, timer.domain as u8, timer.id));
+        if timer.domain == Domain::Event && (!may_be_gone || emitted.contains(&number)) {
+            reached[group as usize] = reached[group as usize].max(timer.time);
+        }
+    }
+    for ((&group, &domain), &time) in fired.groups.iter().zip(&fired.domains).zip(&fired.times) {
+        if domain_of(domain) == Domain::Event {
+            reached[group as usize] = reached[group as usize].max(time);
+        }
+    }
+    reached
 }
 
 /// The domain of a number that has been checked.

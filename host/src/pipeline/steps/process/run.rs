@@ -206,7 +206,7 @@ impl<'a, 's> Run<'a, 's> {
                     let cause = Cause::from(&failure);
                     self.drop_timer(unit.slot, *timer, cause);
                     self.sink.poisoned(&self.process.step, failure);
-                    self.follow(unit, NEVER);
+                    self.follow(unit, || NEVER);
                 } else {
                     let first = Unit { most: (due.len() / 2) as u32, last: false, ..unit.clone() };
                     again.extend([vec![unit.clone()], vec![first]]);
@@ -216,7 +216,7 @@ impl<'a, 's> Run<'a, 's> {
                 let what = What::Row(self.chunk.row(start));
                 self.collected.letter(what, Cause::from(&failure));
                 self.sink.poisoned(&self.process.step, failure);
-                self.follow(unit, NEVER);
+                self.follow(unit, || NEVER);
             }
             1 => {
                 let before = Unit { rows: 0..0, until: self.until_row(unit, start), last: false, ..unit.clone() };
@@ -272,9 +272,9 @@ impl<'a, 's> Run<'a, 's> {
         into.truncate(from.saturating_add(unit.most as usize));
     }
 
-    /// Notes a key as one that has timers due already, if it has. `reached` is the time of the last event-time timer that
-    /// fired.
-    pub(super) fn follow(&mut self, unit: &Unit, reached: i64) {
+    /// Notes a key as one that has timers due already, if it has. `reached` says to which event time
+    /// its firing has come.
+    pub(super) fn follow(&mut self, unit: &Unit, reached: impl FnOnce() -> i64) {
         // Rows before processing-time timers that they set: those wait for the next rows, or until all rows are done.
         let clock = unit.clock && self.chunk.rows.is_empty();
         let due = |domain, until| self.state.first_timer(unit.slot, domain).is_some_and(|first| first <= until);
@@ -283,7 +283,7 @@ impl<'a, 's> Run<'a, 's> {
             return;
         }
         let chain = self.chain(unit.slot, unit.until, clock);
-        chain.floor = chain.floor.max(reached);
+        chain.floor = chain.floor.max(reached());
         if unit.last {
             self.pending.push(unit.slot);
         }
