@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::checkpoint::{CheckpointId, Meter};
 use crate::clock::now_ms;
+use crate::error::{Blame, Coded};
 use crate::ids::{PipelineName, TenantId};
 use crate::pipeline::Error;
 
@@ -144,7 +145,13 @@ impl Operations {
         tokio::spawn(async move {
             let result = work.await.unwrap_or_else(|panic| Err(Error::Interrupted { reason: panic.to_string() }));
             if let Err(error) = &result {
-                tracing::warn!(operation = watched.id, pipeline = %watched.pipeline, %error, "an operation failed");
+                let (operation, pipeline) = (watched.id, &watched.pipeline);
+                match error.blame() {
+                    Blame::Tenant => tracing::debug!(operation, %pipeline, %error, "an operation failed"),
+                    Blame::Operator | Blame::Host => {
+                        tracing::error!(operation, %pipeline, %error, "an operation failed")
+                    }
+                }
             }
             watched.outcome.send_replace(Some(Outcome { result: result.map_err(Arc::new), at_ms: now_ms() }));
         });
