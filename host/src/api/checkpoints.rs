@@ -108,6 +108,10 @@ pub(super) async fn rewind(
     Ok(accepted(&*app.pipelines.rewind(&app.tenant, &name, rewind)?))
 }
 
+pub(super) async fn rollback(State(app): Shared, Named(name): Named<PipelineName>) -> Result<Response, Problem> {
+    Ok(accepted(&*app.pipelines.rollback(&app.tenant, &name)?))
+}
+
 async fn read<T: DeserializeOwned>(app: &App, request: Request) -> Result<T, Problem> {
     let body = app.body(request, REQUEST_BYTES_MAX).await?;
     Ok(serde_json::from_slice(&body.bytes).map_err(|error| Error::invalid("body", error))?)

@@ -118,6 +118,7 @@ fn router(app: App) -> Router {
         .route("/v1/pipelines/{pipeline}/checkpoints/{checkpoint}", get(checkpoints::show).delete(checkpoints::delete))
         .route("/v1/pipelines/{pipeline}/restore", post(checkpoints::restore))
         .route("/v1/pipelines/{pipeline}/rewind", post(checkpoints::rewind))
+        .route("/v1/pipelines/{pipeline}/rollback", post(checkpoints::rollback))
         .route("/v1/operations", get(operations::list))
         .route("/v1/operations/{operation}", get(operations::show))
         .method_not_allowed_fallback(method_not_allowed)

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::extract::Named;
 use super::{Error, List, Problem, Shared};
+use crate::checkpoint::CheckpointId;
 use crate::ids::PipelineName;
-use crate::pipeline::Change;
 use crate::pipeline::status::PipelineStatus;
+use crate::pipeline::{self, Change};
 
 /// Bytes of a manifest: 32 steps with 4 KiB of configuration each, and room.
 const MANIFEST_BYTES_MAX: usize = 256 << 10;
@@ -19,6 +20,12 @@ const MANIFEST_BYTES_MAX: usize = 256 << 10;
 pub struct Applied {
     /// What it changed.
     pub change: Change,
+    /// The checkpoint that was taken before it changed, to roll back to.
+    #[serde(default)]
+    pub checkpoint: Option<CheckpointId>,
+    /// How long it stood still for the change, in milliseconds.
+    #[serde(default)]
+    pub pause_ms: Option<f64>,
     /// The pipeline now.
     pub pipeline: PipelineStatus,
 }
@@ -28,7 +35,8 @@ pub(super) async fn apply(State(app): Shared, request: Request) -> Result<(Statu
     let manifest = std::str::from_utf8(&body.bytes).map_err(|error| Error::invalid("manifest", error))?;
     let applied = app.pipelines.apply(&app.tenant, manifest).await?;
     let status = if applied.change == Change::Created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(Applied { change: applied.change, pipeline: applied.status })))
+    let pipeline::Applied { status: pipeline, change, checkpoint, pause_ms } = applied;
+    Ok((status, Json(Applied { change, checkpoint, pause_ms, pipeline })))
 }
 
 pub(super) async fn list(State(app): Shared) -> Json<List<PipelineStatus>> {

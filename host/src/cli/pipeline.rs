@@ -78,6 +78,11 @@ pub(super) enum Pipeline {
         #[arg(long, value_name = "TOPIC:PARTITION=N", conflicts_with = "to_time", value_parser = place)]
         to_offset: Vec<Place>,
     },
+    /// Put a pipeline back to before its last upgrade: versions, manifest and state
+    Rollback {
+        /// The pipeline
+        name: PipelineName,
+    },
     /// Remove a pipeline and its state; its topics and savepoints stay
     Delete {
         /// The pipeline
@@ -99,7 +104,10 @@ impl Pipeline {
                         Change::Changed => "changed",
                         Change::Unchanged => "unchanged",
                     };
-                    format!("pipeline `{}` {changed}", applied.pipeline.name)
+                    let name = &applied.pipeline.name;
+                    let pause = applied.pause_ms.map(|ms| format!(" in {ms:.1} ms")).unwrap_or_default();
+                    let undo = applied.checkpoint.map(|_| format!("; `millstream pipeline rollback {name}` undoes it"));
+                    format!("pipeline `{name}` {changed}{pause}{}", undo.unwrap_or_default())
                 })
             }
             Self::List => {
@@ -122,6 +130,10 @@ impl Pipeline {
                 };
                 let begun = client.post(&format!("/v1/pipelines/{name}/rewind"), &rewind)?;
                 checkpoint::finish(session, &client, begun, "rewinding")
+            }
+            Self::Rollback { name } => {
+                let begun = client.tell(&format!("/v1/pipelines/{name}/rollback"))?;
+                checkpoint::finish(session, &client, begun, "rolling back")
             }
             Self::Delete { name } => {
                 client.delete(&format!("/v1/pipelines/{name}"))?;

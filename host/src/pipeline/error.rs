@@ -153,6 +153,14 @@ pub enum Error {
         /// The topic.
         topic: TopicName,
     },
+    /// The pipeline was not upgraded since it was made, restored or rolled back.
+    #[error(
+        "pipeline `{name}` has had no upgrade to roll back: `millstream checkpoint list {name}` shows what can be restored"
+    )]
+    NoUpgrade {
+        /// The pipeline.
+        name: PipelineName,
+    },
     /// No such operation.
     #[error("operation {id} does not exist: operations are forgotten when the server is restarted")]
     OperationNotFound {
@@ -197,6 +205,7 @@ impl Coded for Error {
             Self::SharedTarget { .. } => "shared_target",
             Self::CannotFork { .. } => "cannot_fork",
             Self::NotAnInput { .. } => "not_an_input",
+            Self::NoUpgrade { .. } => "no_upgrade",
             Self::OperationNotFound { .. } => "operation_not_found",
             Self::Interrupted { .. } => "internal",
             #[cfg(feature = "server")]
@@ -222,7 +231,7 @@ impl Coded for Error {
             Self::Plugin { source, .. } => source.kind(),
             Self::Exists { .. } | Self::SharedTarget { .. } => Kind::Conflict,
             Self::OtherName { .. } | Self::CannotFork { .. } | Self::NotAnInput { .. } => Kind::Invalid,
-            Self::OperationNotFound { .. } => Kind::NotFound,
+            Self::OperationNotFound { .. } | Self::NoUpgrade { .. } => Kind::NotFound,
             Self::Interrupted { .. } => Kind::Internal,
             #[cfg(feature = "server")]
             Self::Checkpoint(error) => error.kind(),

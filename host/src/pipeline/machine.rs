@@ -128,6 +128,11 @@ impl Machine {
         }
     }
 
+    /// The same under a plan that holds the same.
+    pub(super) fn under(self, plan: Arc<Plan>) -> Self {
+        Self { outputs: Outputs::new(&plan.topics), poison: Poison::default(), plan, ..self }
+    }
+
     /// Runs the steps over a micro-batch. See the module's text for what an error leaves.
     ///
     /// If a call fails while nothing has changed yet and there are more than [`CAREFUL_RECORDS`] records, they are not

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::error::Error;
+use super::handover::Live;
 use super::intake::{Intake, Take};
 use super::machine::{Applied, Machine, MicroBatch};
 use super::plan::Plan;
@@ -44,24 +45,26 @@ pub(super) struct Runner {
 /// Why a runner came back without an error.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// It was asked to stop.
-    Stopped,
+    /// It was asked to stop: what it has in memory, for whoever goes on.
+    Stopped(Option<Box<Live>>),
     /// A step failed on very many rows one after the other.
     Poisoned(Reason),
 }
 
 impl Runner {
-    /// Reads back what the commits of the pipeline amount to.
+    /// Goes on with what another runner had in memory, or reads back what the commits of the pipeline amount to.
     pub(super) async fn open(
         id: PipelineId,
         plan: Arc<Plan>,
         start: Start,
         log: Arc<dyn Log>,
         shared: Arc<Shared>,
+        live: Option<Live>,
     ) -> Result<Self, Error> {
-        let recovery = log.recover(&plan.tenant, id)?;
-        let mut machine = Machine::new(Arc::clone(&plan));
-        machine.recover(&recovery.blocks, &recovery.head.usage)?;
+        let Live { machine, positions: known, sequence } = match live.and_then(|live| live.under(&plan)) {
+            Some(live) => live,
+            None => Self::read_back(id, &plan, &*log)?,
+        };
         let topics = log.topics(&plan.tenant)?;
         let mut positions = Vec::with_capacity(plan.inputs.len());
         let mut fresh = false;
@@ -72,7 +75,7 @@ impl Runner {
             if plan.is_table(input) {
                 tables_to.push(partition.end);
             }
-            positions.push(recovery.head.positions.get(at).copied().unwrap_or_else(|| match start {
+            positions.push(known.get(at).copied().unwrap_or_else(|| match start {
                 Start::Latest if !plan.is_table(input) => {
                     fresh = true;
                     partition.end
@@ -87,16 +90,8 @@ impl Runner {
             let arrival = log.watch(&plan.tenant, &topic)?;
             arrivals.push((topic, arrival));
         }
-        let mut runner = Self {
-            id,
-            sequence: recovery.head.sequence,
-            intake: Intake::new(positions, tables_to),
-            plan,
-            log,
-            machine,
-            arrivals,
-            shared,
-        };
+        let mut runner =
+            Self { id, sequence, intake: Intake::new(positions, tables_to), plan, log, machine, arrivals, shared };
         if fresh {
             // Where "the end" was must be remembered, or records that arrive before the first commit could be skipped.
             runner.commit().await?;
@@ -105,11 +100,24 @@ impl Runner {
         Ok(runner)
     }
 
+    fn read_back(id: PipelineId, plan: &Arc<Plan>, log: &dyn Log) -> Result<Live, Error> {
+        let recovery = log.recover(&plan.tenant, id)?;
+        let mut machine = Machine::new(Arc::clone(plan));
+        machine.recover(&recovery.blocks, &recovery.head.usage)?;
+        Ok(Live { machine, positions: recovery.head.positions, sequence: recovery.head.sequence })
+    }
+
+    /// What it has in memory, which is what it has committed.
+    fn into_live(self) -> Live {
+        let positions = self.plan.inputs.iter().cloned().zip(self.intake.positions().iter().copied());
+        Live { positions: positions.collect(), machine: self.machine, sequence: self.sequence }
+    }
+
     /// Runs until told to stop, which is looked at between two micro-batches.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<Ended, Error> {
         loop {
             if *stop.borrow() {
-                return Ok(Ended::Stopped);
+                return Ok(Ended::Stopped(Some(Box::new(self.into_live()))));
             }
             for (_, arrival) in &mut self.arrivals {
                 arrival.mark_unchanged();

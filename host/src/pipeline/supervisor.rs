@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::error::Error;
+use super::handover::Live;
 use super::plan::{Loaded, Plan};
 use super::references::References;
 use super::runner::{Ended, Runner};
@@ -71,26 +72,40 @@ impl Ground {
     }
 }
 
-/// Runs a pipeline until it is stopped or cannot go on.
+/// What a pipeline is to be started with, where that is at hand.
+#[derive(Debug)]
+pub(super) struct Ready {
+    /// What is to run.
+    pub(super) plan: Arc<Plan>,
+    /// What ran before it had in memory.
+    pub(super) live: Option<Box<Live>>,
+    /// Told when it runs.
+    pub(super) running: oneshot::Sender<()>,
+}
+
+/// Runs a pipeline until it is stopped or cannot go on; if it was stopped, what it has in memory.
 pub(super) async fn supervise(
     ground: Ground,
     stored: StoredPipeline,
     shared: Arc<Shared>,
     mut stop: watch::Receiver<bool>,
-) {
+    mut ready: Option<Ready>,
+) -> Option<Box<Live>> {
     let mut backoff = BACKOFF_FIRST;
     loop {
         let commits_before = shared.view().progress.usage.commits;
         // A task of its own, so that a panic ends this try and not the supervisor.
-        let attempt = tokio::spawn(run(ground.clone(), stored.clone(), Arc::clone(&shared), stop.clone()));
+        let attempt =
+            tokio::spawn(run(ground.clone(), stored.clone(), Arc::clone(&shared), stop.clone(), ready.take()));
         let reason = match attempt.await {
-            Ok(Ok(Ended::Stopped)) => return,
+            Ok(Ok(Ended::Stopped(live))) => return live,
             Ok(Ok(Ended::Poisoned(reason))) => reason,
             Ok(Err(error)) => {
                 let reason = Reason { code: error.code().to_owned(), message: error.to_string() };
                 if !error.kind().retry() {
                     log_failure(&stored, &reason, error.blame());
-                    return shared.set(State::Failed, Some(reason));
+                    shared.set(State::Failed, Some(reason));
+                    return None;
                 }
                 reason
             }
@@ -99,7 +114,8 @@ pub(super) async fn supervise(
                     format!("the pipeline's task ended in a panic ({panic}): report this as a fault of the platform");
                 let reason = Reason { code: "internal".to_owned(), message };
                 log_failure(&stored, &reason, Blame::Host);
-                return shared.set(State::Failed, Some(reason));
+                shared.set(State::Failed, Some(reason));
+                return None;
             }
         };
         if shared.view().progress.usage.commits > commits_before + 1 {
@@ -109,7 +125,7 @@ pub(super) async fn supervise(
         shared.set(State::BackingOff, Some(reason));
         tokio::select! {
             () = tokio::time::sleep(backoff) => {}
-            _ = stop.changed() => return,
+            _ = stop.changed() => return None,
         }
         backoff = (backoff * 2).min(BACKOFF_MAX);
     }
@@ -128,15 +144,24 @@ async fn run(
     stored: StoredPipeline,
     shared: Arc<Shared>,
     stop: watch::Receiver<bool>,
+    ready: Option<Ready>,
 ) -> Result<Ended, Error> {
     let spec: Spec = stored.manifest.parse()?;
-    let plan = ground.plan(&stored, &spec).await?;
+    let (plan, live, running) = match ready {
+        Some(Ready { plan, live, running }) => (plan, live, Some(running)),
+        None => (ground.plan(&stored, &spec).await?, None, None),
+    };
     ground.create_targets(&stored.tenant, &plan)?;
     shared.show_plan(Arc::clone(&plan));
-    let runner = Runner::open(stored.id, plan, spec.start, Arc::clone(&ground.log), Arc::clone(&shared)).await?;
+    let (log, seen, live) = (Arc::clone(&ground.log), Arc::clone(&shared), live.map(|live| *live));
+    let runner = Runner::open(stored.id, plan, spec.start, log, seen, live).await?;
     if stored.paused {
-        return Ok(Ended::Stopped);
+        return Ok(Ended::Stopped(None));
     }
     shared.set(State::Running, None);
+    if let Some(running) = running {
+        // Who no longer waits is not told.
+        let _ = running.send(());
+    }
     runner.run(stop).await
 }

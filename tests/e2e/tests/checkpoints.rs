@@ -1,4 +1,5 @@
 //! Checkpoints of a running pipeline on a real server: restored in place, forked, rewound and undone, and through kills.
+#![expect(clippy::print_stdout, reason = "what was measured is to be seen")]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -243,6 +244,55 @@ fn checkpoints_by_the_clock_are_taken_when_something_changed_and_the_newest_are_
     ensure!(refused["error"]["code"] == "checkpoint_chunk_truncated", "{refused:#}");
     let now = client.pipeline("views")?;
     ensure!((now.id, now.usage) == (before.id, before.usage));
+    Ok(())
+}
+
+#[test]
+fn an_upgrade_keeps_the_state_and_a_rollback_brings_back_version_and_state() -> anyhow::Result<()> {
+    let (server, client) = ready()?;
+    send(&client, 0..900)?;
+    drained(&client, "views")?;
+    // Another configuration is another version of what runs: pages have other names from here on.
+    let upgraded = MANIFEST.replace("key = \"page\"", "key = \"other\"");
+    let applied = client.apply(&upgraded)?;
+    ensure!(applied["change"] == "changed" && applied["checkpoint"].is_string(), "{applied:#}");
+    let pause = applied["pause_ms"].as_f64().context("it is measured")?;
+    println!("the upgrade paused the pipeline for {pause:.2} ms");
+    let lines: String = (900..2000_u64)
+        .map(|n| {
+            json!({"value": json!({"other": "new", "page": page(n), "at": n * STEP_MS}).to_string()}).to_string() + "\n"
+        })
+        .collect();
+    client.produce_json("clicks", &lines)?;
+    drained(&client, "views")?;
+    let both = results(&client, "results", 0)?;
+    let minute = |start: u64, key: &str| both.get(&(key.to_owned(), start)).copied().unwrap_or_default();
+    // What was counted before the upgrade is kept: the second minute has clicks of both versions.
+    ensure!(minute(60_000, "p0") == 100 && minute(60_000, "new") == 300, "{both:?}");
+    ensure!(client.pipeline("views")?.usage.records_in == 2000);
+
+    let written = client.all_records("results")?.len();
+    let rolled = succeed(&client, "/v1/pipelines/views/rollback", &json!({}))?;
+    ensure!(rolled["checkpoint"] == applied["checkpoint"], "{rolled:#}");
+    drained(&client, "views")?;
+    ensure!(client.pipeline("views")?.manifest == MANIFEST);
+    let again = results(&client, "results", written)?;
+    let whole = expected(0..2000);
+    ensure!(again.len() == whole.len() - expected(0..900).len(), "{again:?}");
+    ensure!(again.iter().all(|(key, count)| whole.get(key) == Some(count)), "{again:?}");
+    let further = operate(&client, "/v1/pipelines/views/rollback", &json!({}))?;
+    ensure!(further["error"]["code"] == "no_upgrade", "{further:#}");
+
+    // One that cannot run on the state that there is leaves all as it is, running.
+    let before = client.pipeline("views")?;
+    let refused = client.apply(&MANIFEST.replace("tumbling = \"1m\"", "tumbling = \"2m\""));
+    ensure!(refusal(refused)?.code == "state_conflict");
+    send(&client, 2000..2500)?;
+    drained(&client, "views")?;
+    let now = client.pipeline("views")?;
+    ensure!(now.id == before.id && now.manifest == before.manifest);
+    ensure!(now.usage.records_in == before.usage.records_in + 500);
+    ensure!(server.trouble().is_empty(), "{:?}", server.trouble());
     Ok(())
 }
 

@@ -338,6 +338,7 @@ fn open(
 ) -> Result<(Runner, Arc<Shared>), Error> {
     let shared = Arc::new(Shared::new(State::Running));
     let log = Arc::clone(log) as Arc<dyn Log>;
-    let runner = runtime.block_on(Runner::open(PIPELINE, Arc::clone(plan), spec.start, log, Arc::clone(&shared)))?;
+    let runner =
+        runtime.block_on(Runner::open(PIPELINE, Arc::clone(plan), spec.start, log, Arc::clone(&shared), None))?;
     Ok((runner, shared))
 }

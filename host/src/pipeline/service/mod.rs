@@ -6,6 +6,7 @@ mod install;
 mod operations;
 mod restore;
 mod rewind;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,13 +20,15 @@ use self::operations::Operations;
 pub use self::operations::{Done, Operation, OperationKind, Outcome};
 pub use self::restore::Restore;
 pub use self::rewind::{Place, Rewind};
+use self::upgrade::Swapped;
 use super::error::Error;
+use super::handover::Live;
 use super::shared::Shared;
 use super::spec::Spec;
 use super::status::{InputStatus, PipelineStatus, State, StepStatus};
-use super::supervisor::{Ground, supervise};
+use super::supervisor::{Ground, Ready, supervise};
 use crate::catalog::{Catalog, StoredPipeline};
-use crate::checkpoint::Checkpoints;
+use crate::checkpoint::{CheckpointId, Checkpoints};
 use crate::ids::{Digest, PipelineName, StepName, TenantId};
 use crate::log::Log;
 use crate::names::nearest;
@@ -60,7 +63,7 @@ struct Entry {
 #[derive(Debug)]
 struct Task {
     stop: watch::Sender<bool>,
-    handle: JoinHandle<()>,
+    handle: JoinHandle<Option<Box<Live>>>,
     /// What takes checkpoints by the clock.
     copies: JoinHandle<()>,
 }
@@ -72,6 +75,10 @@ pub struct Applied {
     pub status: PipelineStatus,
     /// Whether it is new, changed or as it was.
     pub change: Change,
+    /// The checkpoint that was taken before it changed, to roll back to.
+    pub checkpoint: Option<CheckpointId>,
+    /// How long it stood still for the change, in milliseconds.
+    pub pause_ms: Option<f64>,
 }
 
 /// How a pipeline changed.
@@ -129,20 +136,24 @@ impl Pipelines {
         };
         let state = existing.as_ref().map(|entry| entry.shared.view().state);
         if before.as_ref() == Some(&stored) && !matches!(state, Some(State::Failed | State::BackingOff)) {
-            return Ok(Applied { status: self.show(tenant, &spec.name)?, change: Change::Unchanged });
+            let status = self.show(tenant, &spec.name)?;
+            return Ok(Applied { status, change: Change::Unchanged, checkpoint: None, pause_ms: None });
         }
         let plan = ground.plan(&stored, &spec).await?;
-        self.can_take_over(&plan, stored.id).await?;
+        self.fits(existing.as_ref(), &plan, &stored).await?;
         ground.create_targets(tenant, &plan)?;
-        let change = if before.is_some() { Change::Changed } else { Change::Created };
-        let entry = existing.clone().unwrap_or_else(|| self.insert(stored.clone()));
-        let mut task = entry.task.lock().await;
-        stop(&mut task).await;
-        ground.catalog.put_pipeline(&stored)?;
-        entry.set_stored(stored);
-        *task = Some(self.start(&entry));
-        drop(task);
-        Ok(Applied { status: self.show(tenant, &spec.name)?, change })
+        let (change, swapped) = match (&existing, before) {
+            (Some(entry), Some(before)) => (Change::Changed, self.swap(entry, &before, stored, plan, &spec).await?),
+            _ => {
+                ground.catalog.put_pipeline(&stored)?;
+                let entry = self.insert(stored);
+                let mut task = entry.task.lock().await;
+                *task = Some(self.start(&entry));
+                (Change::Created, Swapped::default())
+            }
+        };
+        let Swapped { checkpoint, pause_ms } = swapped;
+        Ok(Applied { status: self.show(tenant, &spec.name)?, change, checkpoint, pause_ms })
     }
 
     /// All pipelines of a tenant, by name.
@@ -230,6 +241,10 @@ impl Pipelines {
     }
 
     fn start(&self, entry: &Entry) -> Task {
+        self.start_with(entry, None)
+    }
+
+    fn start_with(&self, entry: &Entry, ready: Option<Ready>) -> Task {
         let stored = entry.stored();
         entry.shared.set(if stored.paused { State::Paused } else { State::Starting }, None);
         let (stop, stopped) = watch::channel(false);
@@ -244,7 +259,7 @@ impl Pipelines {
                 copies.await;
             }
         });
-        let task = supervise(ground.clone(), stored, Arc::clone(shared), stopped);
+        let task = supervise(ground.clone(), stored, Arc::clone(shared), stopped, ready);
         Task { stop, handle: tokio::spawn(task), copies }
     }
 
@@ -328,11 +343,16 @@ impl Entry {
     }
 }
 
-async fn stop(task: &mut Option<Task>) {
-    let Some(Task { stop, mut handle, copies }) = task.take() else { return };
+/// Stops a pipeline between two commits. What it had in memory, if it ran.
+async fn stop(task: &mut Option<Task>) -> Option<Box<Live>> {
+    let Task { stop, mut handle, copies } = task.take()?;
     stop.send_replace(true);
     copies.abort();
-    if tokio::time::timeout(STOP_PATIENCE, &mut handle).await.is_err() {
-        handle.abort();
+    match tokio::time::timeout(STOP_PATIENCE, &mut handle).await {
+        Ok(ended) => ended.ok().flatten(),
+        Err(_) => {
+            handle.abort();
+            None
+        }
     }
 }

@@ -179,7 +179,7 @@ impl Pipelines {
 
     /// Copies what is about to be replaced. If what the log has of it is damaged there is nothing to copy, and to replace
     /// it is the way out.
-    async fn undoable(
+    pub(super) async fn undoable(
         &self,
         before: &StoredPipeline,
         kind: Kind,

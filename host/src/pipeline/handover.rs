@@ -1,0 +1,55 @@
+//! Going on under another plan with what a machine has in memory, so that another version takes over without reading the
+//! state back. What is in memory between two micro-batches is what the log has.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::machine::Machine;
+use super::plan::{Keyed, Plan};
+use crate::ids::{Offset, TopicPartition};
+
+/// What a runner has when it is stopped.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) machine: Machine,
+    /// For each input, the next record to read.
+    pub(super) positions: BTreeMap<TopicPartition, Offset>,
+    /// The number of the last commit.
+    pub(super) sequence: u64,
+}
+
+impl Plan {
+    /// Whether state of one plan is state of the other as it is in memory: the same inputs, event time known in the same
+    /// way, the same steps with the same kinds of state, in the same order.
+    pub(super) fn holds_the_same(&self, other: &Self) -> bool {
+        let same_step = |(one, other): (&Keyed, &Keyed)| {
+            let same_state = match (one, other) {
+                (Keyed::Fold(one), Keyed::Fold(other)) => one.windowing == other.windowing,
+                (Keyed::Process(_), Keyed::Process(_)) => true,
+                _ => false,
+            };
+            one.step().name == other.step().name && same_state
+        };
+        self.inputs == other.inputs
+            && self.tables == other.tables
+            && self.watermark == other.watermark
+            && self.keyed().count() == other.keyed().count()
+            && self.keyed().zip(other.keyed()).all(same_step)
+    }
+}
+
+impl Live {
+    /// The same under another plan, if that holds the same.
+    pub(super) fn under(self, plan: &Arc<Plan>) -> Option<Self> {
+        let before = Arc::clone(&self.machine.plan);
+        if !before.holds_the_same(plan) {
+            return None;
+        }
+        for (name, table) in &before.references.tables {
+            // Each plan's guests look into tables of their own.
+            let now = &plan.references.tables.get(name)?.content;
+            std::mem::swap(&mut *table.content.write(), &mut *now.write());
+        }
+        Some(Self { machine: self.machine.under(Arc::clone(plan)), ..self })
+    }
+}
