@@ -8,6 +8,7 @@
 macro_rules! __export {
     (transform $plugin:ty) => {
         $crate::__export!(@native $plugin, <$plugin as $crate::Transform>::new);
+        $crate::__drive!(transform $plugin);
         #[cfg(target_arch = "wasm32")]
         const _: () = {
             $crate::__export!(@slot $plugin);
@@ -18,6 +19,7 @@ macro_rules! __export {
     };
     (aggregate $plugin:ty) => {
         $crate::__export!(@native $plugin, <$plugin as $crate::Aggregate>::new);
+        $crate::__drive!(aggregate $plugin);
         #[cfg(target_arch = "wasm32")]
         const _: () = {
             $crate::__export!(@slot $plugin);
@@ -28,6 +30,7 @@ macro_rules! __export {
     };
     (process $plugin:ty) => {
         $crate::__export!(@native $plugin, <$plugin as $crate::Process>::new);
+        $crate::__drive!(process $plugin);
         #[cfg(target_arch = "wasm32")]
         const _: () = {
             $crate::__export!(@slot $plugin);
@@ -37,9 +40,11 @@ macro_rules! __export {
         };
     };
     (migrate process $plugin:ty) => {
+        $crate::__drive!(migrate $plugin, migrate_states);
         $crate::__export!(@migration $plugin, MigratedState, migrate_state);
     };
     (migrate aggregate $plugin:ty) => {
+        $crate::__drive!(migrate $plugin, migrate_accumulators);
         $crate::__export!(@migration $plugin, MigratedAccumulator, migrate_accumulator);
     };
     (@migration $plugin:ty, $exports:ident, $natively:ident) => {
@@ -75,4 +80,39 @@ macro_rules! __export {
             }
         }
     };
+}
+
+/// Lets [`testing::TestDriver`](crate::testing::TestDriver) run the plugin.
+#[cfg(all(feature = "driver", not(target_arch = "wasm32")))]
+#[macro_export]
+#[doc(hidden)]
+macro_rules! __drive {
+    (migrate $plugin:ty, $migrate:ident) => {
+        impl $crate::testing::native::Migrates for $plugin {
+            fn migration() -> $crate::testing::native::Migration<Self> {
+                $crate::testing::native::$migrate::<Self>
+            }
+        }
+    };
+    ($world:ident $plugin:ty) => {
+        impl $crate::testing::Drivable for $plugin {
+            fn world() -> $crate::testing::native::World<Self> {
+                $crate::testing::native::World::$world()
+            }
+
+            fn migration() -> ::core::option::Option<$crate::testing::native::Migration<Self>> {
+                // The first of these is found only where `Migrates` is implemented.
+                use $crate::testing::native::{WithMigration as _, WithoutMigration as _};
+                (&$crate::testing::native::Probe::<Self>::NEW).find()
+            }
+        }
+    };
+}
+
+/// There is no driver to run it.
+#[cfg(not(all(feature = "driver", not(target_arch = "wasm32"))))]
+#[macro_export]
+#[doc(hidden)]
+macro_rules! __drive {
+    ($($plugin:tt)*) => {};
 }

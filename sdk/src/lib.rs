@@ -48,6 +48,18 @@
 //!
 //! The exports that the host calls exist on `wasm32` only. Natively the plugin is an ordinary library: call its function,
 //! or run it over rows with [`testing`].
+//!
+//! # Testing whole pipelines
+//!
+//! With the feature `driver`, `testing::TestDriver` runs a pipeline from its manifest, with its plugins compiled natively,
+//! on the engine of the server: rows go in, results, late rows and dead letters come out, time and crashes are the test's
+//! to command, and `check_cuts` shows that no result depends on how the input was cut. The feature `wasm` lets it run
+//! components in the sandbox, too.
+//!
+//! ```toml
+//! [dev-dependencies]
+//! millstream-sdk = { version = "0.1", features = ["driver"] }
+//! ```
 
 #![deny(missing_docs)]
 

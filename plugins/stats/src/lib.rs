@@ -97,7 +97,7 @@ impl Stats {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use testing::{Input, fold, fold_merged, plugin};
+    use testing::{Input, TestDriver, fold, fold_merged, plugin};
 
     const WINDOW: (i64, i64) = (0, 1_000);
 
@@ -154,5 +154,39 @@ mod tests {
         let error = plugin::<Stats>("{}").expect_err("there is no default");
         assert!(error.contains("missing field `field`"), "{error}");
         assert!(plugin::<Stats>(r#"{"field": "a..b"}"#).is_err());
+    }
+
+    #[test]
+    fn a_pipeline_gives_the_same_figures_however_its_input_is_cut() {
+        let setup = TestDriver::of(
+            r#"
+            name = "figures"
+            [source]
+            topics = ["numbers"]
+            [watermark]
+            disorder = "50ms"
+            [[steps]]
+            name = "stats"
+            plugin = "stats"
+            config = { field = "o.x" }
+            window = { tumbling = "100ms" }
+            late = "late-numbers"
+            [output]
+            topic = "figures"
+            [dead-letters]
+            topic = "bad-numbers"
+            "#,
+        )
+        .plugin::<Stats>("stats")
+        .partitions("numbers", 2);
+        setup.check_cuts(|driver| {
+            let rows = (0..60_i64).map(|n| row(["a", "b", "c"][n as usize % 3], n as f64 / 7.0).at(n * 5 - n % 2 * 20));
+            driver.feed("numbers", rows);
+            driver.feed("numbers", [Input::value("?").key("a").at(298), row("b", 1.0).at(2)]);
+            driver.end();
+            assert_eq!((driver.late("stats").len(), driver.dead_letters()[0].code.as_str()), (1, "invalid-json"));
+            let counts: u64 = driver.read("figures").iter().filter_map(|row| row.json()["count"].as_u64()).sum();
+            assert_eq!(counts, 60);
+        });
     }
 }

@@ -9,7 +9,7 @@ pub struct Input {
     pub(super) value: Option<Vec<u8>>,
     pub(super) key: Option<Vec<u8>>,
     pub(super) timestamp: i64,
-    headers: Vec<(String, Vec<u8>)>,
+    pub(super) headers: Vec<(String, Vec<u8>)>,
 }
 
 impl Input {

@@ -16,12 +16,19 @@
 //! assert_eq!(out.counters["lines"], 3);
 //! ```
 
+#[cfg(feature = "driver")]
+mod driver;
 mod input;
 mod keyed;
+#[cfg(feature = "driver")]
+#[doc(hidden)]
+pub mod native;
 mod output;
 mod run;
 mod store;
 
+#[cfg(feature = "driver")]
+pub use driver::{Crash, DeadLetter, Drivable, Refused, Setup, TestDriver, TopicRow};
 pub use input::Input;
 pub use keyed::{FROM_TIMER, Keyed, keyed};
 pub(crate) use output::Said;

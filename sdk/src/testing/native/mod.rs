@@ -1,0 +1,321 @@
+//! A plugin compiled natively, as the engine calls it.
+//!
+//! The functions over columns are those of the guest; what differs is what surrounds them. A panic is what a trap is to the
+//! sandbox. Fuel is not counted, and the limits of the sandbox do not hold.
+
+mod columns;
+mod stores;
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use millstream::plugin as host;
+use millstream::plugin::{Call, Called, Closed, Contribution, Failure, Folded, Guest, Metric};
+use millstream::record;
+
+use self::columns::{batch, column, due, emitted, rejected, timers};
+use self::stores::within;
+use super::output::Said;
+use crate::aggregate::Aggregate;
+use crate::answer::Answer;
+use crate::columns::Column;
+use crate::config;
+use crate::describe::{Output, Reads};
+use crate::migrate::{self, Migrate};
+use crate::process::{self, Process};
+use crate::state::State;
+use crate::testing::driver::Drivable;
+use crate::transform::Transform;
+use crate::{Accumulator, fold};
+
+/// Turns state of another version into this one's.
+pub type Migration<P> = fn(&P, &str, &Column) -> Result<Column, String>;
+
+/// Lines that plugins logged: the step, the level, the text.
+pub(super) type Lines = Arc<Mutex<Vec<(String, u8, String)>>>;
+
+/// What a plugin does, by its world.
+#[derive(Debug)]
+pub struct World<P> {
+    world: host::World,
+    summary: &'static str,
+    reads: Reads,
+    outputs: &'static [Output],
+    schema: fn() -> String,
+    transform: fn(&P, record::BatchRef<'_>) -> host::Answer,
+    add: fn(&P, Contribution<'_>) -> Folded,
+    merge: fn(&P, &Column, &Column) -> Column,
+    finish: fn(&P, Closed<'_>) -> host::Answer,
+    process: fn(&P, &process::Work) -> host::Done,
+}
+
+impl<P> World<P> {
+    const fn new(world: host::World, summary: &'static str, reads: Reads, outputs: &'static [Output]) -> Self {
+        Self {
+            world,
+            summary,
+            reads,
+            outputs,
+            schema: String::new,
+            transform: |_, _| unreachable!("the plan asks transforms only"),
+            add: |_, _| unreachable!("the plan asks aggregates only"),
+            merge: |_, _, _| unreachable!("the plan asks aggregates only"),
+            finish: |_, _| unreachable!("the plan asks aggregates only"),
+            process: |_, _| unreachable!("the plan asks keyed plugins only"),
+        }
+    }
+}
+
+impl<P: Transform> World<P> {
+    /// The world `transform`.
+    pub fn transform() -> Self {
+        Self {
+            schema: config::schema::<P::Config>,
+            transform: |plugin, rows| {
+                let rows = batch(rows);
+                let mut out = Answer::new(&rows, P::OUTPUTS);
+                plugin.batch(&rows, &mut out);
+                columns::answer(out.into_parts())
+            },
+            ..Self::new(host::World::Transform, P::SUMMARY, P::READS, P::OUTPUTS)
+        }
+    }
+}
+
+impl<P: Aggregate> World<P> {
+    /// The world `aggregate`.
+    pub fn aggregate() -> Self {
+        Self {
+            schema: config::schema::<P::Config>,
+            add: |plugin, call| {
+                let (groups, rejects) = fold::add(plugin, &column(call.groups), call.row_groups, &batch(call.rows));
+                Folded { groups: columns::back(groups), rejected: rejected(rejects) }
+            },
+            merge: fold::merge,
+            finish: |plugin, windows| {
+                let (groups, keys) = (column(windows.groups), column(windows.keys));
+                columns::answer(fold::finish(plugin, &groups, keys, windows.starts, windows.ends))
+            },
+            ..Self::new(host::World::Aggregate, P::SUMMARY, P::READS, P::OUTPUTS)
+        }
+    }
+}
+
+impl<P: Process> World<P> {
+    /// The world `process`.
+    pub fn process() -> Self {
+        Self {
+            schema: config::schema::<P::Config>,
+            process: |plugin, work| {
+                let done = process::process(plugin, work);
+                host::Done {
+                    emitted: emitted(done.rows),
+                    rejected: rejected(done.rejected),
+                    state: columns::back(done.state),
+                    timers: timers(done.timers),
+                    fired: columns::fired(done.fired),
+                }
+            },
+            ..Self::new(host::World::Process, P::SUMMARY, P::READS, P::OUTPUTS)
+        }
+    }
+}
+
+/// A plugin that takes over state of other versions.
+pub trait Migrates: Sized {
+    /// How.
+    fn migration() -> Migration<Self>;
+}
+
+/// How a keyed plugin does.
+pub fn migrate_states<P>(plugin: &P, written_by: &str, old: &Column) -> Result<Column, String>
+where
+    P: Process + Migrate<Old: State, New: State>,
+{
+    migrate::states(plugin, written_by, old)
+}
+
+/// How an aggregate does.
+pub fn migrate_accumulators<P>(plugin: &P, written_by: &str, old: &Column) -> Result<Column, String>
+where
+    P: Aggregate + Migrate<Old: Accumulator, New: Accumulator>,
+{
+    migrate::accumulators(plugin, written_by, old)
+}
+
+/// Finds out whether a plugin migrates: a method of the value is preferred to one of a reference to it.
+#[derive(Debug)]
+pub struct Probe<P>(PhantomData<P>);
+
+impl<P> Probe<P> {
+    /// A probe.
+    pub const NEW: Self = Self(PhantomData);
+}
+
+/// It does.
+pub trait WithMigration<P> {
+    /// How.
+    fn find(&self) -> Option<Migration<P>>;
+}
+
+impl<P: Migrates> WithMigration<P> for Probe<P> {
+    fn find(&self) -> Option<Migration<P>> {
+        Some(P::migration())
+    }
+}
+
+/// It does not.
+pub trait WithoutMigration<P> {
+    /// Not at all.
+    fn find(&self) -> Option<Migration<P>>;
+}
+
+impl<P> WithoutMigration<P> for &Probe<P> {
+    fn find(&self) -> Option<Migration<P>> {
+        None
+    }
+}
+
+/// A plugin in the place of a step.
+#[derive(Debug)]
+struct Native<P> {
+    plugin: P,
+    world: World<P>,
+    description: host::Description,
+    migration: Option<Migration<P>>,
+    grants: host::Grants,
+    step: String,
+    metrics: Mutex<BTreeMap<String, Metric>>,
+    lines: Lines,
+}
+
+/// Makes the plugin of a step.
+pub(super) fn guest<P: Drivable>(
+    step: &str,
+    config: &str,
+    grants: host::Grants,
+    lines: Lines,
+) -> Result<Arc<dyn Guest>, String> {
+    drop(crate::host::take());
+    let plugin = P::from_config(config)?;
+    let world = P::world();
+    let Reads { keys, values, headers } = world.reads;
+    let output = |output: &Output| host::Output { name: output.name.to_owned(), summary: output.summary.to_owned() };
+    let description = host::Description {
+        world: world.world,
+        summary: world.summary.to_owned(),
+        config_schema: (world.schema)(),
+        reads: host::Reads { keys, values, headers },
+        outputs: world.outputs.iter().map(output).collect(),
+    };
+    let native = Native {
+        plugin,
+        world,
+        description,
+        migration: P::migration(),
+        grants,
+        step: step.to_owned(),
+        metrics: Mutex::default(),
+        lines,
+    };
+    native.take_said(true);
+    Ok(Arc::new(native))
+}
+
+impl<P: Debug + Send + Sync> Native<P> {
+    fn call<'a, T: Send + 'a>(&'a self, tables: Option<host::SharedTables>, run: impl FnOnce(&P) -> T) -> Call<'a, T> {
+        drop(crate::host::take());
+        let lookups = self.grants.lookups.clone();
+        let run = || within(tables, lookups, || catch_unwind(AssertUnwindSafe(|| run(&self.plugin))));
+        let result = run();
+        self.take_said(result.is_ok());
+        let result = match result {
+            Ok(answer) => Ok(Called { answer, fuel: 0 }),
+            Err(panic) => Err(Failure {
+                code: host::FailureCode::Unreachable.as_str(),
+                message: format!("panicked: {}", message(&*panic)),
+                backtrace: Vec::new(),
+                fuel: 0,
+                guest: true,
+            }),
+        };
+        Box::pin(std::future::ready(result))
+    }
+
+    /// Takes what the plugin said. What it measured counts only if the call came to its end.
+    fn take_said(&self, whole: bool) {
+        let Said { logs, counters, gauges } = crate::host::take();
+        if !logs.is_empty() {
+            let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+            lines.extend(logs.into_iter().map(|(level, text)| (self.step.clone(), level, text)));
+        }
+        if whole {
+            let counters = counters.into_iter().map(|(name, more)| (name, Metric::Counter(more)));
+            let gauges = gauges.into_iter().map(|(name, value)| (name, Metric::Gauge(value)));
+            let mut metrics = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
+            for (name, update) in counters.chain(gauges) {
+                update.into(metrics.entry(name).or_insert_with(|| update.zero()));
+            }
+        }
+    }
+}
+
+fn message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it said nothing")
+}
+
+impl<P: Debug + Send + Sync> Guest for Native<P> {
+    fn description(&self) -> &host::Description {
+        &self.description
+    }
+
+    fn metrics(&self) -> BTreeMap<String, Metric> {
+        self.metrics.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn transform<'a>(&'a self, rows: record::BatchRef<'a>) -> Call<'a, host::Answer> {
+        self.call(None, |plugin| (self.world.transform)(plugin, rows))
+    }
+
+    fn add<'a>(&'a self, rows: Contribution<'a>) -> Call<'a, Folded> {
+        self.call(None, |plugin| (self.world.add)(plugin, rows))
+    }
+
+    fn merge<'a>(&'a self, left: record::ColumnRef<'a>, right: record::ColumnRef<'a>) -> Call<'a, record::Column> {
+        self.call(None, |plugin| columns::back((self.world.merge)(plugin, &column(left), &column(right))))
+    }
+
+    fn finish<'a>(&'a self, windows: Closed<'a>) -> Call<'a, host::Answer> {
+        self.call(None, |plugin| (self.world.finish)(plugin, windows))
+    }
+
+    fn process<'a>(&'a self, work: host::Work<'a>) -> Call<'a, host::Done> {
+        let native = process::Work {
+            group_rows: work.group_rows.to_vec(),
+            rows: batch(work.rows),
+            inputs: work.inputs.to_vec(),
+            row_watermarks: work.row_watermarks.to_vec(),
+            keys: column(work.keys),
+            state: column(work.state),
+            due: due(work.due),
+            watermark: work.watermark,
+            processing_time: work.processing_time,
+        };
+        self.call(work.tables, |plugin| (self.world.process)(plugin, &native))
+    }
+
+    fn migrates(&self) -> bool {
+        self.migration.is_some()
+    }
+
+    fn migrate<'a>(&'a self, from: &'a str, state: record::ColumnRef<'a>) -> Call<'a, Result<record::Column, String>> {
+        self.call(None, |plugin| match self.migration {
+            Some(migrate) => migrate(plugin, from, &column(state)).map(columns::back),
+            None => Ok(columns::back(column(state))),
+        })
+    }
+}
