@@ -49,6 +49,11 @@ impl References {
         Self { tables: spec.tables.iter().map(|(name, topic)| (name.clone(), table(topic))).collect() }
     }
 
+    /// Forgets what has been read.
+    pub(super) fn clear(&self) {
+        self.tables.values().for_each(|table| *table.content.write() = Reference::default());
+    }
+
     /// What a step's plugin may use.
     pub fn grants(&self, step: &StepSpec) -> Grants {
         let table = |name: &TopicName| Some((name.clone(), self.tables.get(name)?.content.clone()));

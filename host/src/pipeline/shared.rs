@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::plan::Plan;
 use super::runner::Progress;
-use super::status::{Checkpointed, Reason, State};
+#[cfg(feature = "server")]
+use super::status::Checkpointed;
+use super::status::{Reason, State};
 
 /// State and progress of one pipeline, written by its task and read by whoever asks.
 #[derive(Debug)]
@@ -19,6 +21,7 @@ pub(super) struct View {
     /// What runs, for what its guests measure.
     pub(super) plan: Option<Arc<Plan>>,
     /// The last checkpoint.
+    #[cfg(feature = "server")]
     pub(super) checkpoint: Option<Checkpointed>,
     /// Why the last try to take one failed.
     pub(super) checkpoint_failure: Option<Reason>,
@@ -31,6 +34,7 @@ impl Shared {
             reason: None,
             progress: Progress::default(),
             plan: None,
+            #[cfg(feature = "server")]
             checkpoint: None,
             checkpoint_failure: None,
         }))
@@ -43,6 +47,7 @@ impl Shared {
     }
 
     /// Shows what became of a checkpoint.
+    #[cfg(feature = "server")]
     pub(super) fn checkpointed(&self, outcome: Result<Checkpointed, Reason>) {
         let mut view = self.lock();
         match outcome {

@@ -336,6 +336,8 @@ fn open(
     plan: &Arc<Plan>,
     log: &Arc<FaultyLog>,
 ) -> Result<(Runner, Arc<Shared>), Error> {
+    // Guests hold the tables, and so outlive a crash with what they had read.
+    plan.references.clear();
     let shared = Arc::new(Shared::new(State::Running));
     let log = Arc::clone(log) as Arc<dyn Log>;
     let runner =
