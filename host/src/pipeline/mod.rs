@@ -12,7 +12,6 @@ pub mod driver;
 mod error;
 mod flow;
 mod gather;
-#[cfg_attr(not(feature = "server"), expect(dead_code, reason = "versions are swapped by the server"))]
 mod handover;
 mod held;
 mod intake;

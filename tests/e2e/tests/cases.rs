@@ -6,7 +6,7 @@
 //! `topic`, of which only what the line says is compared, and whose order in its topic does not matter. Topics that are
 //! read are made with two partitions. `MILLSTREAM_CASE` runs only the cases whose name contains it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
