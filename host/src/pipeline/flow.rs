@@ -7,7 +7,7 @@ use super::held::Held;
 use super::place::Places;
 use super::plan::{Keyed, Plan};
 use super::rows::{Origins, StageRows};
-use super::steps::{Arrival, Sink, Stop, close, fold, process, transform};
+use super::steps::{Arrival, Sink, Stop, arrive, close, fire, fold, process, transform};
 use crate::record::Batch;
 use crate::state::Now;
 use crate::time::{Watermark, Window};
@@ -109,6 +109,9 @@ impl Flow<'_> {
             (Keyed::Fold(step), Held::Windows(windows)) => {
                 fold(step, windows, arrival, places, &mut self.sink).await.map(|()| None)
             }
+            (Keyed::Fold(step), Held::Panes(panes)) => {
+                arrive(step, panes, arrival, places, self.clock, &mut self.sink).await
+            }
             (Keyed::Process(step), Held::Keyed(state)) => {
                 process::take(step, state, self.clock, arrival, places, &mut self.sink).await
             }
@@ -122,6 +125,7 @@ impl Flow<'_> {
             (Some(Keyed::Process(step)), Held::Keyed(state)) => {
                 process::fire(step, state, now, left, &mut self.sink).await
             }
+            (Some(Keyed::Fold(step)), Held::Panes(panes)) => fire(step, panes, now, left, &mut self.sink).await,
             _ => unreachable!("a step's state is of its kind"),
         }
     }

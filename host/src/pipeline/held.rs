@@ -1,8 +1,7 @@
 //! The state of a keyed step, by its kind.
 
 use super::plan::Keyed;
-use crate::state::{Keyed as KeyedState, Store, Windows};
-use crate::time::Tumbling;
+use crate::state::{Keyed as KeyedState, Panes, Store, Windows};
 
 /// The state of one keyed step.
 #[derive(Debug)]
@@ -11,16 +10,18 @@ pub(super) enum Held {
     Windows(Windows),
     /// Values, timers and tables of keys.
     Keyed(KeyedState),
+    /// Windows of all other kinds.
+    Panes(Box<Panes>),
 }
 
 impl Held {
     /// No state, of the kind that a step needs.
     pub(super) fn new(keyed: &Keyed) -> Self {
         match keyed {
-            Keyed::Fold(fold) => {
-                let tumbling = fold.windowing.plain_tumbling();
-                Self::Windows(Windows::new(tumbling.unwrap_or_else(|| Tumbling::new(1, 0).expect("above zero"))))
-            }
+            Keyed::Fold(fold) => match fold.windowing.plain_tumbling() {
+                Some(tumbling) => Self::Windows(Windows::new(tumbling)),
+                None => Self::Panes(Box::new(Panes::new(fold.windowing.clone()))),
+            },
             Keyed::Process(_) => Self::Keyed(KeyedState::new()),
         }
     }
@@ -29,6 +30,7 @@ impl Held {
         match self {
             Self::Windows(windows) => windows,
             Self::Keyed(keyed) => keyed,
+            Self::Panes(panes) => &**panes,
         }
     }
 
@@ -36,6 +38,7 @@ impl Held {
         match self {
             Self::Windows(windows) => windows,
             Self::Keyed(keyed) => keyed,
+            Self::Panes(panes) => &mut **panes,
         }
     }
 }

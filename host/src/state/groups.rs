@@ -62,7 +62,7 @@ impl KeyHasher {
 }
 
 /// The table wants hashes of 64 bits that differ at both ends.
-fn spread(hash: u32) -> u64 {
+pub(super) fn spread(hash: u32) -> u64 {
     u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 

@@ -8,11 +8,13 @@ use crate::time::Watermark;
 mod block;
 mod groups;
 mod keyed;
+pub mod panes;
 mod reference;
 mod windows;
 
 pub use block::{BlockError, Reader, Writer};
 pub use keyed::{CallTables, KEY_ENTRIES_MAX, KEY_TABLE_BYTES_MAX, KeyGroups, Keyed, SlotId, SomeValues, Timer};
+pub use panes::Panes;
 pub use reference::Reference;
 pub use windows::{CallGroups, Due, Place, Windows};
 

@@ -130,6 +130,39 @@ impl Hopping {
         Some((0..count).map(move |hop| Window { start: first + hop * slide, end: first + hop * slide + size }))
     }
 
+    /// The window after one.
+    pub fn next(self, window: Window) -> Option<Window> {
+        let slide = self.slide_ms();
+        Some(Window { start: window.start.checked_add(slide)?, end: window.end.checked_add(slide)? })
+    }
+
+    /// The last window that has a slice.
+    pub fn last_window(self, slice: Window) -> Option<Window> {
+        let start = self.starts.window_of(slice.start)?.start;
+        Some(Window { start, end: start.checked_add(self.size_ms)? })
+    }
+
+    /// The number of the slice that begins at a time. Numbers are dense and in the order of time.
+    pub fn slice_number(self, start: i64) -> i64 {
+        // Of a hop with two slices the number doubles, but then a hop has at least two milliseconds.
+        let from_offset = i128::from(start) - i128::from(self.offset_ms());
+        let slide = i128::from(self.slide_ms());
+        let number = from_offset.div_euclid(slide) * self.slices_of_hop();
+        (number + i128::from(from_offset.rem_euclid(slide) != 0)) as i64
+    }
+
+    /// Where the slice of a number begins; the ends of time stand for what is past them.
+    pub fn slice_start(self, number: i64) -> i64 {
+        let (number, slices) = (i128::from(number), self.slices_of_hop());
+        let hop = number.div_euclid(slices) * i128::from(self.slide_ms()) + i128::from(self.offset_ms());
+        let within = if number.rem_euclid(slices) == 0 { 0 } else { self.size_ms % self.slide_ms() };
+        (hop + i128::from(within)).clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
+    }
+
+    fn slices_of_hop(self) -> i128 {
+        if self.size_ms % self.slide_ms() == 0 { 1 } else { 2 }
+    }
+
     /// The slice of a time: the longest stretch around it of which every window has all or nothing. Rows are kept by
     /// slice, so that a row is added once however many windows it is in.
     pub fn slice_of(self, time: i64) -> Option<Window> {
@@ -240,6 +273,8 @@ mod tests {
                 prop_assert_eq!(starts(hopping, other), starts(hopping, time));
                 prop_assert_eq!(hopping.slice_of(other), Some(slice));
             }
+            let number = hopping.slice_number(slice.start);
+            prop_assert_eq!((hopping.slice_start(number), hopping.slice_start(number + 1)), (slice.start, slice.end));
         }
     }
 }

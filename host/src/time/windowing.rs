@@ -72,19 +72,27 @@ impl Windowing {
         }
     }
 
+    /// Whether overlapping windows are made of slices, so that each row is kept once. Windows that give early results, or
+    /// forget what they gave, are not: each has contents of its own.
+    pub fn is_sliced(&self) -> bool {
+        let forgets = self.mode == Mode::Discarding && self.lateness_ms > 0;
+        match &self.kind {
+            Kind::Hopping(hopping) => hopping.size_ms() > hopping.slide_ms() && self.early.is_none() && !forgets,
+            _ => false,
+        }
+    }
+
     /// The windows in a few words that say what state they have: state of one description fits no other.
     pub fn describe(&self) -> String {
         match &self.kind {
             Kind::Tumbling(tumbling) => {
-                format!("tumbling of {} ms from {} ms", tumbling.size_ms(), tumbling.offset_ms())
+                let more = if self.plain_tumbling().is_some() { "" } else { ", with more than one result" };
+                format!("tumbling of {} ms from {} ms{more}", tumbling.size_ms(), tumbling.offset_ms())
             }
             Kind::Hopping(hopping) => {
-                format!(
-                    "hopping of {} ms every {} ms from {} ms",
-                    hopping.size_ms(),
-                    hopping.slide_ms(),
-                    hopping.offset_ms()
-                )
+                let sliced = if self.is_sliced() { ", in slices" } else { "" };
+                let (size, slide, offset) = (hopping.size_ms(), hopping.slide_ms(), hopping.offset_ms());
+                format!("hopping of {size} ms every {slide} ms from {offset} ms{sliced}")
             }
             Kind::Session(_) => "sessions".to_owned(),
             Kind::Count { rows } => format!("of {rows} rows"),

@@ -19,6 +19,8 @@ const CLOSING_CALL_GROUPS: usize = 8192;
 pub(in crate::pipeline) struct Firing<'a> {
     /// The window of each.
     pub(in crate::pipeline) windows: &'a [Window],
+    /// The event time of each one's results.
+    pub(in crate::pipeline) times: &'a [i64],
     /// The key of each.
     pub(in crate::pipeline) keys: ColumnRef<'a>,
     /// What each has accumulated.
@@ -37,7 +39,8 @@ pub(in crate::pipeline) async fn close(
     *left -= due.keys.len();
     sink.usage.windows_closed += due.keys.len() as u64;
     let same = vec![due.window; due.keys.len()];
-    let firing = Firing { windows: &same, keys: due.keys.view(), accumulators: due.accumulators.view() };
+    let times = vec![due.window.last(); due.keys.len()];
+    let firing = Firing { windows: &same, times: &times, keys: due.keys.view(), accumulators: due.accumulators.view() };
     let rows = finish(fold, firing, sink).await?;
     let places = vec![due.window.last() - 1; rows.batch.len()];
     let windows = vec![due.window; rows.batch.len()];
@@ -52,8 +55,8 @@ pub(in crate::pipeline) async fn finish(
 ) -> Result<StageRows, Stop> {
     let starts: Vec<i64> = firing.windows.iter().map(|window| window.start).collect();
     let ends: Vec<i64> = firing.windows.iter().map(|window| window.end).collect();
-    let times: Vec<i64> = firing.windows.iter().map(|window| window.last()).collect();
-    let groups = BatchRef { timestamps: &times, keys: firing.keys, values: firing.accumulators, ..BatchRef::default() };
+    let groups =
+        BatchRef { timestamps: firing.times, keys: firing.keys, values: firing.accumulators, ..BatchRef::default() };
     let arrival = Arrival {
         rows: groups,
         origins: Origins::From(0),

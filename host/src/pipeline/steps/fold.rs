@@ -76,7 +76,7 @@ async fn add(fold: &Fold, windows: &mut Windows, arrival: Arrival<'_>, sink: &mu
         match step.guest.add(contribution).await {
             Ok(called) => {
                 sink.succeeded(called.fuel);
-                let untouched = untouched(&groups, &called.answer);
+                let untouched = untouched(&groups.row_groups, groups.accumulators.len(), &called.answer);
                 sink.may_retreat = false;
                 windows.store(&groups, &called.answer.groups, |group| untouched.binary_search(&group).is_ok());
                 sink.reject(step, &called.answer.rejected, at, arrival);
@@ -89,13 +89,13 @@ async fn add(fold: &Fold, windows: &mut Windows, arrival: Arrival<'_>, sink: &mu
 
 /// The groups of which every row was rejected: whatever the guest answers for them, they stay as they were, so that
 /// rejected rows alone never open a window.
-fn untouched(groups: &CallGroups, folded: &Folded) -> Vec<u32> {
+pub(super) fn untouched(row_groups: &[u32], groups: usize, folded: &Folded) -> Vec<u32> {
     if folded.rejected.rows.is_empty() {
         return Vec::new();
     }
-    let mut accepted = vec![false; groups.accumulators.len()];
+    let mut accepted = vec![false; groups];
     let mut rejected = folded.rejected.rows.iter().peekable();
-    for (row, &group) in (0..).zip(&groups.row_groups) {
+    for (row, &group) in (0..).zip(row_groups) {
         if rejected.next_if(|&&rejected| rejected == row).is_none() {
             accepted[group as usize] = true;
         }

@@ -12,13 +12,17 @@ use crate::plugin::{Answer, Failure, Rejected};
 use crate::record::{Batch, BatchRef, ColumnRef, HeadersRef, NULL};
 use crate::time::Mark;
 
+mod compute;
 mod finish;
 mod fold;
+mod panes;
+mod pick;
 pub(super) mod process;
 mod transform;
 
 pub(super) use finish::close;
 pub(super) use fold::fold;
+pub(super) use panes::{arrive, fire};
 pub(super) use transform::transform;
 
 /// Where rows come from and how they came.
@@ -34,6 +38,14 @@ pub(super) struct Arrival<'a> {
     pub(super) came_by: PartitionId,
     /// The place of its topic among the pipeline's sources.
     pub(super) input: u16,
+}
+
+impl Default for Arrival<'_> {
+    /// No rows.
+    fn default() -> Self {
+        let source = Source::Derived { rows: BatchRef::default(), windows: &[] };
+        Self { rows: BatchRef::default(), origins: Origins::From(0), source, came_by: 0, input: 0 }
+    }
 }
 
 impl<'a> Arrival<'a> {
@@ -121,6 +133,12 @@ impl Sink<'_> {
     fn poisoned(&mut self, step: &Step, failure: Failure) {
         self.poison.rows = self.poison.rows.saturating_add(1);
         self.poison.last = Some((step.name.to_string(), failure));
+    }
+
+    /// Counts a call that failed on one row that is a dead letter already.
+    fn failed_again(&mut self, failure: &Failure) {
+        self.usage.failed_calls += 1;
+        self.usage.fuel += failure.fuel;
     }
 
     /// Sends the rows that a plugin rejected to the dead letters. `at` is the place of the call's first row.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::plugin::{
     AS_SOURCE, Answer, Call, Called, Closed, Contribution, Description, Done, Failure, Folded, Guest, Metric, Output,
@@ -17,6 +18,16 @@ pub(super) struct Parse(Description);
 /// Counts rows. A key of `trap` fails the call, one of `bad` is rejected; `finish` fails on the key `poison`.
 #[derive(Debug)]
 pub(super) struct Count(Description);
+
+/// Keeps the last word of each row's value. A value that says `reject` is rejected, one that says `trap` fails the call;
+/// `merge` fails on a part that has `torn`. It counts its calls by kind: `add`, `merge`, `finish`.
+#[derive(Debug)]
+pub(super) struct Collect(Description, [AtomicU64; 3]);
+
+/// Keeps the last word of each row's value; results are `KEY [START END) WORDS`, the words sorted.
+pub(super) fn collect() -> Arc<dyn Guest> {
+    Arc::new(Collect(description(World::Aggregate, &["lists"]), Default::default()))
+}
 
 /// Gives each row the event time that its value says, `TIME ...`.
 pub(super) fn parse() -> Arc<dyn Guest> {
@@ -74,7 +85,13 @@ impl Guest for Parse {
                 "twice" => 2,
                 _ => 1,
             };
+            let gap = words.next().filter(|gap| *gap != "-");
             for _ in 0..times {
+                let header = gap.map(|gap| (&b"gap"[..], Some(gap.as_bytes())));
+                if gap.is_some() || out.emitted.headers.are_carried() {
+                    out.emitted.headers.counts.resize(out.emitted.source_rows.len(), 0);
+                    out.emitted.headers.push_row(header);
+                }
                 out.emitted.source_rows.push(row);
                 out.emitted.outputs.push(u16::from(time == "side"));
                 out.emitted.timestamps.push(time.parse().unwrap_or(rows.timestamps[row as usize]));
@@ -158,8 +175,96 @@ impl Guest for Count {
         answer(Ok(out))
     }
 
-    fn merge<'a>(&'a self, _: ColumnRef<'a>, _: ColumnRef<'a>) -> Call<'a, Column> {
-        unreachable!("nothing is merged")
+    fn merge<'a>(&'a self, left: ColumnRef<'a>, right: ColumnRef<'a>) -> Call<'a, Column> {
+        let number = |bytes: Option<&[u8]>| u64::from_le_bytes(bytes.unwrap_or_default().try_into().expect("8 bytes"));
+        let sums =
+            left.iter().zip(right.iter()).map(|(left, right)| Some((number(left) + number(right)).to_le_bytes()));
+        answer(Ok(sums.collect()))
+    }
+
+    fn process<'a>(&'a self, _: Work<'a>) -> Call<'a, Done> {
+        unreachable!("it is no process")
+    }
+
+    fn migrates(&self) -> bool {
+        false
+    }
+
+    fn migrate<'a>(&'a self, _: &'a str, _: ColumnRef<'a>) -> Call<'a, Result<Column, String>> {
+        unreachable!("it does not migrate")
+    }
+}
+
+impl Collect {
+    fn count(&self, kind: usize) {
+        self.1[kind].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Guest for Collect {
+    fn description(&self) -> &Description {
+        &self.0
+    }
+
+    fn metrics(&self) -> BTreeMap<String, Metric> {
+        let count =
+            |(name, count): (&str, &AtomicU64)| (name.to_owned(), Metric::Counter(count.load(Ordering::Relaxed)));
+        ["add", "merge", "finish"].into_iter().zip(&self.1).map(count).collect()
+    }
+
+    fn transform<'a>(&'a self, _: BatchRef<'a>) -> Call<'a, Answer> {
+        unreachable!("an aggregate is not asked to transform")
+    }
+
+    fn add<'a>(&'a self, rows: Contribution<'a>) -> Call<'a, Folded> {
+        self.count(0);
+        let mut out = Folded::default();
+        let mut lists: Vec<Vec<u8>> = rows.groups.iter().map(|list| list.unwrap_or_default().to_vec()).collect();
+        for ((row, &group), value) in (0..).zip(rows.row_groups).zip(rows.rows.values.iter()) {
+            let text = String::from_utf8_lossy(value.unwrap_or_default());
+            if text.contains("trap") {
+                return answer(Err(failure(true)));
+            }
+            if text.contains("reject") {
+                out.rejected.rows.push(row);
+                out.rejected.codes.push(Some(b"rejected"));
+                out.rejected.reasons.push(Some(b"it says reject"));
+                continue;
+            }
+            let list = &mut lists[group as usize];
+            if !list.is_empty() {
+                list.push(b',');
+            }
+            list.extend(text.rsplit(' ').next().unwrap_or_default().bytes());
+        }
+        out.groups = lists.iter().map(Some).collect();
+        answer(Ok(out))
+    }
+
+    fn finish<'a>(&'a self, windows: Closed<'a>) -> Call<'a, Answer> {
+        self.count(2);
+        let mut out = Answer::default();
+        for (row, (key, list)) in (0..).zip(windows.keys.iter().zip(windows.groups.iter())) {
+            let (key, list) = (String::from_utf8_lossy(key.unwrap_or_default()), list.unwrap_or_default());
+            let list = String::from_utf8_lossy(list);
+            let mut words: Vec<&str> = list.split(',').collect();
+            words.sort_unstable();
+            let (start, end) = (windows.starts[row as usize], windows.ends[row as usize]);
+            out.emitted.source_rows.push(row);
+            out.emitted.values.push(Some(format!("{key} [{start} {end}) {}", words.join(",")).as_bytes()));
+        }
+        answer(Ok(out))
+    }
+
+    fn merge<'a>(&'a self, left: ColumnRef<'a>, right: ColumnRef<'a>) -> Call<'a, Column> {
+        self.count(1);
+        if right.iter().flatten().any(|list| list.windows(4).any(|word| word == b"torn")) {
+            return answer(Err(failure(true)));
+        }
+        let both = |(left, right): (Option<&[u8]>, Option<&[u8]>)| {
+            Some([left.expect("never null"), right.expect("never null")].join(&b','))
+        };
+        answer(Ok(left.iter().zip(right.iter()).map(both).collect()))
     }
 
     fn process<'a>(&'a self, _: Work<'a>) -> Call<'a, Done> {

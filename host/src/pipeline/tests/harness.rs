@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::guests::{count, parse};
+use super::guests::{collect, count, parse};
 use super::tracker::{endless_tracker, leaving_tracker, tracker};
 use crate::ids::{Digest, Offset, PipelineId, TenantId, TopicName, TopicPartition, default_tenant};
 use crate::log::batch::{EncodeOptions, Offsets, decode_with_offsets, encode};
@@ -14,7 +14,7 @@ use crate::pipeline::machine::{Applied, CAREFUL_RECORDS, Effects, Input, Machine
 use crate::pipeline::plan::{Loaded, Plan};
 use crate::pipeline::references::References;
 use crate::pipeline::spec::{Spec, StepSpec};
-use crate::plugin::Grants;
+use crate::plugin::{Grants, Metric};
 use crate::record::Batch;
 
 /// Parses, then counts in windows of 10 ms with 5 ms of disorder.
@@ -70,6 +70,7 @@ pub(super) fn load(step: &StepSpec, _: Grants) -> Result<Loaded, Error> {
         "track" => tracker(),
         "track-leaving" => leaving_tracker(),
         "track-endless" => endless_tracker(),
+        "collect" => collect(),
         _ if step.window.is_some() => count(),
         _ => parse(),
     };
@@ -213,6 +214,17 @@ impl Driver {
         let batch = self.read(&TopicPartition { topic: name(topic), partition: 0 });
         let text = |value: Option<&[u8]>| String::from_utf8_lossy(value.unwrap_or_default()).into_owned();
         batch.keys.iter().map(text).zip(batch.values.iter().map(text)).collect()
+    }
+
+    /// What the guest of a step has counted.
+    pub(super) fn metrics(&self, step: &str) -> BTreeMap<String, Metric> {
+        self.plan.metrics(&step.parse().expect("a name"))
+    }
+
+    /// Event times and values in the only partition of a topic.
+    pub(super) fn timed(&self, topic: &str) -> Vec<(i64, String)> {
+        let batch = self.read(&TopicPartition { topic: name(topic), partition: 0 });
+        batch.timestamps.iter().copied().zip(self.values(topic)).collect()
     }
 
     /// The headers of the dead letters, without the common beginning of their names.

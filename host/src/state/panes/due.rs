@@ -1,0 +1,160 @@
+//! What is due by the watermark or by the clock.
+
+use std::collections::BTreeMap;
+
+use super::plan::ALL;
+use super::{DIRTY, GIVEN, HEAD, LIVE, NEVER, PaneId, Panes, Program, next_multiple};
+use crate::time::Early;
+
+/// Bytes of an entry in the map of timers, with the list that it holds.
+const BUCKET_BYTES: usize = 80;
+
+/// Timers of panes. One that its pane does not know any more counts for nothing.
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    buckets: BTreeMap<i64, Vec<PaneId>>,
+    /// The time whose timers are being dealt with.
+    now: i64,
+    /// What is left of them, the last one first.
+    left: Vec<PaneId>,
+    entries: usize,
+}
+
+impl Timers {
+    pub(super) fn insert(&mut self, time: i64, pane: PaneId) {
+        self.buckets.entry(time).or_default().push(pane);
+        self.entries += 1;
+    }
+
+    /// The first time at which there is a timer.
+    pub(super) fn first(&self) -> Option<i64> {
+        if !self.left.is_empty() {
+            return Some(self.now);
+        }
+        self.buckets.first_key_value().map(|(&time, _)| time)
+    }
+
+    /// Puts what is left back, to be sorted again.
+    pub(super) fn put_back(&mut self) {
+        if !self.left.is_empty() {
+            self.buckets.entry(self.now).or_default().append(&mut self.left);
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.buckets.len() * BUCKET_BYTES + self.entries * size_of::<PaneId>()
+    }
+}
+
+impl Panes {
+    /// Does what is due by a watermark; whether there was room for all of it.
+    pub(super) fn run_timers(&mut self, watermark: i64, program: &mut Program) -> bool {
+        while self.timers.first().is_some_and(|first| first <= watermark) {
+            if program.is_full() {
+                return false;
+            }
+            self.pull(false);
+            let time = self.timers.now;
+            while let Some(id) = self.timers.left.pop() {
+                self.timers.entries -= 1;
+                program.due += 1;
+                program.count();
+                // A plan that was settled since they were taken out may have done away with it.
+                let meta = &self.slab[id as usize].meta;
+                if meta.is(LIVE) && meta.timer == time {
+                    self.pop(id, time, program);
+                }
+                if program.is_full() {
+                    break;
+                }
+            }
+        }
+        true
+    }
+
+    /// Gives the early results that are due by the clock; whether there was room for all of them.
+    pub(super) fn run_clocks(&mut self, clock: i64, place: i64, program: &mut Program) -> bool {
+        while self.clocks.first().is_some_and(|first| first <= clock) {
+            if program.is_full() {
+                return false;
+            }
+            self.pull(true);
+            let time = self.clocks.now;
+            while let Some(id) = self.clocks.left.pop() {
+                self.clocks.entries -= 1;
+                program.due += 1;
+                program.count();
+                let meta = &self.slab[id as usize].meta;
+                if meta.is(LIVE) && meta.clock == time {
+                    let is_dirty = meta.is(DIRTY);
+                    self.touch(id, program).meta.clock = NEVER;
+                    if is_dirty {
+                        self.fire(id, place, false, program);
+                    }
+                }
+                if program.is_full() {
+                    break;
+                }
+            }
+        }
+        true
+    }
+
+    /// Takes out the timers of the first time, those that count, in the order of windows and keys.
+    fn pull(&mut self, by_clock: bool) {
+        let timers = if by_clock { &mut self.clocks } else { &mut self.timers };
+        if !timers.left.is_empty() {
+            return;
+        }
+        let Some((time, mut due)) = timers.buckets.pop_first() else { return };
+        timers.entries -= due.len();
+        let (slab, keys) = (&self.slab, &self.keys);
+        due.retain(|&id| {
+            let meta = &slab[id as usize].meta;
+            meta.is(LIVE) && time == if by_clock { meta.clock } else { meta.timer }
+        });
+        let order = |&id: &PaneId| {
+            let pane = &slab[id as usize];
+            (pane.meta.window.end, pane.meta.window.start, keys.key(pane.key), id)
+        };
+        due.sort_unstable_by(|left, right| order(right).cmp(&order(left)));
+        due.dedup();
+        timers.entries += due.len();
+        (timers.now, timers.left) = (time, due);
+    }
+
+    fn pop(&mut self, id: PaneId, time: i64, program: &mut Program) {
+        let meta = &mut self.touch(id, program).meta;
+        meta.timer = NEVER;
+        let (window, dirty, given) = (meta.window, meta.is(DIRTY), meta.is(GIVEN));
+        if meta.is(HEAD) {
+            self.pop_head(id, time, program);
+            return;
+        }
+        let (place, cleanup) = (time.saturating_sub(1), self.cleanup(window));
+        if window == ALL || time < window.last() {
+            let end = if window == ALL { NEVER } else { window.last() };
+            match self.windowing.early {
+                Some(Early::Event(every_ms)) if dirty && time.rem_euclid(every_ms) == 0 => {
+                    self.fire(id, place, false, program);
+                    self.arm(id, end);
+                }
+                Some(Early::Event(every_ms)) if dirty => self.arm(id, end.min(next_multiple(time, every_ms))),
+                _ => self.arm(id, end),
+            }
+            return;
+        }
+        if time == window.last() {
+            if dirty {
+                self.fire(id, place, true, program);
+            } else {
+                program.ended += u64::from(given);
+            }
+        }
+        if time >= cleanup {
+            self.remove(id, program);
+        } else {
+            self.arm(id, cleanup);
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! Windows of every kind: what each key has in each of its windows, and when that gives results.
+//!
+//! A pane is a key's content of one window. Rows change panes in three steps, so that the guest is called for all keys
+//! at once: [`Panes::plan`] decides by times and keys what becomes of rows and of what is due, and writes a [`Program`];
+//! whoever called it computes the program's values; [`Panes::settle`] takes them in, or [`Panes::undo`] makes it as if
+//! nothing had been planned.
+//!
+//! # When a window gives results
+//! - Kinds that may give more than one result of a window, or whose windows rows may still change after their end, do
+//!   what is due before each row, by the watermark at its place ([`Panes::is_eager`]). The others can wait until the
+//!   micro-batch is over, because no row can touch what is due.
+//! - Results come in the order of what caused them: the time that was due, or the row; then by the window's end and
+//!   start, then by key. No cut of micro-batches can change that.
+//!
+//! # Invariants
+//! - A pane has at most one timer that counts, at or before the next moment at which something is due for it. One that
+//!   comes too early does nothing but set the next.
+//! - Sessions of a key that are still open never overlap.
+//! - A pane keeps its number in blocks for as long as it lives.
+
+mod blocks;
+mod due;
+mod keys;
+mod plan;
+mod program;
+mod sessions;
+mod settle;
+mod slices;
+mod values;
+
+use std::collections::{BTreeMap, HashMap};
+
+pub use self::keys::KeyId;
+pub use self::plan::Arrived;
+pub use self::program::{EMPTY, Fire, NodeId, Origin, Program};
+pub use self::slices::SumKey;
+pub use self::values::Values;
+
+use self::due::Timers;
+use self::keys::Keys;
+use self::program::NONE;
+use self::slices::Sum;
+use crate::time::{Early, Hopping, Kind, Mode, Window, Windowing};
+
+/// A pane's number.
+pub type PaneId = u32;
+
+/// The time of a timer that is none.
+const NEVER: i64 = i64::MAX;
+/// Bytes of an entry in the index of panes: its key and value, and the share of a node that is not filled.
+const INDEX_ENTRY_BYTES: usize = 36;
+
+/// The panes of one step.
+#[derive(Debug)]
+pub struct Panes {
+    windowing: Windowing,
+    /// The windows whose rows are kept by slice.
+    sliced: Option<Hopping>,
+    eager: bool,
+    keys: Keys,
+    slab: Vec<Pane>,
+    free: Vec<PaneId>,
+    /// Whether blocks were read since `free` was made.
+    was_read: bool,
+    /// Panes that hold rows of windows, by key, end and start.
+    index: BTreeMap<(KeyId, i64, i64), PaneId>,
+    /// Where rows are kept by slice: panes with the rows that came when some of their windows were over already.
+    extras: BTreeMap<(KeyId, i64, i64), PaneId>,
+    /// Sums of many slices. They can be computed again at any time, so no block has them.
+    sums: HashMap<SumKey, Sum>,
+    timers: Timers,
+    /// The same by the clock.
+    clocks: Timers,
+    /// The number of the plan that is being made.
+    run: u32,
+    /// Panes that this plan has touched, as they were; nothing, if it made them.
+    touched: Vec<(PaneId, Option<Meta>)>,
+    /// Sums that this plan computes, to be kept.
+    summed: Vec<(SumKey, NodeId)>,
+    /// Sums whose slices have changed.
+    forgotten: Vec<SumKey>,
+    /// Numbers commits, so that a pane knows whether it changed in this one.
+    commit: u32,
+    /// Panes that changed since the last block.
+    changed: Vec<PaneId>,
+    /// Panes that went since the last block.
+    gone: Vec<PaneId>,
+    /// The pane from which the next block rewrites.
+    cursor: usize,
+    /// How many panes live.
+    live: usize,
+    /// Bytes of all values and kept sums.
+    value_bytes: usize,
+}
+
+/// What is known of a pane beside its content.
+#[derive(Debug, Clone, Copy)]
+struct Meta {
+    window: Window,
+    /// Its timer; [`NEVER`] for none.
+    timer: i64,
+    /// A later timer that is set as well.
+    later: i64,
+    /// Its timer by the clock.
+    clock: i64,
+    /// Rows in it, where windows are counted.
+    rows: u64,
+    /// Rows since its last result.
+    since: u64,
+    /// The newest event time of its rows.
+    newest: i64,
+    flags: u8,
+}
+
+/// It is in use.
+const LIVE: u8 = 1;
+/// It has taken rows since its last result.
+const DIRTY: u8 = 2;
+/// It has given a result.
+const GIVEN: u8 = 4;
+/// It stands for the next window of its key.
+const HEAD: u8 = 8;
+/// It has rows of one window whose other windows were over.
+const EXTRA: u8 = 16;
+/// It is part of a kept sum.
+const SUMMED: u8 = 32;
+/// Its content is what it was at its last result, because every row since then was rejected or none came. Planning knows
+/// nothing of rejections, so that a plan for many rows is what plans for few come to.
+const SAME: u8 = 128;
+
+impl Meta {
+    fn new(window: Window, flags: u8) -> Self {
+        let (timer, later, clock) = (NEVER, NEVER, NEVER);
+        Self { window, timer, later, clock, rows: 0, since: 0, newest: i64::MIN, flags: flags | LIVE }
+    }
+
+    fn is(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    fn set(&mut self, flag: u8, on: bool) {
+        self.flags = if on { self.flags | flag } else { self.flags & !flag };
+    }
+}
+
+#[derive(Debug)]
+struct Pane {
+    key: KeyId,
+    meta: Meta,
+    value: Option<Box<[u8]>>,
+    /// The last plan that touched it, and what it has there: its content, and that of its last result.
+    run: u32,
+    node: NodeId,
+    given: NodeId,
+    /// The last commit in which it changed.
+    commit: u32,
+}
+
+impl Panes {
+    /// No panes.
+    pub fn new(windowing: Windowing) -> Self {
+        let sliced = match &windowing.kind {
+            Kind::Hopping(hopping) if windowing.is_sliced() => Some(*hopping),
+            _ => None,
+        };
+        let eager = windowing.lateness_ms > 0
+            || windowing.early.is_some()
+            || matches!(windowing.kind, Kind::Count { .. } | Kind::Global);
+        Self {
+            windowing,
+            sliced,
+            eager,
+            keys: Keys::default(),
+            slab: Vec::new(),
+            free: Vec::new(),
+            was_read: false,
+            index: BTreeMap::new(),
+            extras: BTreeMap::new(),
+            sums: HashMap::new(),
+            timers: Timers::default(),
+            clocks: Timers::default(),
+            run: 1,
+            touched: Vec::new(),
+            summed: Vec::new(),
+            forgotten: Vec::new(),
+            commit: 1,
+            changed: Vec::new(),
+            gone: Vec::new(),
+            cursor: 0,
+            live: 0,
+            value_bytes: 0,
+        }
+    }
+
+    /// Whether what is due must be done before the rows at whose places it is.
+    pub fn is_eager(&self) -> bool {
+        self.eager
+    }
+
+    /// The key of a number.
+    pub fn key(&self, id: KeyId) -> Option<&[u8]> {
+        self.keys.key(id)
+    }
+
+    /// What a pane or a kept sum has.
+    pub fn stored(&self, origin: Origin) -> Option<&[u8]> {
+        match origin {
+            Origin::Stored(pane) => self.slab[pane as usize].value.as_deref(),
+            Origin::Sum(sum) => self.sums.get(&sum)?.bytes.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The last moment at which a window may change; its content goes when the watermark reaches it.
+    fn cleanup(&self, window: Window) -> i64 {
+        window.last().saturating_add(self.windowing.lateness_ms)
+    }
+
+    fn is_endless(&self) -> bool {
+        matches!(self.windowing.kind, Kind::Count { .. } | Kind::Global)
+    }
+
+    /// Makes a pane.
+    fn create(&mut self, key: KeyId, window: Window, flags: u8) -> PaneId {
+        let pane = Pane {
+            key,
+            meta: Meta::new(window, flags),
+            value: None,
+            run: self.run,
+            node: EMPTY,
+            given: EMPTY,
+            commit: 0,
+        };
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.slab[id as usize] = pane;
+                id
+            }
+            None => {
+                self.slab.push(pane);
+                self.slab.len() as PaneId - 1
+            }
+        };
+        self.live += 1;
+        self.keys.retain(key);
+        self.touched.push((id, None));
+        self.enter_index(id);
+        id
+    }
+
+    /// Takes a pane into the plan, with what it has.
+    fn touch(&mut self, id: PaneId, program: &mut Program) -> &mut Pane {
+        let pane = &mut self.slab[id as usize];
+        if pane.run != self.run {
+            pane.run = self.run;
+            self.touched.push((id, Some(pane.meta)));
+            pane.node = if pane.value.is_some() { program.stored(id) } else { EMPTY };
+            pane.given = if pane.meta.is(SAME) { pane.node } else { NONE };
+        }
+        pane
+    }
+
+    /// The pane of a window, made if it is new.
+    fn pane(&mut self, key: KeyId, window: Window, flags: u8) -> PaneId {
+        if let Some(near) = self.keys.near(key) {
+            let Pane { key: of, meta, .. } = &self.slab[near as usize];
+            if *of == key && meta.window == window && meta.flags & (LIVE | HEAD | EXTRA) == flags | LIVE {
+                return near;
+            }
+        }
+        let index = if flags & EXTRA != 0 { &self.extras } else { &self.index };
+        let id = match index.get(&(key, window.end, window.start)) {
+            Some(&id) => id,
+            None => self.create(key, window, flags),
+        };
+        self.keys.set_near(key, id);
+        id
+    }
+
+    /// Takes a pane away. Its number is free when the plan is settled.
+    fn remove(&mut self, id: PaneId, program: &mut Program) {
+        self.touch(id, program);
+        self.leave_index(id);
+        let pane = &mut self.slab[id as usize];
+        pane.meta.set(LIVE, false);
+        pane.node = EMPTY;
+    }
+
+    fn enter_index(&mut self, id: PaneId) {
+        let Pane { key, meta, .. } = &self.slab[id as usize];
+        if meta.is(HEAD) {
+            self.keys.set_head(*key, Some(id));
+            return;
+        }
+        let index = if meta.is(EXTRA) { &mut self.extras } else { &mut self.index };
+        index.insert((*key, meta.window.end, meta.window.start), id);
+    }
+
+    fn leave_index(&mut self, id: PaneId) {
+        let Pane { key, meta, .. } = &self.slab[id as usize];
+        if meta.is(HEAD) {
+            self.keys.set_head(*key, None);
+            return;
+        }
+        let index = if meta.is(EXTRA) { &mut self.extras } else { &mut self.index };
+        index.remove(&(*key, meta.window.end, meta.window.start));
+    }
+
+    /// Adds a row to what a pane has.
+    fn add(&mut self, id: PaneId, row: u32, time: i64, program: &mut Program) {
+        let pane = self.touch(id, program);
+        pane.node = program.add(pane.node, row);
+        pane.meta.rows += 1;
+        pane.meta.since += 1;
+        pane.meta.newest = pane.meta.newest.max(time);
+        pane.meta.set(DIRTY, true);
+    }
+
+    /// Gives a result of what a pane has.
+    fn fire(&mut self, id: PaneId, place: i64, at_end: bool, program: &mut Program) {
+        let (endless, discards) = (self.is_endless(), self.windowing.mode == Mode::Discarding);
+        let pane = self.touch(id, program);
+        let Pane { key, node, given, meta, .. } = *pane;
+        let time = if endless { meta.newest } else { meta.window.last() };
+        let again = meta.is(GIVEN);
+        if discards {
+            pane.node = EMPTY;
+            pane.meta.newest = i64::MIN;
+        }
+        pane.given = pane.node;
+        pane.meta.since = 0;
+        pane.meta.set(DIRTY, false);
+        pane.meta.set(GIVEN, true);
+        program.fire(Fire { node, change: (given, node), key, window: meta.window, time, place, at_end, again });
+    }
+
+    /// Sets the timer of a pane, if it has none that is earlier.
+    fn arm(&mut self, id: PaneId, time: i64) {
+        let meta = &mut self.slab[id as usize].meta;
+        if time >= meta.timer {
+            return;
+        }
+        if meta.timer == NEVER && meta.later <= time {
+            meta.timer = std::mem::replace(&mut meta.later, NEVER);
+            return;
+        }
+        meta.later = meta.later.min(meta.timer);
+        meta.timer = time;
+        self.timers.insert(time, id);
+    }
+
+    /// Sees to it that a pane that took a row gives a result in time.
+    fn expect(&mut self, id: PaneId, known: i64, clock: i64) {
+        let window = self.slab[id as usize].meta.window;
+        let end = if self.is_endless() { NEVER } else { window.last() };
+        match self.windowing.early {
+            Some(Early::Event(every_ms)) => self.arm(id, end.min(next_multiple(known, every_ms))),
+            Some(Early::Processing(every_ms)) => {
+                self.arm(id, end);
+                let meta = &mut self.slab[id as usize].meta;
+                if meta.clock == NEVER {
+                    meta.clock = next_multiple(clock, every_ms);
+                    self.clocks.insert(meta.clock, id);
+                }
+            }
+            _ => self.arm(id, end),
+        }
+    }
+}
+
+/// The first multiple after a time.
+fn next_multiple(time: i64, of: i64) -> i64 {
+    time.div_euclid(of).saturating_add(1).saturating_mul(of)
+}
