@@ -206,6 +206,115 @@ fn an_unknown_topic_is_named() {
     started(&setup()).feed("inn", ["a 1"]);
 }
 
+#[derive(Debug, Default, State)]
+struct Seen {
+    rows: Value<u64>,
+}
+
+#[config]
+struct Quiet {
+    /// How long a key is quiet before it is told.
+    after_ms: i64,
+}
+
+const QUIET: u64 = 1;
+const NOTED: Table<u64, String> = Table::new(0);
+
+#[derive(Debug)]
+struct Watch(i64);
+
+/// Tells of keys that are quiet for a while, with their names from a reference table.
+#[process]
+impl Process for Watch {
+    type Config = Quiet;
+    type Input<'a> = Text<'a>;
+    type State = Seen;
+
+    fn new(config: Quiet) -> Result<Self> {
+        Ok(Self(config.after_ms))
+    }
+
+    fn on_row(&self, ctx: &mut Context<'_>, seen: &mut Seen, Text(text): Text<'_>) -> Result<()> {
+        *seen.rows.or_default() += 1;
+        let rows = *seen.rows.or_default();
+        NOTED.put(ctx, &rows, &text.to_owned());
+        let due = ctx.time() + self.0;
+        ctx.timers().set(QUIET, due);
+        Ok(())
+    }
+
+    fn on_timer(&self, ctx: &mut Context<'_>, seen: &mut Seen, _: Timer) -> Result<()> {
+        let rows = seen.rows.take().unwrap_or_default();
+        let last = NOTED.get(ctx, &rows)?.unwrap_or_default();
+        let key = ctx.key_text().unwrap_or_default().into_owned();
+        let name = ctx.lookup("names").get_text(key.as_bytes())?.unwrap_or(key);
+        ctx.emit(format!("{name}: {rows}, last {last}"))
+    }
+}
+
+fn watching() -> Setup {
+    TestDriver::of(
+        r#"
+        name = "watching"
+        [source]
+        topics = ["in"]
+        [watermark]
+        disorder = "0s"
+        [[tables]]
+        name = "names"
+        topic = "names-by-key"
+        [[steps]]
+        name = "watch"
+        plugin = "watch"
+        config = { after_ms = 100 }
+        grants = ["table"]
+        lookup = ["names"]
+        [output]
+        topic = "out"
+        [dead-letters]
+        topic = "dead"
+        "#,
+    )
+    .plugin::<Watch>("watch")
+}
+
+#[test]
+fn keyed_plugins_have_state_timers_tables_and_reference_tables() {
+    let mut driver = started(&watching());
+    driver.feed("names-by-key", [Input::value("Ada").key("a")]);
+    driver.feed("in", [row("x", 1).key("a"), row("y", 50).key("a"), row("z", 60).key("b")]);
+    assert_eq!((driver.status().open_groups, driver.read("out").len()), (2, 0));
+    driver.advance_event_time("in", 151);
+    assert_eq!(driver.values("out"), ["Ada: 2, last y"]);
+    driver.end();
+    assert_eq!(driver.values("out"), ["b: 1, last z"]);
+}
+
+#[test]
+fn what_is_not_granted_is_not_there() {
+    let manifest = watching().manifest().replace("grants = [\"table\"]", "");
+    let mut driver = started(&TestDriver::of(&manifest).plugin::<Watch>("watch"));
+    driver.feed("in", [row("x", 1).key("a")]);
+    driver.end();
+    let letter = &driver.dead_letters()[0];
+    assert!(letter.reason.contains("the step grants no tables"), "{letter:?}");
+}
+
+#[test]
+fn state_timers_and_tables_do_not_depend_on_cuts_or_crashes() {
+    watching().check_cuts(|driver| {
+        driver.feed("names-by-key", [("a", "Ada"), ("b", "Bob")].map(|(key, name)| Input::value(name).key(key)));
+        let rows = |from: i64| {
+            (from..from + 40)
+                .map(|n| row(&n.to_string(), n * 20 + n % 7 * 30).key(["a", "b", "c", "d", "e", "f"][n as usize % 6]))
+        };
+        driver.feed("in", rows(0));
+        driver.feed("in", rows(60));
+        driver.end();
+        assert!(driver.all("out").len() > 3);
+    });
+}
+
 /// Numbers rows as they come in a batch: wrong, because batches are cut anywhere.
 #[derive(Debug)]
 struct Numbered;

@@ -12,6 +12,9 @@ impl Setup {
     /// its commit and after. What the pipeline wrote must be the same: in the same order where a key's rows came by one
     /// partition, and in any where they came by several.
     ///
+    /// How the rows of several partitions alternate does depend on the cuts, and a keyed plugin may see by it how far event
+    /// time has come. Test such a pipeline with one partition.
+    ///
     /// # Panics
     /// If it is not, or if the pipeline cannot be deployed.
     #[track_caller]

@@ -1,12 +1,13 @@
 //! What a pipeline wrote.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use millstream::pipeline::DEAD_LETTER_HEADER_PREFIX as PREFIX;
 use millstream::record::Batch;
 
-/// A row of a topic.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// A row of a topic. For people, it shows key, value and headers as text.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TopicRow {
     /// The partition it is in.
     pub partition: u32,
@@ -18,6 +19,18 @@ pub struct TopicRow {
     pub timestamp: i64,
     /// Its headers.
     pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl fmt::Debug for TopicRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |bytes: &Option<Vec<u8>>| bytes.as_deref().map(lossy);
+        let Self { partition, key, value, timestamp, headers } = self;
+        write!(f, "{{{partition} @{timestamp} {:?} => {:?}", text(key), text(value))?;
+        for (name, value) in headers {
+            write!(f, ", {name}: {:?}", text(value))?;
+        }
+        f.write_str("}")
+    }
 }
 
 impl TopicRow {

@@ -134,7 +134,8 @@ impl Setup {
         TestDriver::start(self)
     }
 
-    pub(super) fn manifest(&self) -> &str {
+    /// The manifest.
+    pub fn manifest(&self) -> &str {
         &self.manifest
     }
 

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use millstream::error::Coded;
 use millstream::pipeline::driver::Components;
 
 use super::Refused;

@@ -228,9 +228,7 @@ pub(super) fn guest<P: Drivable>(
 impl<P: Debug + Send + Sync> Native<P> {
     fn call<'a, T: Send + 'a>(&'a self, tables: Option<host::SharedTables>, run: impl FnOnce(&P) -> T) -> Call<'a, T> {
         drop(crate::host::take());
-        let lookups = self.grants.lookups.clone();
-        let run = || within(tables, lookups, || catch_unwind(AssertUnwindSafe(|| run(&self.plugin))));
-        let result = run();
+        let result = within(&self.grants, tables, || catch_unwind(AssertUnwindSafe(|| run(&self.plugin))));
         self.take_said(result.is_ok());
         let result = match result {
             Ok(answer) => Ok(Called { answer, fuel: 0 }),

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 
 use millstream::plugin as host;
 use millstream::plugin::{SharedTables, TableRange};
@@ -12,13 +12,10 @@ use super::columns::column;
 use crate::columns::Column;
 use crate::testing::store::{Tables, with_lookups, with_tables};
 
-/// Runs with what the host grants. Without reference tables of its own, those of [`lookup`](crate::testing::lookup).
-pub(super) fn within<R>(
-    tables: Option<SharedTables>,
-    lookups: Option<Arc<dyn host::Lookups>>,
-    run: impl FnOnce() -> R,
-) -> R {
-    let run = || match lookups {
+/// Runs with what the host grants: tables only in calls that have groups, and without reference tables those of
+/// [`lookup`](crate::testing::lookup).
+pub(super) fn within<R>(grants: &host::Grants, tables: Option<SharedTables>, run: impl FnOnce() -> R) -> R {
+    let run = || match grants.lookups.clone() {
         None => run(),
         Some(lookups) => with_lookups(
             Rc::new(move |name: &str, keys: &Column| {
@@ -29,22 +26,20 @@ pub(super) fn within<R>(
             run,
         ),
     };
-    match tables {
-        None => run(),
-        Some(tables) => with_tables(Rc::new(RefCell::new(Shared(tables))), run),
-    }
+    with_tables(Rc::new(RefCell::new(Shared(tables.filter(|_| grants.table)))), run)
 }
 
 fn view(column: &Column) -> ColumnRef<'_> {
     ColumnRef { lengths: &column.lengths, bytes: &column.bytes }
 }
 
-/// The tables of the call's groups.
-struct Shared(SharedTables);
+/// The tables of the call's groups, if they are granted.
+struct Shared(Option<SharedTables>);
 
 impl Shared {
-    fn with<R>(&self, act: impl FnOnce(&mut dyn host::Tables) -> R) -> R {
-        act(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with<R>(&self, act: impl FnOnce(&mut dyn host::Tables) -> Result<R, String>) -> Result<R, String> {
+        let tables = self.0.as_ref().ok_or("the step grants no tables: `grants = [\"table\"]` in the step does")?;
+        act(&mut *tables.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
