@@ -157,6 +157,11 @@ impl Groups {
         std::mem::replace(&mut slot.commit, commit) != commit
     }
 
+    /// Whether a slot is marked as changed in a commit.
+    pub fn is_changed(&self, id: SlotId, commit: u32) -> bool {
+        self.slots[id as usize].commit == commit
+    }
+
     /// The slots that are present, by key, the null key first.
     ///
     /// Keys mostly share a beginning, so eight bytes after it decide almost every comparison without touching the slots.
@@ -187,7 +192,13 @@ impl Groups {
 
     /// The slots that are present, in the order in which they came.
     pub fn present_slots(&self) -> impl Iterator<Item = SlotId> {
-        (0..).zip(&self.slots).filter(|(_, slot)| slot.accumulator_length != NULL).map(|(id, _)| id)
+        self.present_from(0)
+    }
+
+    /// The same from a slot on.
+    pub fn present_from(&self, first: SlotId) -> impl Iterator<Item = SlotId> {
+        let slots = (first..).zip(self.slots.iter().skip(first as usize));
+        slots.filter(|(_, slot)| slot.accumulator_length != NULL).map(|(id, _)| id)
     }
 
     /// How many slots are present.

@@ -24,7 +24,14 @@ pub struct Windows {
     closed: Option<i64>,
     /// A window that closed in part in this commit, and the last key that did.
     closed_in_part: Option<(i64, Column)>,
+    /// The window and the slot from which the next block rewrites what did not change.
+    cursor: (i64, SlotId),
 }
+
+/// Where a round over all groups begins.
+const BEGINNING: (i64, SlotId) = (i64::MIN, 0);
+/// Bytes of a group in a block beside its key and accumulator.
+const ENTRY_BYTES: usize = 8;
 
 #[derive(Debug)]
 struct OpenWindow {
@@ -79,6 +86,7 @@ impl Windows {
             commit: 1,
             closed: None,
             closed_in_part: None,
+            cursor: BEGINNING,
         }
     }
 
@@ -180,6 +188,29 @@ impl Windows {
         }
     }
 
+    /// The next groups of the round that goes over all of them, about so many bytes, by window; whether the round ends
+    /// with them. Slots are only ever appended, so a place in the round holds still.
+    fn sweep(&mut self, bytes: usize) -> (Vec<Vec<SlotId>>, bool) {
+        let mut swept = vec![Vec::new(); self.open.len()];
+        let (start, slot) = self.cursor;
+        let mut written = 0_usize;
+        for (at, open) in self.open.iter().enumerate().filter(|(_, open)| open.start >= start) {
+            for id in open.groups.present_from(if open.start == start { slot } else { 0 }) {
+                if written >= bytes {
+                    self.cursor = (open.start, id);
+                    return (swept, false);
+                }
+                if !open.groups.is_changed(id, self.commit) {
+                    swept[at].push(id);
+                    let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+                    written += ENTRY_BYTES + length(open.groups.key(id)) + length(open.groups.accumulator(id));
+                }
+            }
+        }
+        self.cursor = BEGINNING;
+        (swept, true)
+    }
+
     /// Opens the windows of these times, so that their places in `open` hold still afterwards.
     fn open_all(&mut self, times: &[i64]) {
         let mut near = Window { start: 0, end: 0 };
@@ -232,22 +263,20 @@ impl Store for Windows {
     }
 
     fn write_block(&mut self, writer: &mut Writer, rewrite: usize) -> bool {
-        let all = rewrite > 0;
         writer.u8(u8::from(self.closed.is_some()));
         writer.i64(self.closed.take().unwrap_or_default());
         let (start, last) = self.closed_in_part.take().unwrap_or_default();
         writer.i64(start);
         writer.column(last.view());
-        let windows = self.open.iter().filter(|open| all || !open.changed.is_empty());
-        writer.u32(windows.count() as u32);
-        for open in &mut self.open {
-            let changed = std::mem::take(&mut open.changed);
-            let slots = if all { open.groups.present_slots().collect() } else { changed };
-            if !all && slots.is_empty() {
-                continue;
-            }
+        let (mut slots, round) =
+            if rewrite > 0 { self.sweep(rewrite) } else { (vec![Vec::new(); self.open.len()], false) };
+        for (open, slots) in self.open.iter_mut().zip(&mut slots) {
+            slots.append(&mut open.changed);
+        }
+        writer.u32(slots.iter().filter(|slots| !slots.is_empty()).count() as u32);
+        for (open, slots) in self.open.iter().zip(slots).filter(|(_, slots)| !slots.is_empty()) {
             let (mut keys, mut accumulators) = (Column::default(), Column::default());
-            for &slot in &slots {
+            for slot in slots {
                 keys.push(open.groups.key(slot));
                 accumulators.push(open.groups.accumulator(slot));
             }
@@ -256,7 +285,7 @@ impl Store for Windows {
             writer.column(accumulators.view());
         }
         self.commit += 1;
-        all
+        round
     }
 
     fn read_block(&mut self, reader: &mut Reader<'_>) -> Result<(), BlockError> {

@@ -72,7 +72,7 @@ pub struct Panes {
     /// The same by the clock.
     clocks: Timers,
     /// The number of the plan that is being made.
-    run: u32,
+    run: u64,
     /// Panes that this plan has touched, as they were; nothing, if it made them.
     touched: Vec<(PaneId, Option<Meta>)>,
     /// Sums that this plan computes, to be kept.
@@ -80,7 +80,7 @@ pub struct Panes {
     /// Sums whose slices have changed.
     forgotten: Vec<SumKey>,
     /// Numbers commits, so that a pane knows whether it changed in this one.
-    commit: u32,
+    commit: u64,
     /// Panes that changed since the last block.
     changed: Vec<PaneId>,
     /// Panes that went since the last block.
@@ -149,11 +149,11 @@ struct Pane {
     meta: Meta,
     value: Option<Box<[u8]>>,
     /// The last plan that touched it, and what it has there: its content, and that of its last result.
-    run: u32,
+    run: u64,
     node: NodeId,
     given: NodeId,
     /// The last commit in which it changed.
-    commit: u32,
+    commit: u64,
 }
 
 impl Panes {
@@ -372,3 +372,6 @@ impl Panes {
 fn next_multiple(time: i64, of: i64) -> i64 {
     time.div_euclid(of).saturating_add(1).saturating_mul(of)
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,13 +38,13 @@ pub(super) struct Sum {
     /// Whether it still is what its slices have.
     pub(super) valid: bool,
     /// The plan that computes it, and where.
-    run: u32,
+    run: u64,
     node: NodeId,
 }
 
 impl Sum {
     /// Whether it is what that plan computes there.
-    pub(super) fn is_of(&self, run: u32, node: NodeId) -> bool {
+    pub(super) fn is_of(&self, run: u64, node: NodeId) -> bool {
         self.valid && self.run == run && self.node == node
     }
 }
