@@ -203,6 +203,7 @@ fn show(format: Format, pipeline: &PipelineStatus) -> Result<(), Failure> {
             ("records out", format!("{} ({})", usage.records_out, bytes(usage.bytes_out))),
             ("late", usage.late.to_string()),
             ("windows", format!("{} closed, {} open", usage.windows_closed, pipeline.open_groups)),
+            ("further results", usage.windows_updated.to_string()),
             ("state bytes", bytes(pipeline.state_bytes)),
             ("unrouted", usage.unrouted.to_string()),
             ("trimmed", usage.trimmed.to_string()),

@@ -131,6 +131,30 @@ proptest! {
     }
 }
 
+proptest! {
+    /// What a second step makes of the results of a first one, early and late ones among them.
+    #[test]
+    fn results_of_results_do_not_depend_on_cuts(
+        first in window(),
+        second in window(),
+        disorder in 0_i64..30,
+        rows in rows(),
+        cuts in proptest::collection::vec((0_usize..9, any::<bool>()), 0..20),
+    ) {
+        let again = format!("[[steps]]\nname = \"again\"\nplugin = \"collect\"\nlate = \"late\"\nwindow = {{ {second} }}\n[output]");
+        let manifest = manifest(disorder, &first).replace("[output]", &again);
+        let whole = run(&manifest, &rows, &[]);
+        let cut = run(&manifest, &rows, &cuts);
+        prop_assert_eq!(whole.timed("out"), cut.timed("out"));
+        let sorted = |driver: &Driver| {
+            let mut late = driver.values("late");
+            late.sort();
+            late
+        };
+        prop_assert_eq!(sorted(&whole), sorted(&cut), "the late rows of two steps in one topic");
+    }
+}
+
 /// What the guest was called for so often: `add`, `merge` or `finish`.
 fn calls(driver: &Driver, kind: &str) -> u64 {
     match driver.metrics("collect")[kind] {
