@@ -72,6 +72,9 @@ pub struct StoredPipeline {
     pub paused: bool,
     /// The version that each step runs.
     pub digests: BTreeMap<StepName, Digest>,
+    /// The checkpoint of before its last upgrade, if it had one since it was made or restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgraded_from: Option<String>,
 }
 
 /// What the control plane remembers. Cheap to clone.

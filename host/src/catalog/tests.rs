@@ -45,6 +45,7 @@ fn pipeline(id: PipelineId) -> StoredPipeline {
         manifest: MANIFEST.to_owned(),
         paused: false,
         digests: BTreeMap::from([("parse".parse().expect("a name"), Digest::of(b"one"))]),
+        upgraded_from: None,
     }
 }
 

@@ -62,6 +62,28 @@ impl Machine {
         (bytes, oldest)
     }
 
+    /// Writes the whole state, as the first block of a deployment of its own.
+    pub(super) fn write_whole(&mut self, sequence: u64) -> Bytes {
+        let mut writer = Writer::default();
+        self.write_head(&mut writer);
+        let tables = &self.plan.references.tables;
+        writer.u32((self.held.len() + tables.len()) as u32);
+        for (step, held) in self.plan.keyed().zip(&mut self.held) {
+            writer.text(step.step().name.as_str());
+            writer.text(&step.describe());
+            held.store_mut().write_block(&mut writer, usize::MAX);
+        }
+        for (name, table) in tables {
+            writer.text(&format!("{TABLE_PREFIX}{name}"));
+            writer.text(&describe(table));
+            table.content.write().write_block(&mut writer, usize::MAX);
+        }
+        let bytes = Bytes::from(writer.finish());
+        self.sweep = Sweep::default();
+        self.sweep.read(sequence, bytes.len());
+        bytes
+    }
+
     fn write_head(&self, writer: &mut Writer) {
         writer.i64(self.clock);
         writer.i64(time_of(self.watermarks.output()));

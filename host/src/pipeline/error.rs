@@ -153,6 +153,22 @@ pub enum Error {
         /// The topic.
         topic: TopicName,
     },
+    /// The new version does not take the state over.
+    #[error("step `{step}`: its new version refuses the state that there is ({reason}): the old version goes on")]
+    MigrationRefused {
+        /// The step.
+        step: StepName,
+        /// What the plugin said.
+        reason: String,
+    },
+    /// The new version failed to take the state over.
+    #[error("step `{step}`: `migrate` of its new version failed ({source}): the old version goes on")]
+    MigrationFailed {
+        /// The step.
+        step: StepName,
+        /// What happened.
+        source: plugin::Failure,
+    },
     /// The pipeline was not upgraded since it was made, restored or rolled back.
     #[error(
         "pipeline `{name}` has had no upgrade to roll back: `millstream checkpoint list {name}` shows what can be restored"
@@ -205,6 +221,8 @@ impl Coded for Error {
             Self::SharedTarget { .. } => "shared_target",
             Self::CannotFork { .. } => "cannot_fork",
             Self::NotAnInput { .. } => "not_an_input",
+            Self::MigrationRefused { .. } => "migration_refused",
+            Self::MigrationFailed { .. } => "migration_failed",
             Self::NoUpgrade { .. } => "no_upgrade",
             Self::OperationNotFound { .. } => "operation_not_found",
             Self::Interrupted { .. } => "internal",
@@ -229,7 +247,8 @@ impl Coded for Error {
             Self::StateLimit { .. } => Kind::Limit,
             Self::Call { .. } => Kind::Unavailable,
             Self::Plugin { source, .. } => source.kind(),
-            Self::Exists { .. } | Self::SharedTarget { .. } => Kind::Conflict,
+            Self::Exists { .. } | Self::SharedTarget { .. } | Self::MigrationRefused { .. } => Kind::Conflict,
+            Self::MigrationFailed { .. } => Kind::Invalid,
             Self::OtherName { .. } | Self::CannotFork { .. } | Self::NotAnInput { .. } => Kind::Invalid,
             Self::OperationNotFound { .. } | Self::NoUpgrade { .. } => Kind::NotFound,
             Self::Interrupted { .. } => Kind::Internal,

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::error::Error;
 use super::machine::Machine;
 use super::plan::{Keyed, Plan};
-use crate::ids::{Offset, TopicPartition};
+use crate::ids::{Digest, Offset, StepName, TopicPartition};
 
 /// What a runner has when it is stopped.
 #[derive(Debug)]
@@ -51,5 +52,40 @@ impl Live {
             std::mem::swap(&mut *table.content.write(), &mut *now.write());
         }
         Some(Self { machine: self.machine.under(Arc::clone(plan)), ..self })
+    }
+}
+
+/// The steps whose state another version wrote than the one that is to run, where that one wants to see it first: with
+/// the version that wrote it.
+pub(super) fn migrating(plan: &Plan, wrote: &BTreeMap<StepName, Digest>) -> Vec<(StepName, Digest)> {
+    let changed = plan.keyed().filter_map(|keyed| {
+        let step = keyed.step();
+        let wrote = *wrote.get(&step.name)?;
+        (wrote != step.digest && step.guest.migrates()).then(|| (step.name.clone(), wrote))
+    });
+    changed.collect()
+}
+
+impl Live {
+    /// Passes the state of steps through `migrate` of the versions that now run them. After an error it is of no use.
+    pub(super) async fn migrate(&mut self, steps: &[(StepName, Digest)]) -> Result<(), Error> {
+        let machine = &mut self.machine;
+        let plan = Arc::clone(&machine.plan);
+        for (keyed, held) in plan.keyed().zip(&mut machine.held) {
+            let step = keyed.step();
+            let Some((_, wrote)) = steps.iter().find(|(name, _)| *name == step.name) else { continue };
+            let wrote = wrote.to_string();
+            let mut place = (0, 0);
+            while let Some(values) = held.values_from(place) {
+                place = values.next();
+                let failed = |source| Error::MigrationFailed { step: step.name.clone(), source };
+                let called = step.guest.migrate(&wrote, values.column().view()).await.map_err(failed)?;
+                machine.usage.fuel += called.fuel;
+                let migrated =
+                    called.answer.map_err(|reason| Error::MigrationRefused { step: step.name.clone(), reason })?;
+                held.replace_values(&values, &migrated);
+            }
+        }
+        Ok(())
     }
 }

@@ -210,9 +210,13 @@ impl Machine {
 
     /// What has been applied since the last call, to be committed under this number.
     pub(super) fn take_effects(&mut self, sequence: u64) -> Effects {
-        let usage = serde_json::to_vec(&self.usage).expect("a struct of numbers is always JSON");
         let outputs = self.outputs.encode(&self.plan.topics);
-        Effects { outputs, block: self.take_block(sequence), usage: Bytes::from(usage) }
+        Effects { outputs, block: self.take_block(sequence), usage: self.usage_bytes() }
+    }
+
+    /// The counters, as a commit has them.
+    pub(super) fn usage_bytes(&self) -> Bytes {
+        serde_json::to_vec(&self.usage).expect("a struct of numbers is always JSON").into()
     }
 
     fn take_block(&mut self, sequence: u64) -> Block {

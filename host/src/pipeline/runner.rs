@@ -100,7 +100,8 @@ impl Runner {
         Ok(runner)
     }
 
-    fn read_back(id: PipelineId, plan: &Arc<Plan>, log: &dyn Log) -> Result<Live, Error> {
+    /// What the commits of a pipeline amount to, under a plan.
+    pub(super) fn read_back(id: PipelineId, plan: &Arc<Plan>, log: &dyn Log) -> Result<Live, Error> {
         let recovery = log.recover(&plan.tenant, id)?;
         let mut machine = Machine::new(Arc::clone(plan));
         machine.recover(&recovery.blocks, &recovery.head.usage)?;

@@ -16,7 +16,7 @@ pub use block::{BlockError, Reader, Writer};
 pub use keyed::{CallTables, KEY_ENTRIES_MAX, KEY_TABLE_BYTES_MAX, KeyGroups, Keyed, SlotId, SomeValues, Timer};
 pub use panes::Panes;
 pub use reference::Reference;
-pub use windows::{CallGroups, Due, Place, Windows};
+pub use windows::{CallGroups, Due, Place, WindowValues, Windows};
 
 /// What time it is for a step: in event time and by the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

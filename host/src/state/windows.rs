@@ -75,7 +75,46 @@ pub struct Due {
     pub accumulators: Column,
 }
 
+/// Accumulators given at once to be replaced.
+const VALUES_MAX: usize = 8192;
+
+/// Some accumulators of a window, with the slots they are of.
+#[derive(Debug)]
+pub struct WindowValues {
+    window: usize,
+    slots: Vec<SlotId>,
+    /// The accumulators, none of them null.
+    pub column: Column,
+    /// The place at which those after begin: the window's and the slot's.
+    pub next: (usize, SlotId),
+}
+
 impl Windows {
+    /// The next accumulators, as many as a call should have, from that place on.
+    pub fn values_from(&self, (mut window, mut from): (usize, SlotId)) -> Option<WindowValues> {
+        loop {
+            let groups = &self.open.get(window)?.groups;
+            let slots: Vec<SlotId> = groups.present_slots().filter(|&slot| slot >= from).take(VALUES_MAX).collect();
+            let Some(&last) = slots.last() else {
+                (window, from) = (window + 1, 0);
+                continue;
+            };
+            let column = slots.iter().map(|&slot| groups.accumulator(slot)).collect();
+            return Some(WindowValues { window, slots, column, next: (window, last + 1) });
+        }
+    }
+
+    /// Replaces accumulators that [`Windows::values_from`] gave, by as many; null drops one.
+    pub fn replace_values(&mut self, values: &WindowValues, column: &Column) {
+        let open = &mut self.open[values.window];
+        for (&slot, value) in values.slots.iter().zip(column.iter()) {
+            open.groups.set_accumulator(slot, value);
+            if open.groups.mark_changed(slot, self.commit) {
+                open.changed.push(slot);
+            }
+        }
+    }
+
     /// No open windows, of that size.
     pub fn new(tumbling: Tumbling) -> Self {
         Self {

@@ -52,7 +52,11 @@ fn ready_with(options: Options) -> anyhow::Result<(Server, Client)> {
 /// Sends clicks number `from..to`, one each [`STEP_MS`], over three pages.
 fn send(client: &Client, numbers: std::ops::Range<u64>) -> anyhow::Result<()> {
     let lines: String = numbers
-        .map(|n| json!({"value": json!({"page": page(n), "at": n * STEP_MS}).to_string()}).to_string() + "\n")
+        .map(|n| {
+            json!({"timestamp": n * STEP_MS, "value": json!({"page": page(n), "at": n * STEP_MS}).to_string()})
+                .to_string()
+                + "\n"
+        })
         .collect();
     client.produce_json("clicks", &lines)?;
     Ok(())
@@ -260,7 +264,7 @@ fn an_upgrade_keeps_the_state_and_a_rollback_brings_back_version_and_state() -> 
     println!("the upgrade paused the pipeline for {pause:.2} ms");
     let lines: String = (900..2000_u64)
         .map(|n| {
-            json!({"value": json!({"other": "new", "page": page(n), "at": n * STEP_MS}).to_string()}).to_string() + "\n"
+            json!({"timestamp": n * STEP_MS, "value": json!({"other": "new", "page": page(n), "at": n * STEP_MS}).to_string()}).to_string() + "\n"
         })
         .collect();
     client.produce_json("clicks", &lines)?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 
+use super::super::handover::Live;
 use super::super::supervisor::Ground;
 use crate::checkpoint::{CheckpointId, Meter};
 use crate::ids::{Offset, PipelineId, PipelineName, TenantId, TopicPartition};
@@ -46,6 +47,17 @@ impl Fresh {
             try_join_all(commits.collect::<Vec<_>>()).await?;
             meter.add(bytes);
         }
+        Ok(())
+    }
+
+    /// Takes the state of a machine, with its place and counters, as one commit.
+    pub(super) async fn take(&mut self, live: &mut Live) -> Result<(), Error> {
+        let sequence = self.commits + 1;
+        let block = Block::Some { bytes: live.machine.write_whole(sequence), oldest: sequence };
+        let usage = live.machine.usage_bytes();
+        let positions = live.positions.iter().map(|(at, &offset)| (at.clone(), offset)).collect();
+        self.commit(block, positions, usage).await?;
+        live.sequence = sequence;
         Ok(())
     }
 

@@ -133,6 +133,7 @@ impl Pipelines {
             manifest: manifest.to_owned(),
             paused: before.as_ref().is_some_and(|before| before.paused),
             digests: self.resolve(tenant, &spec)?,
+            upgraded_from: before.as_ref().and_then(|before| before.upgraded_from.clone()),
         };
         let state = existing.as_ref().map(|entry| entry.shared.view().state);
         if before.as_ref() == Some(&stored) && !matches!(state, Some(State::Failed | State::BackingOff)) {

@@ -92,6 +92,7 @@ impl Pipelines {
             manifest,
             paused: before.as_ref().is_some_and(|before| before.paused),
             digests: self.versions_of(tenant, &spec, &taken.deployment)?,
+            upgraded_from: None,
         };
         let plan = ground.plan(&stored, &spec).await?;
         fresh.fill(from, taken.id, meter).await?;

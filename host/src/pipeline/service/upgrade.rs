@@ -9,13 +9,16 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::super::handover::{Live, migrating};
 use super::super::plan::Plan;
+use super::super::runner::Runner;
 use super::super::spec::Spec;
 use super::super::supervisor::Ready;
+use super::install::Fresh;
 use super::{Done, Entry, Operation, OperationKind, Pipelines, stop};
 use crate::catalog::StoredPipeline;
 use crate::checkpoint::{CheckpointId, Kind};
-use crate::ids::{PipelineName, TenantId};
+use crate::ids::{PipelineId, PipelineName, TenantId};
 use crate::pipeline::Error;
 
 /// How long a swap waits to see the new version run. It goes on starting after that.
@@ -50,11 +53,12 @@ impl Pipelines {
         &self,
         entry: &Arc<Entry>,
         before: &StoredPipeline,
-        stored: StoredPipeline,
+        mut stored: StoredPipeline,
         plan: Arc<Plan>,
         spec: &Spec,
     ) -> Result<Swapped, Error> {
         let ground = &self.0.ground;
+        let migrating = migrating(&plan, &before.digests);
         // Most of it while it runs: what is left to copy when it stands still is little.
         let ahead = self.copy_ahead(before).await?;
         let mut task = entry.task.lock().await;
@@ -63,7 +67,27 @@ impl Pipelines {
         let swapped = async {
             // What is only started again needs no way back.
             let taken = if *before == stored { None } else { self.undoable(before, Kind::Upgrade, None).await? };
+            if let Some(taken) = &taken {
+                stored.upgraded_from = Some(taken.id.to_string());
+            }
+            let mut fresh = None;
+            if !migrating.is_empty() {
+                let mut migrated = match live.take().and_then(|live| live.under(&plan)) {
+                    Some(live) => live,
+                    None => self.read_back(&plan, before.id).await?,
+                };
+                migrated.migrate(&migrating).await?;
+                // Under a deployment of its own: what the old version reads is not touched.
+                let mut taking = Fresh::new(ground, &before.tenant)?;
+                taking.take(&mut migrated).await?;
+                stored.id = taking.id;
+                live = Some(Box::new(migrated));
+                fresh = Some(taking);
+            }
             ground.catalog.put_pipeline(&stored)?;
+            if let Some(fresh) = fresh {
+                fresh.keep();
+            }
             Ok::<_, Error>(taken.map(|taken| taken.id))
         };
         let swapped = swapped.await;
@@ -73,6 +97,7 @@ impl Pipelines {
                 entry.set_stored(stored);
                 Some(plan)
             }
+            // What was to migrate is spoilt: the old version reads its state back.
             Err(_) => live.as_ref().map(|live| Arc::clone(&live.machine.plan)),
         };
         let ready = plan.map(|plan| Ready { plan, live: live.take(), running });
@@ -82,11 +107,21 @@ impl Pipelines {
         drop(task);
         self.drop_ahead(before, ahead).await;
         let checkpoint = swapped?;
+        if !migrating.is_empty() {
+            ground.forget(&before.tenant, before.id);
+        }
         if let Err(error) = ground.checkpoints.retain(&before.tenant, &before.name, spec.checkpoint.keep as usize).await
         {
             tracing::warn!(pipeline = %before.name, %error, "checkpoints that need not be kept are left");
         }
         Ok(Swapped { checkpoint, pause_ms })
+    }
+
+    /// What a deployment has, off the threads that others need.
+    async fn read_back(&self, plan: &Arc<Plan>, id: PipelineId) -> Result<Live, Error> {
+        let (plan, log) = (Arc::clone(plan), Arc::clone(&self.0.ground.log));
+        let read = tokio::task::spawn_blocking(move || Runner::read_back(id, &plan, &*log)).await;
+        read.unwrap_or_else(|panic| Err(Error::Interrupted { reason: panic.to_string() }))
     }
 
     /// Puts a pipeline back to before its last upgrade: versions, manifest and state.
@@ -96,11 +131,9 @@ impl Pipelines {
         let begun = name.clone();
         Ok(self.0.operations.begin(tenant, &begun, OperationKind::Rollback, async move |meter| {
             let now = pipelines.current(&entry)?;
-            let listed = pipelines.0.ground.checkpoints.list(&of, &name).await?;
-            // Only of this deployment: what was rolled back or restored since is another.
-            let taken = listed.into_iter().rev().filter(|listed| listed.id.deployment == now.id);
-            let taken = taken.filter_map(|listed| listed.manifest.ok()).find(|taken| taken.kind == Kind::Upgrade);
-            let taken = taken.ok_or_else(|| Error::NoUpgrade { name: name.clone() })?;
+            let from = now.upgraded_from.as_ref().and_then(|id| id.parse().ok());
+            let from = from.ok_or_else(|| Error::NoUpgrade { name: name.clone() })?;
+            let taken = pipelines.0.ground.checkpoints.get(&of, &name, from).await?;
             let manifest = taken.deployment.manifest.clone();
             let done: Done = pipelines.bring_back(&of, &name, name.clone(), &taken, manifest, &meter).await?;
             Ok(done)

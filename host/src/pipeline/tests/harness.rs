@@ -42,9 +42,9 @@ topic = "dead"
 pub(super) struct Driver {
     pub(super) log: Arc<MemoryLog>,
     pub(super) machine: Machine,
-    plan: Arc<Plan>,
-    positions: Vec<Offset>,
-    sequence: u64,
+    pub(super) plan: Arc<Plan>,
+    pub(super) positions: Vec<Offset>,
+    pub(super) sequence: u64,
     /// How often the machine asked for fewer records.
     pub(super) retreats: u32,
     /// The clock of the next micro-batch.
@@ -59,7 +59,7 @@ fn name(topic: &str) -> TopicName {
     topic.parse().expect("a name")
 }
 
-fn wait<T>(future: impl Future<Output = T>) -> T {
+pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     runtime.block_on(future)
 }

@@ -5,6 +5,7 @@ mod cuts;
 mod driving;
 mod guests;
 mod harness;
+mod migrating;
 mod model;
 mod process;
 mod stages;

@@ -21,6 +21,7 @@
 mod blocks;
 mod due;
 mod keys;
+mod migrate;
 mod plan;
 mod program;
 mod sessions;
@@ -31,6 +32,7 @@ mod values;
 use std::collections::{BTreeMap, HashMap};
 
 pub use self::keys::KeyId;
+pub use self::migrate::PaneValues;
 pub use self::plan::Arrived;
 pub use self::program::{EMPTY, Fire, NodeId, Origin, Program};
 pub use self::slices::SumKey;
