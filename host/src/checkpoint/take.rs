@@ -14,6 +14,7 @@ use super::id::CheckpointId;
 use super::keeper::{Checkpoints, Turn};
 use super::manifest::{Chunk, Deployment, Kind, Manifest, Position};
 use super::store::Store;
+use crate::fail;
 use crate::log::{Head, Log};
 
 /// Chunks under this size at the end of a checkpoint are small: what few commits changed.
@@ -95,7 +96,9 @@ impl Checkpoints {
             written_bytes: written.iter().map(|chunk| chunk.bytes).sum(),
             chunks: needed.chain(&written).copied().collect(),
         };
+        fail::point("checkpoint-manifest");
         turn.store.put(&turn.manifest_name(id), manifest.encode().into()).await?;
+        fail::point("checkpoint-written");
         Ok(manifest)
     }
 
@@ -158,6 +161,7 @@ impl Copy {
     fn write(&mut self) -> Result<(), Error> {
         let Some((chunk, bytes)): Option<(Chunk, Bytes)> = self.filling.close() else { return Ok(()) };
         self.runtime.block_on(self.store.put(&format!("{}/{}", self.folder, chunk.digest.hex()), bytes))?;
+        fail::point("checkpoint-chunk");
         self.meter.add(chunk.bytes);
         self.written.push(chunk);
         Ok(())

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use millstream::fail;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -66,7 +67,7 @@ impl Server {
             bail!("the server runs already");
         }
         let start = Instant::now();
-        let mut process = serve(self.folder.path(), &self.options.arguments)?;
+        let mut process = serve(self.folder.path(), &self.options.arguments, None)?;
         if let Some(stderr) = process.stderr.take() {
             self.log.collect(stderr);
         }
@@ -80,12 +81,43 @@ impl Server {
         Ok(start.elapsed())
     }
 
+    /// Starts it on its folder so that it aborts when it comes by a point of [`millstream::fail`] for the `count`th time.
+    /// Whether it was ready before: the point can be one that it comes by while it starts.
+    pub fn start_armed(&mut self, point: &str, count: u64) -> anyhow::Result<bool> {
+        if self.process.is_some() {
+            bail!("the server runs already");
+        }
+        let armed = format!("{point}@{count}");
+        let mut process = serve(self.folder.path(), &self.options.arguments, Some(&armed))?;
+        if let Some(stderr) = process.stderr.take() {
+            self.log.collect(stderr);
+        }
+        let address = ready(&mut process, &self.log);
+        self.process = Some(process);
+        if let Ok(address) = address {
+            self.endpoint.set(address);
+            return Ok(true);
+        }
+        until(PATIENCE, "the armed server to end, as it is not ready", || Ok((!self.is_alive()).then_some(())))?;
+        Ok(false)
+    }
+
+    /// Whether it has ended by itself, and if so, how. Then it can be started again.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        let process = self.process.as_mut().context("the server does not run")?;
+        let status = process.try_wait().context("look at the server")?;
+        if status.is_some() {
+            self.process = None;
+        }
+        Ok(status)
+    }
+
     /// Starts it on its folder and kills it after that time, ready or not.
     pub fn start_and_kill(&mut self, after: Duration) -> anyhow::Result<()> {
         if self.process.is_some() {
             bail!("the server runs already");
         }
-        let mut process = serve(self.folder.path(), &self.options.arguments)?;
+        let mut process = serve(self.folder.path(), &self.options.arguments, None)?;
         if let Some(stderr) = process.stderr.take() {
             self.log.collect(stderr);
         }
@@ -115,7 +147,7 @@ impl Server {
 
     /// Tries to run another server on the same folder, and answers its exit code and what it wrote to stderr.
     pub fn rival(&self) -> anyhow::Result<(Option<i32>, String)> {
-        let mut process = serve(self.folder.path(), &self.options.arguments)?;
+        let mut process = serve(self.folder.path(), &self.options.arguments, None)?;
         let log = Log::default();
         if let Some(stderr) = process.stderr.take() {
             log.collect(stderr);
@@ -191,9 +223,10 @@ impl Drop for Server {
     }
 }
 
-fn serve(folder: &Path, arguments: &[String]) -> anyhow::Result<Child> {
+fn serve(folder: &Path, arguments: &[String], armed: Option<&str>) -> anyhow::Result<Child> {
     let binary: PathBuf = crate::binary()?;
     Command::new(&binary)
+        .envs(armed.map(|armed| (fail::VARIABLE, armed)))
         .args(["serve", "--listen", "127.0.0.1:0", "--data"])
         .arg(folder)
         .args(arguments)

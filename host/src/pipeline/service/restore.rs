@@ -17,6 +17,7 @@ use crate::catalog::StoredPipeline;
 use crate::checkpoint::{CheckpointId, Deployment, Kind, Manifest, Meter};
 use crate::clock::now_ms;
 use crate::error::Coded;
+use crate::fail;
 use crate::ids::{PipelineName, TenantId};
 use crate::pipeline::Error;
 
@@ -97,6 +98,7 @@ impl Pipelines {
         let plan = ground.plan(&stored, &spec).await?;
         fresh.fill(from, taken.id, meter).await?;
         self.can_take_over(&plan, fresh.id).await?;
+        fail::point("restore-verified");
         ground.create_targets(tenant, &plan)?;
         let positions = taken.positions.iter().map(|position| {
             let at = crate::ids::TopicPartition { topic: position.topic.clone(), partition: position.partition };
@@ -122,7 +124,9 @@ impl Pipelines {
         let ground = &self.0.ground;
         let (Some(entry), Some(before)) = (existing, before) else {
             fresh.place(positions, bytes::Bytes::new()).await?;
+            fail::point("restore-installed");
             ground.catalog.put_pipeline(&stored)?;
+            fail::point("restore-switched");
             fresh.keep();
             let entry = self.insert(stored);
             let mut task = entry.task.lock().await;
@@ -146,7 +150,9 @@ impl Pipelines {
                 Err(error) => return Err(error),
             };
             fresh.place(positions, usage).await?;
+            fail::point("restore-installed");
             ground.catalog.put_pipeline(&stored)?;
+            fail::point("restore-switched");
             fresh.keep();
             entry.set_stored(stored);
             Ok(undo)

@@ -1,0 +1,93 @@
+//! Counts the rows of each key in a state value. It reads no column, so what is measured around it is the host; and each
+//! count it gives says whether a row was lost or taken twice.
+
+use millstream_sdk::prelude::*;
+
+/// The configuration.
+#[config]
+pub struct Config {
+    /// Each row whose number among those of its key this divides gives the count; 0 for none.
+    every: u64,
+    /// So many milliseconds after the last row of a key its total is given and the key forgotten; never, if not given.
+    quiet_ms: Option<i64>,
+}
+
+/// The timer that ends a key.
+const QUIET: u64 = 1;
+
+/// The plugin.
+#[derive(Debug)]
+pub struct Tally {
+    every: u64,
+    quiet_ms: Option<i64>,
+}
+
+/// What is kept for each key.
+#[derive(Debug, Default, State)]
+pub struct Counted {
+    rows: Value<u64>,
+}
+
+/// Counts the rows of each key.
+#[process(outputs(counts = "The count of a key so far, or the total of one that has gone quiet."))]
+impl Process for Tally {
+    type Config = Config;
+    type Input<'a> = ();
+    type State = Counted;
+
+    fn new(config: Config) -> Result<Self> {
+        if config.quiet_ms.is_some_and(|quiet| quiet <= 0) {
+            reject!("bad-config", "`quiet_ms` is not above 0");
+        }
+        Ok(Self { every: config.every, quiet_ms: config.quiet_ms })
+    }
+
+    fn on_row(&self, ctx: &mut Context<'_>, counted: &mut Counted, (): ()) -> Result<()> {
+        let rows = counted.rows.or_default();
+        *rows += 1;
+        let rows = *rows;
+        if let Some(quiet) = self.quiet_ms {
+            let at = ctx.time().saturating_add(quiet);
+            ctx.timers().set(QUIET, at);
+        }
+        match self.every {
+            every if every > 0 && rows % every == 0 => ctx.emit(Row::text(format!("count {rows}"))),
+            _ => Ok(()),
+        }
+    }
+
+    fn on_timer(&self, ctx: &mut Context<'_>, counted: &mut Counted, _: Timer) -> Result<()> {
+        let rows = counted.rows.take().unwrap_or_default();
+        ctx.emit(Row::text(format!("total {rows}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use testing::{Input, keyed, plugin};
+
+    #[test]
+    fn rows_are_counted_by_key_until_it_is_quiet() {
+        let tally = plugin::<Tally>(r#"{"every": 2, "quiet_ms": 100}"#).expect("the configuration fits");
+        let mut run = keyed(&tally);
+        for (time, key) in [(10, "a"), (20, "b"), (30, "a"), (50, "a")] {
+            run.row(Input::null().key(key).at(time));
+        }
+        run.watermark(150);
+        run.row(Input::null().key("a").at(160));
+        let out = run.end();
+        assert_eq!(out.values(), ["count 2", "total 1", "total 3"]);
+        assert_eq!(out.rows.iter().map(|row| row.timestamp).collect::<Vec<_>>(), [30, 120, 150]);
+    }
+
+    #[test]
+    fn no_count_is_given_where_none_is_asked_for() {
+        let tally = plugin::<Tally>(r#"{"every": 0}"#).expect("the configuration fits");
+        let mut run = keyed(&tally);
+        (0..3).for_each(|_| run.row(Input::null().key("a")));
+        run.watermark(i64::MAX);
+        assert!(run.end().rows.is_empty());
+        assert!(plugin::<Tally>(r#"{"every": 1, "quiet_ms": 0}"#).is_err());
+    }
+}
