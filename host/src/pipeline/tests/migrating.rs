@@ -104,8 +104,8 @@ fn upgraded(driver: &Driver, manifest: &str, how: How) -> Arc<Plan> {
 }
 
 /// A pipeline that has counted `a` twice and `b` once in the window from 0, as it is in memory.
-fn counted() -> (Driver, BTreeMap<crate::ids::StepName, Digest>) {
-    let mut driver = Driver::new(COUNTING, &[["1 a", "2 b", "3 a"].map(str::to_owned).to_vec()]);
+fn counted(manifest: &str) -> (Driver, BTreeMap<crate::ids::StepName, Digest>) {
+    let mut driver = Driver::new(manifest, &[["1 a", "2 b", "3 a"].map(str::to_owned).to_vec()]);
     driver.step(&[3]).expect("the host is well");
     let wrote = [("count".parse().expect("a name"), Digest::of(b"count"))].into();
     (driver, wrote)
@@ -119,22 +119,26 @@ fn live(driver: &mut Driver) -> Live {
 
 #[test]
 fn migrated_state_is_what_the_new_version_made_of_it_also_when_it_is_read_back() {
-    let (mut driver, wrote) = counted();
-    // Keys that were seen once are dropped.
-    let plan = upgraded(&driver, COUNTING, |count| Ok((count > 1).then_some(count * 10)));
-    let steps = migrating(&plan, &wrote);
-    assert_eq!(steps.len(), 1);
-    let mut live = live(&mut driver).under(&plan).expect("it holds the same");
-    wait(live.migrate(&steps)).expect("it takes everything over");
-    assert_eq!((live.machine.open_groups(), live.machine.usage_mut().fuel > 7), (1, true));
-    let whole = live.machine.write_whole(1);
-    let mut read = Machine::new(Arc::clone(&plan));
-    read.recover(&[(1, whole)], &live.machine.usage_bytes()).expect("our own block");
-    for machine in [&mut live.machine, &mut read] {
-        let values = machine.held[0].values_from((0, 0)).expect("`a` is left");
-        let counts: Vec<_> = values.column().iter().collect();
-        assert_eq!(counts, [Some(&20_u64.to_le_bytes()[..])]);
-        assert!(machine.held[0].values_from(values.next()).is_none());
+    let several_results = COUNTING.replace("tumbling = \"10ms\"", "tumbling = \"10ms\", lateness = \"5ms\"");
+    let slices = COUNTING.replace("tumbling = \"10ms\"", "hopping = \"20ms\", slide = \"10ms\"");
+    for manifest in [COUNTING, &several_results, &slices] {
+        let (mut driver, wrote) = counted(manifest);
+        // Keys that were seen once are dropped.
+        let plan = upgraded(&driver, manifest, |count| Ok((count > 1).then_some(count * 10)));
+        let steps = migrating(&plan, &wrote);
+        assert_eq!(steps.len(), 1);
+        let mut live = live(&mut driver).under(&plan).expect("it holds the same");
+        wait(live.migrate(&steps)).expect("it takes everything over");
+        assert!(live.machine.usage_mut().fuel > 7);
+        let whole = live.machine.write_whole(1);
+        let mut read = Machine::new(Arc::clone(&plan));
+        read.recover(&[(1, whole)], &live.machine.usage_bytes()).expect("our own block");
+        for machine in [&mut live.machine, &mut read] {
+            let values = machine.held[0].values_from((0, 0)).expect("`a` is left");
+            let counts: Vec<_> = values.column().iter().collect();
+            assert_eq!(counts, [Some(&20_u64.to_le_bytes()[..])], "{manifest}");
+            assert!(machine.held[0].values_from(values.next()).is_none());
+        }
     }
 }
 
@@ -149,7 +153,7 @@ fn a_version_that_refuses_or_traps_is_named_with_its_step() {
         ),
     ];
     for (how, code, text) in refusals {
-        let (mut driver, wrote) = counted();
+        let (mut driver, wrote) = counted(COUNTING);
         let plan = upgraded(&driver, COUNTING, how);
         let mut live = live(&mut driver).under(&plan).expect("it holds the same");
         let error = wait(live.migrate(&migrating(&plan, &wrote))).expect_err(code);
@@ -160,10 +164,10 @@ fn a_version_that_refuses_or_traps_is_named_with_its_step() {
 
 #[test]
 fn what_is_in_memory_is_handed_over_only_to_what_holds_the_same() {
-    let (mut driver, _) = counted();
+    let (mut driver, _) = counted(COUNTING);
     let other = upgraded(&driver, &COUNTING.replace("10ms", "20ms"), |count| Ok(Some(count)));
     assert!(live(&mut driver).under(&other).is_none());
-    let (mut driver, _) = counted();
+    let (mut driver, _) = counted(COUNTING);
     let same = upgraded(&driver, COUNTING, |count| Ok(Some(count)));
     let live = live(&mut driver).under(&same).expect("it holds the same");
     assert_eq!((live.machine.open_groups(), live.sequence), (2, 1));

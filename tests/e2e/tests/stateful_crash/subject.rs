@@ -59,8 +59,7 @@ impl Subject {
         let enough = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let enough = &enough;
-            let producers: Vec<_> =
-                feeds.iter_mut().map(|feed| scope.spawn(move || feed.send_until(enough))).collect();
+            let producers: Vec<_> = feeds.iter_mut().map(|feed| scope.spawn(move || feed.send_until(enough))).collect();
             let disturbed = disturb(server);
             enough.store(true, Ordering::Relaxed);
             for producer in producers {
