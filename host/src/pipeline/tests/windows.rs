@@ -155,6 +155,34 @@ proptest! {
     }
 }
 
+proptest! {
+    /// Windows of one result have in them what each partition's own order says, rows that break it included.
+    #[test]
+    fn overlapping_windows_do_not_depend_on_how_partitions_come_together(
+        size in 1_i64..60,
+        slide in 1_i64..20,
+        disorder in 0_i64..30,
+        inputs in proptest::collection::vec(rows(), 2..4),
+        cuts in proptest::collection::vec((proptest::collection::vec(0_usize..9, 3), any::<bool>()), 0..20),
+    ) {
+        let manifest = manifest(disorder, &format!("hopping = \"{size}ms\", slide = \"{slide}ms\""));
+        let text = |(number, row): (usize, &Row)| row.text(number);
+        let texts: Vec<Vec<String>> = inputs.iter().map(|rows| rows.iter().enumerate().map(text).collect()).collect();
+        let mut whole = Driver::new(&manifest, &texts);
+        whole.finish().expect("nothing fails the host");
+        let mut cut = Driver::new(&manifest, &texts);
+        for (take, crash) in cuts {
+            cut.step(&take[..inputs.len()]).expect("nothing fails the host");
+            if crash {
+                cut = cut.crash(&manifest);
+            }
+        }
+        cut.finish().expect("nothing fails the host");
+        prop_assert_eq!(whole.timed("out"), cut.timed("out"));
+        prop_assert_eq!(whole.values("late").len(), cut.values("late").len());
+    }
+}
+
 /// What the guest was called for so often: `add`, `merge` or `finish`.
 fn calls(driver: &Driver, kind: &str) -> u64 {
     match driver.metrics("collect")[kind] {
