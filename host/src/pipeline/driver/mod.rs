@@ -13,6 +13,7 @@ mod fault;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::runtime::Runtime;
 
 pub use self::checkpoint::Checkpoint;
@@ -128,8 +129,14 @@ impl Driver {
     /// Appends records to a partition of any topic. They are not processed before the next step.
     pub fn feed(&mut self, at: &TopicPartition, records: BatchRef<'_>) -> Result<(), Error> {
         if !records.is_empty() {
-            self.runtime.block_on(self.log.append(&tenant(), at, encode(records, &EncodeOptions::default())))?;
+            self.append(at, encode(records, &EncodeOptions::default()))?;
         }
+        Ok(())
+    }
+
+    /// Appends record batches to a partition of any topic as a producer sends them: all of them, or none.
+    pub fn append(&mut self, at: &TopicPartition, batches: Bytes) -> Result<(), Error> {
+        self.runtime.block_on(self.log.append(&tenant(), at, batches))?;
         Ok(())
     }
 
