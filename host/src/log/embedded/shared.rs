@@ -3,6 +3,7 @@
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::time::{Duration, Instant};
 
 use rocksdb::WriteBatch;
 
@@ -39,6 +40,12 @@ pub(super) struct Writing {
     pub(super) sealer: Sealer,
     mark: Mark,
 }
+
+/// How long to wait for the folder. A process that is being started from a server holds the server's files for a moment,
+/// also when the server has just ended: that is nobody who uses the folder.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+/// How often to look meanwhile.
+const LOCK_POLL: Duration = Duration::from_millis(5);
 
 impl Shared {
     /// Opens the folder, which no one else may have open.
@@ -107,6 +114,11 @@ impl Shared {
 fn lock(folder: &Path) -> std::result::Result<File, TryLockError> {
     let options = File::options().write(true).create(true).truncate(false).open(folder.join("lock"));
     let file = options.map_err(TryLockError::Error)?;
-    file.try_lock()?;
-    Ok(file)
+    let patience = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() < patience => std::thread::sleep(LOCK_POLL),
+            other => return other.map(|()| file),
+        }
+    }
 }

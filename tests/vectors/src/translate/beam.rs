@@ -35,7 +35,9 @@ pub(super) fn window(vector: &Vector) -> Result<Translated, String> {
     if session {
         match &mut windows.gap {
             Some(1) => {
-                return Ok(Translated::not_applicable("sessions that only rows of the same millisecond share need a gap of 0"));
+                return Ok(Translated::not_applicable(
+                    "sessions that only rows of the same millisecond share need a gap of 0",
+                ));
             }
             gap => *gap = gap.map(|gap| gap - 1),
         }

@@ -102,16 +102,16 @@ pub(super) fn translate(vector: &Vector) -> Result<Translated, String> {
         }
         expected.push((ends[number], seen));
     }
-    let how = How::Story(Story { manifest: pipeline.manifest(), partitions: op.partitions, counts, steps: all, expected });
+    let how =
+        How::Story(Story { manifest: pipeline.manifest(), partitions: op.partitions, counts, steps: all, expected });
     Ok(Translated { how, notes: Vec::new() }
         .note("uncommitted is what a twin writes that does not crash; an abort is an append that is refused whole"))
 }
 
 fn step(number: usize, fields: &Map<String, Value>) -> Result<Vec<Step>, String> {
     let names: Vec<&str> = fields.keys().map(String::as_str).collect();
-    let count = |name: &str| {
-        fields[name].as_u64().ok_or_else(|| format!("step {number}: `{name}` is no number of records"))
-    };
+    let count =
+        |name: &str| fields[name].as_u64().ok_or_else(|| format!("step {number}: `{name}` is no number of records"));
     Ok(match names.as_slice() {
         ["produce"] => vec![Step::Produce(count("produce")?)],
         ["outcome", "txn_produce"] | ["txn_produce", "outcome"] => {

@@ -44,12 +44,15 @@ pub(super) fn window(vector: &Vector) -> Result<Translated, String> {
     let disorder = if session { grace + 1 } else { grace };
     let trial = Trial {
         late: late(vector, &windows)?,
-        expected: expected(vector)?.into_iter().filter_map(|(step, value)| Some((step, written(value, &windows)?))).collect(),
+        expected: expected(vector)?
+            .into_iter()
+            .filter_map(|(step, value)| Some((step, written(value, &windows)?)))
+            .collect(),
         read: window_result,
         ..windows.trial_in(vector, Time::Disorder(disorder))?
     };
-    let mut translated = Translated::trial(trial)
-        .note(format!("D2, D3: grace {grace} is bounded disorder {disorder}, no lateness"));
+    let mut translated =
+        Translated::trial(trial).note(format!("D2, D3: grace {grace} is bounded disorder {disorder}, no lateness"));
     if session {
         translated = translated.note("D1: [first, last] is [first, last + gap)");
     }
@@ -140,5 +143,6 @@ pub(super) fn join(vector: &Vector) -> Result<Translated, String> {
         seen: None,
         except: None,
     };
-    Ok(Translated::trial(trial).note("D2, D3: stream time of both inputs minus grace minus one is the watermark of each"))
+    Ok(Translated::trial(trial)
+        .note("D2, D3: stream time of both inputs minus grace minus one is the watermark of each"))
 }

@@ -4,10 +4,10 @@
 //! dialect says in its notes by which divergence it moves what.
 
 mod beam;
-mod kafka;
 mod dedupe;
 mod eos;
 mod join;
+mod kafka;
 mod manifest;
 mod splits;
 mod timer;

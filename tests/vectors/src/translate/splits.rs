@@ -94,7 +94,13 @@ impl Splits {
                 Act::Mark(name, mark) => tracker.mark(find(&names, name)?, *mark),
                 Act::Tick => {}
             }
-            for (name, value) in self.expected.iter().filter(|(step, _)| *step == number).filter_map(|(_, fields)| fields.as_object()).flatten() {
+            for (name, value) in self
+                .expected
+                .iter()
+                .filter(|(step, _)| *step == number)
+                .filter_map(|(_, fields)| fields.as_object())
+                .flatten()
+            {
                 known[name.as_str()] = value.clone();
             }
             let idle = !tracker.inputs().is_empty() && tracker.inputs().iter().all(|input| input.idle);

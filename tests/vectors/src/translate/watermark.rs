@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::manifest::{Pipeline, Time};
 use super::Translated;
+use super::manifest::{Pipeline, Time};
 use crate::format::{Event, Vector};
 use crate::trial::{Do, Except, Look, Record, Seen, Trial};
 

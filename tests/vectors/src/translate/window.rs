@@ -69,7 +69,9 @@ impl Windows {
             }
             Assigner::Count => format!("count = {}", self.rows.ok_or("`op` has no `rows`")?),
             Assigner::Global => "global = true".to_owned(),
-            Assigner::KafkaSliding => return Err("`kafka_sliding` windows are known in dialect `kafka` only".to_owned()),
+            Assigner::KafkaSliding => {
+                return Err("`kafka_sliding` windows are known in dialect `kafka` only".to_owned());
+            }
         };
         if let Some(offset) = self.offset {
             table += &format!(", offset = \"{offset}ms\"");
