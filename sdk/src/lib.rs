@@ -75,6 +75,7 @@ pub mod config;
 pub mod describe;
 pub mod error;
 mod export;
+pub mod expression;
 pub mod fields;
 mod fold;
 #[cfg(target_arch = "wasm32")]

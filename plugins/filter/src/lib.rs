@@ -1,19 +1,9 @@
 //! Keeps the rows for which an expression over JSON fields, key and event time holds.
 //!
-//! The expression is read once, when the plugin is deployed: `lexer` makes tokens of it, `parser` a tree, `fields`
-//! the list of what it needs of a row. `evaluate` runs the tree over the fields that a row has.
+//! The language is the SDK's; here is what becomes of rows that fulfil an expression, and of those that do not.
 
-mod evaluate;
-mod expression;
-mod fields;
-mod lexer;
-mod parser;
-
+use millstream_sdk::expression::{Expression, Names, Reader};
 use millstream_sdk::prelude::*;
-
-use evaluate::Row as RowValues;
-use expression::Expression;
-use fields::Needs;
 
 /// The configuration.
 #[config]
@@ -48,7 +38,7 @@ const UNMATCHED: u16 = 1;
 #[derive(Debug)]
 pub struct Filter {
     condition: Expression,
-    needs: Needs,
+    reader: Reader,
     on_error: OnError,
     split: bool,
 }
@@ -63,14 +53,13 @@ impl Transform for Filter {
     type Input<'a> = (Option<Key<&'a [u8]>>, Option<&'a [u8]>, EventTime);
 
     fn new(config: Config) -> Result<Self> {
-        let mut needs = Needs::default();
-        let condition = parser::parse(&config.condition, &mut needs)?;
-        needs.prepare()?;
-        Ok(Self { condition, needs, on_error: config.on_error, split: config.split })
+        let mut names = Names::default();
+        let condition = names.expression("where", &config.condition)?;
+        Ok(Self { condition, reader: names.reader()?, on_error: config.on_error, split: config.split })
     }
 
     fn record(&self, (key, value, EventTime(timestamp)): Self::Input<'_>, out: &mut Out<'_, '_>) -> Result<()> {
-        let row = RowValues::read(&self.needs, key.map(|Key(key)| key), value, timestamp);
+        let row = self.reader.read(key.map(|Key(key)| key), value, timestamp);
         match row.and_then(|row| row.fulfils(&self.condition)) {
             Ok(true) => out.pass(),
             Ok(false) if self.split => out.pass_to(UNMATCHED),

@@ -1,20 +1,18 @@
 //! From tokens to the tree: `or` binds weakest, then `and`, `not`, and comparisons.
 
-use millstream_sdk::prelude::*;
-
-use crate::expression::{Expression, Literal, Operand, TextTest};
-use crate::fields::Needs;
-use crate::lexer::{Placed, Token, error, tokens};
+use super::lexer::{Placed, Result, Token, error, tokens};
+use super::names::Names;
+use super::tree::{Expression, Literal, Node, Operand, TextTest};
 
 /// How deep parentheses and `not` may nest: evaluation recurses, and the guest's stack is small.
 const DEPTH_MAX: usize = 64;
 
 /// Reads an expression and notes the fields that it needs.
-pub(crate) fn parse(text: &str, needs: &mut Needs) -> Result<Expression> {
-    let mut parser = Parser { tokens: tokens(text)?, place: 0, depth: 0, needs };
-    let expression = parser.any()?;
+pub(super) fn parse(text: &str, names: &mut Names) -> Result<Expression> {
+    let mut parser = Parser { tokens: tokens(text)?, place: 0, depth: 0, names };
+    let node = parser.any()?;
     parser.expect(&Token::End, "`and`, `or` or the end")?;
-    Ok(expression)
+    Ok(Expression(node))
 }
 
 struct Parser<'n> {
@@ -22,7 +20,7 @@ struct Parser<'n> {
     tokens: Vec<Placed>,
     place: usize,
     depth: usize,
-    needs: &'n mut Needs,
+    names: &'n mut Names,
 }
 
 impl Parser<'_> {
@@ -77,26 +75,26 @@ impl Parser<'_> {
         Err(error(self.column(), format_args!("expected {what}, found {found}")))
     }
 
-    fn any(&mut self) -> Result<Expression> {
+    fn any(&mut self) -> Result<Node> {
         let mut parts = vec![self.all()?];
         while self.take_word("or") {
             parts.push(self.all()?);
         }
-        Ok(one_or(parts, Expression::Or))
+        Ok(one_or(parts, Node::Or))
     }
 
-    fn all(&mut self) -> Result<Expression> {
+    fn all(&mut self) -> Result<Node> {
         let mut parts = vec![self.unary()?];
         while self.take_word("and") {
             parts.push(self.unary()?);
         }
-        Ok(one_or(parts, Expression::And))
+        Ok(one_or(parts, Node::And))
     }
 
-    fn unary(&mut self) -> Result<Expression> {
+    fn unary(&mut self) -> Result<Node> {
         let column = self.column();
         if self.take_word("not") {
-            return self.deeper(column, |parser| Ok(Expression::Not(Box::new(parser.unary()?))));
+            return self.deeper(column, |parser| Ok(Node::Not(Box::new(parser.unary()?))));
         }
         if self.take(&Token::Open) {
             return self.deeper(column, |parser| {
@@ -108,7 +106,7 @@ impl Parser<'_> {
         self.test()
     }
 
-    fn deeper(&mut self, column: usize, parse: impl FnOnce(&mut Self) -> Result<Expression>) -> Result<Expression> {
+    fn deeper(&mut self, column: usize, parse: impl FnOnce(&mut Self) -> Result<Node>) -> Result<Node> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
             return Err(error(column, format_args!("the expression nests deeper than {DEPTH_MAX} levels")));
@@ -119,38 +117,38 @@ impl Parser<'_> {
     }
 
     /// A comparison, a test, or a value that is true by itself.
-    fn test(&mut self) -> Result<Expression> {
+    fn test(&mut self) -> Result<Node> {
         if let Some(test) = self.function()? {
             return Ok(test);
         }
         let left = self.operand()?;
         if let Token::Comparison(comparison) = *self.peek() {
             self.next();
-            return Ok(Expression::Compare(left, comparison, self.operand()?));
+            return Ok(Node::Compare(left, comparison, self.operand()?));
         }
         if self.take_word("contains") {
-            return Ok(Expression::Text(TextTest::Contains, left, self.operand()?));
+            return Ok(Node::Text(TextTest::Contains, left, self.operand()?));
         }
         if self.take_word("starts_with") {
-            return Ok(Expression::Text(TextTest::StartsWith, left, self.operand()?));
+            return Ok(Node::Text(TextTest::StartsWith, left, self.operand()?));
         }
         if self.take_word("ends_with") {
-            return Ok(Expression::Text(TextTest::EndsWith, left, self.operand()?));
+            return Ok(Node::Text(TextTest::EndsWith, left, self.operand()?));
         }
         if self.take_word("in") {
-            return Ok(Expression::In(left, self.list()?));
+            return Ok(Node::In(left, self.list()?));
         }
         if self.take_word("not") {
             if !self.take_word("in") {
                 return self.unexpected("`in`");
             }
-            return Ok(Expression::Not(Box::new(Expression::In(left, self.list()?))));
+            return Ok(Node::Not(Box::new(Node::In(left, self.list()?))));
         }
-        Ok(Expression::Is(left))
+        Ok(Node::Is(left))
     }
 
     /// A test in the form of a function: `exists(field)`, `contains(a, b)`.
-    fn function(&mut self) -> Result<Option<Expression>> {
+    fn function(&mut self) -> Result<Option<Node>> {
         let is_call = self.tokens.get(self.place + 1).is_some_and(|next| next.token == Token::Open);
         let Token::Word(name) = self.peek().clone() else { return Ok(None) };
         if !is_call || name == "not" {
@@ -167,18 +165,18 @@ impl Parser<'_> {
         self.next();
         let column = self.column();
         let first = self.operand()?;
-        let expression = match test {
+        let node = match test {
             None if matches!(first, Operand::Literal(_)) => {
                 return Err(error(column, "`exists` takes the path of a field, `key` or `timestamp`"));
             }
-            None => Expression::Exists(first),
+            None => Node::Exists(first),
             Some(test) => {
                 self.expect(&Token::Comma, "`,`")?;
-                Expression::Text(test, first, self.operand()?)
+                Node::Text(test, first, self.operand()?)
             }
         };
         self.expect(&Token::Close, "`)`")?;
-        Ok(Some(expression))
+        Ok(Some(node))
     }
 
     fn operand(&mut self) -> Result<Operand> {
@@ -199,8 +197,8 @@ impl Parser<'_> {
             "timestamp" => Operand::Timestamp,
             path => {
                 let path = path.strip_prefix('`').unwrap_or(path);
-                millstream_sdk::fields::names(path).map_err(|bad| error(column, bad.reason()))?;
-                Operand::Field(self.needs.place(path))
+                crate::fields::names(path).map_err(|bad| error(column, bad.reason()))?;
+                Operand::Field(self.names.place(path))
             }
         })
     }
@@ -239,7 +237,7 @@ impl Parser<'_> {
 }
 
 /// The only part by itself, or all parts together.
-fn one_or(mut parts: Vec<Expression>, together: impl FnOnce(Vec<Expression>) -> Expression) -> Expression {
+fn one_or(mut parts: Vec<Node>, together: impl FnOnce(Vec<Node>) -> Node) -> Node {
     match parts.pop() {
         Some(only) if parts.is_empty() => only,
         last => {

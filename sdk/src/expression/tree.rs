@@ -1,11 +1,15 @@
 //! The tree that an expression becomes.
 
-/// Something that holds for a row, or does not.
+/// A condition that holds for a row, or does not.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Expression {
-    And(Vec<Expression>),
-    Or(Vec<Expression>),
-    Not(Box<Expression>),
+pub struct Expression(pub(super) Node);
+
+/// A part of an expression.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Node {
+    And(Vec<Node>),
+    Or(Vec<Node>),
+    Not(Box<Node>),
     /// A value that is true by itself: `active`, `true`.
     Is(Operand),
     Compare(Operand, Comparison, Operand),
@@ -17,7 +21,7 @@ pub(crate) enum Expression {
 
 /// Something that has a value.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Operand {
+pub(super) enum Operand {
     Literal(Literal),
     /// A field of the JSON value: its place among those that the expression needs.
     Field(usize),
@@ -27,7 +31,7 @@ pub(crate) enum Operand {
 
 /// A value in the expression.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Literal {
+pub(super) enum Literal {
     Null,
     Bool(bool),
     Integer(i64),
@@ -36,7 +40,7 @@ pub(crate) enum Literal {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Comparison {
+pub(super) enum Comparison {
     Equal,
     NotEqual,
     Less,
@@ -46,7 +50,7 @@ pub(crate) enum Comparison {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TextTest {
+pub(super) enum TextTest {
     Contains,
     StartsWith,
     EndsWith,

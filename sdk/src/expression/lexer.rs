@@ -1,12 +1,10 @@
 //! Tokens of an expression, each with the column where it begins.
 
-use millstream_sdk::prelude::*;
-
-use crate::expression::Comparison;
+use super::tree::Comparison;
 
 /// The smallest part of an expression.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Token {
+pub(super) enum Token {
     /// A word: a keyword, a function, or the path of a field.
     Word(String),
     Integer(i64),
@@ -23,18 +21,28 @@ pub(crate) enum Token {
 
 /// A token and its column, counted from 1.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Placed {
-    pub(crate) token: Token,
-    pub(crate) column: usize,
+pub(super) struct Placed {
+    pub(super) token: Token,
+    pub(super) column: usize,
 }
 
+/// Why an expression cannot be read.
+#[derive(Debug)]
+pub(super) struct Unreadable {
+    /// Where, counted from 1.
+    pub(super) column: usize,
+    pub(super) message: String,
+}
+
+pub(super) type Result<T> = std::result::Result<T, Unreadable>;
+
 /// The error of an expression that cannot be read.
-pub(crate) fn error(column: usize, message: impl std::fmt::Display) -> Error {
-    Error::new("bad-expression", format_args!("`where`, column {column}: {message}"))
+pub(super) fn error(column: usize, message: impl std::fmt::Display) -> Unreadable {
+    Unreadable { column, message: message.to_string() }
 }
 
 /// All tokens of the expression, [`Token::End`] last.
-pub(crate) fn tokens(text: &str) -> Result<Vec<Placed>> {
+pub(super) fn tokens(text: &str) -> Result<Vec<Placed>> {
     let mut lexer = Lexer { letters: text.chars().collect(), place: 0 };
     let mut tokens = Vec::new();
     loop {

@@ -6,15 +6,13 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use millstream_sdk::fields::Scalar;
-use millstream_sdk::prelude::{Error, Result};
-
-use crate::expression::{Comparison, Expression, Literal, Operand, TextTest};
-use crate::fields::Needs;
+use super::tree::{Comparison, Expression, Literal, Node, Operand, TextTest};
+use crate::error::{Error, Result};
+use crate::fields::Scalar;
 
 /// What an expression can see of a row.
 #[derive(Debug)]
-pub(crate) struct Row<'a> {
+pub struct Row<'a> {
     key: Option<&'a [u8]>,
     timestamp: i64,
     fields: Vec<Option<&'a str>>,
@@ -33,49 +31,58 @@ enum Value<'a> {
 }
 
 impl<'a> Row<'a> {
-    pub(crate) fn read(needs: &Needs, key: Option<&'a [u8]>, value: Option<&'a [u8]>, timestamp: i64) -> Result<Self> {
-        Ok(Self { key, timestamp, fields: needs.read(value)? })
+    pub(super) fn new(key: Option<&'a [u8]>, timestamp: i64, fields: Vec<Option<&'a str>>) -> Self {
+        Self { key, timestamp, fields }
     }
 
-    pub(crate) fn fulfils(&self, expression: &Expression) -> Result<bool> {
-        Ok(match expression {
-            Expression::And(parts) => {
+    /// Whether the expression holds for the row. It has to be one of those whose fields were read.
+    ///
+    /// # Errors
+    /// `invalid-utf8`: a key that is looked at and is no text. `invalid-json`: a text with an escape that stands for nothing.
+    pub fn fulfils(&self, expression: &Expression) -> Result<bool> {
+        self.holds(&expression.0)
+    }
+
+    /// The JSON text of the field at a place, as [`Names::field`](super::Names::field) gave it; none if the row lacks it.
+    pub fn field(&self, place: usize) -> Option<&'a str> {
+        self.fields.get(place).copied().flatten()
+    }
+
+    fn holds(&self, node: &Node) -> Result<bool> {
+        Ok(match node {
+            Node::And(parts) => {
                 for part in parts {
-                    if !self.fulfils(part)? {
+                    if !self.holds(part)? {
                         return Ok(false);
                     }
                 }
                 true
             }
-            Expression::Or(parts) => {
+            Node::Or(parts) => {
                 for part in parts {
-                    if self.fulfils(part)? {
+                    if self.holds(part)? {
                         return Ok(true);
                     }
                 }
                 false
             }
-            Expression::Not(inner) => !self.fulfils(inner)?,
-            Expression::Is(operand) => self.value(operand)? == Value::Bool(true),
-            Expression::Compare(left, comparison, right) => comparison.holds(&self.value(left)?, &self.value(right)?),
-            Expression::In(operand, literals) => {
+            Node::Not(inner) => !self.holds(inner)?,
+            Node::Is(operand) => self.value(operand)? == Value::Bool(true),
+            Node::Compare(left, comparison, right) => comparison.holds(&self.value(left)?, &self.value(right)?),
+            Node::In(operand, literals) => {
                 let value = self.value(operand)?;
                 literals.iter().any(|literal| value.equals(&literal.value()))
             }
-            Expression::Text(test, text, part) => match (self.value(text)?, self.value(part)?) {
+            Node::Text(test, text, part) => match (self.value(text)?, self.value(part)?) {
                 (Value::Text(text), Value::Text(part)) => test.holds(&text, &part),
                 _ => false,
             },
-            Expression::Exists(operand) => match operand {
+            Node::Exists(operand) => match operand {
                 Operand::Field(place) => self.field(*place).is_some(),
                 Operand::Key => self.key.is_some(),
                 Operand::Timestamp | Operand::Literal(_) => true,
             },
         })
-    }
-
-    fn field(&self, place: usize) -> Option<&'a str> {
-        self.fields.get(place).copied().flatten()
     }
 
     fn value<'v>(&'v self, operand: &'v Operand) -> Result<Value<'v>> {
