@@ -13,12 +13,14 @@
 //! assert_eq!(Scalar::read("\"ada\""), Ok(Scalar::Text("ada".into())));
 //! ```
 
+mod chosen;
 mod scalar;
 mod scan;
 
 use crate::error::{Error, Result};
 use crate::input::FromBytes;
 
+pub use chosen::Chosen;
 pub use scalar::Scalar;
 
 /// Paths of fields, ready to be looked for.

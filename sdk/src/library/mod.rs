@@ -7,6 +7,7 @@
 //! - [`join`]: two streams by the time between their rows or by windows, and a stream with a table.
 //! - [`dedupe`]: rows that have come before.
 //! - [`last_n`]: the last rows of a key.
+//! - [`pattern`]: events of a key that follow one another.
 //! - [`rate`]: how fast a number changes.
 //!
 //! They keep what they need in the key's state, which is read and written whole whenever the key is seen. That is the
@@ -21,6 +22,7 @@ use crate::process::PLUGIN_IDS;
 pub mod dedupe;
 pub mod join;
 pub mod last_n;
+pub mod pattern;
 pub mod rate;
 
 /// What a part can keep of a row. Everything that is an [`Accumulator`] and can be shown.
@@ -31,6 +33,7 @@ impl<T: Accumulator + Debug> Item for T {}
 const INTERVAL_JOIN: u64 = 0;
 const WINDOW_JOIN: u64 = 1;
 const AS_OF_JOIN: u64 = 2;
+const PATTERN: u64 = 3;
 
 /// The id of a timer of a part: a plugin may have many parts of a kind, which it numbers.
 const fn timer_id(part: u64, number: u32) -> u64 {
