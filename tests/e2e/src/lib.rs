@@ -1,4 +1,8 @@
-//! What the end-to-end tests share: counts as they stand in an output topic, and producing lines.
+//! What the end-to-end tests share: counts as they stand in an output topic, and producing lines; real data (`real`),
+//! and running pipelines over them in several ways (`ways`).
+
+pub mod real;
+pub mod ways;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

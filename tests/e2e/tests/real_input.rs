@@ -1,15 +1,10 @@
 //! Page views of two real web servers, checked against values that are computed here in another way.
 //!
-//! The files are not part of the repository. They are looked for where `MILLSTREAM_DATA` says, otherwise in
-//! `../shared/data` beside the workspace; without them these tests pass and say loudly that they tested nothing.
+//! The files are not part of the repository: `e2e::real` says where they are looked for.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
-use std::path::PathBuf;
 
-use e2e::{Counts, PATIENCE, counts, send_lines};
-use flate2::read::GzDecoder;
+use e2e::{Counts, PATIENCE, counts, real, send_lines};
 use harness::{Record, Server};
 use millstream::pipeline::status::PipelineStatus;
 
@@ -106,7 +101,7 @@ fn check(lines: &[String], expected: &Expected, server: &Server, status: &Pipeli
 
 #[test]
 fn apache_lines_are_counted_by_page_and_minute() -> anyhow::Result<()> {
-    let Some(lines) = read("apache_access_2015-05.log.gz")? else { return Ok(()) };
+    let Some(lines) = real::lines("01_web_access_logs/apache_access_2015-05.log.gz")? else { return Ok(()) };
     let views: Vec<_> = lines.iter().map(|line| apache(line)).collect();
     let expected = expected(&lines, &views, 60_000, 60_000);
     assert_eq!((lines.len(), expected.dead.len(), expected.late.len()), (10_000, 1, 0), "the file is the one we know");
@@ -116,7 +111,7 @@ fn apache_lines_are_counted_by_page_and_minute() -> anyhow::Result<()> {
 
 #[test]
 fn apache_lines_beyond_the_disorder_are_late_one_by_one() -> anyhow::Result<()> {
-    let Some(lines) = read("apache_access_2015-05.log.gz")? else { return Ok(()) };
+    let Some(lines) = real::lines("01_web_access_logs/apache_access_2015-05.log.gz")? else { return Ok(()) };
     let views: Vec<_> = lines.iter().map(|line| apache(line)).collect();
     // Within a minute the file is shuffled, so windows of seconds meet many rows that are too late.
     let expected = expected(&lines, &views, 5_000, 2_000);
@@ -127,7 +122,7 @@ fn apache_lines_beyond_the_disorder_are_late_one_by_one() -> anyhow::Result<()> 
 
 #[test]
 fn nasa_requests_are_counted_by_page_and_minute() -> anyhow::Result<()> {
-    let Some(rows) = read("nasa_19950801.tsv.gz")? else { return Ok(()) };
+    let Some(rows) = real::lines("01_web_access_logs/nasa_19950801.tsv.gz")? else { return Ok(()) };
     let rows: Vec<Vec<&str>> = rows.iter().skip(1).map(|row| row.split('\t').collect()).collect();
     let lines: Vec<String> = rows.iter().map(|row| common_log_line(row)).collect();
     let views: Vec<_> = rows
@@ -171,7 +166,7 @@ fn apache(line: &str) -> Option<View> {
     Some(View { path, time_ms: unix_ms(time)? })
 }
 
-/// `17/May/2015:10:05:03 +0000`, by counting days year by year and month by month.
+/// `17/May/2015:10:05:03 +0000`.
 fn unix_ms(text: &str) -> Option<i64> {
     let (date, zone) = text.split_once(' ')?;
     if zone != "+0000" {
@@ -180,37 +175,8 @@ fn unix_ms(text: &str) -> Option<i64> {
     let parts: Vec<&str> = date.split(['/', ':']).collect();
     let [day, month, year, hour, minute, second] = parts.as_slice() else { return None };
     let number = |text: &str| text.parse::<i64>().ok();
-    let year = number(year)?;
-    let is_leap = |year: i64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let lengths = [31, if is_leap(year) { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
     let names = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let month = names.iter().position(|name| name == month)?;
-    let years: i64 = (1970..year).map(|year| if is_leap(year) { 366 } else { 365 }).sum();
-    let days = years + lengths[..month].iter().sum::<i64>() + number(day)? - 1;
-    Some((((days * 24 + number(hour)?) * 60 + number(minute)?) * 60 + number(second)?) * 1000)
-}
-
-/// The lines of a file of the data folder.
-fn read(name: &str) -> anyhow::Result<Option<Vec<String>>> {
-    let beside = || harness::workspace().join("../shared/data");
-    let folder = std::env::var_os("MILLSTREAM_DATA").map_or_else(beside, PathBuf::from);
-    let path = folder.join("01_web_access_logs").join(name);
-    if !path.exists() {
-        shout(&format!(
-            "SKIPPED, NOTHING WAS TESTED: there is no `{}`; MILLSTREAM_DATA may name its folder",
-            path.display()
-        ));
-        return Ok(None);
-    }
-    let mut text = String::new();
-    GzDecoder::new(File::open(&path)?).read_to_string(&mut text)?;
-    Ok(Some(text.lines().map(str::to_owned).collect()))
-}
-
-/// Writes past the test runner, which swallows what a passing test prints.
-fn shout(message: &str) {
-    use std::io::Write;
-    let rule = "!".repeat(100);
-    let written = writeln!(std::io::stderr(), "\n{rule}\n{message}\n{rule}\n");
-    written.expect("stderr can be written");
+    let month = names.iter().position(|name| name == month)? as i64 + 1;
+    let date = [number(year)?, month, number(day)?];
+    Some(real::civil_ms(date, [number(hour)?, number(minute)?, number(second)?]))
 }
