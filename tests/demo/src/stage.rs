@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use harness::{Client, Options, Server};
 use millstream::ids::TopicName;
 use millstream::pipeline::spec::Spec;
+use millstream::time::{Disorder, Source as WatermarkSource};
 
 use crate::interrupt::Interrupt;
 use crate::results::Results;
@@ -75,7 +76,10 @@ impl Stage {
         screen.step(&format!("pipeline `{}` deployed", names.pipeline), start.elapsed())?;
 
         let results = Results::new(&client, &names.views)?;
-        Ok(Self { server, client, names, disorder_ms: spec.disorder.bound_ms, results })
+        let WatermarkSource::Disorder(Disorder { bound_ms: disorder_ms }) = spec.watermark.source else {
+            bail!("the demo's watermarks come from event times");
+        };
+        Ok(Self { server, client, names, disorder_ms, results })
     }
 }
 
