@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::plugin::Domain;
 
-/// Timers that are kept in a plain list. Most keys have one or two; past this a search through all costs more than a
-/// tree.
+/// Timers that are kept in a plain list; past this a search through all costs more than a tree.
 const FEW: usize = 16;
 
 /// A timer.
@@ -20,29 +19,41 @@ pub struct Timer {
 }
 
 /// The timers of one key; of each domain and id there is one.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) enum KeyTimers {
+    #[default]
+    None,
+    /// What most keys have. It lies where the key's mark is, so that it costs no further look into memory.
+    One(Timer),
     Few(Vec<Timer>),
-    Many { by_id: BTreeMap<(Domain, u64), i64>, by_time: BTreeSet<Timer> },
-}
-
-impl Default for KeyTimers {
-    fn default() -> Self {
-        Self::Few(Vec::new())
-    }
+    Many {
+        by_id: BTreeMap<(Domain, u64), i64>,
+        by_time: BTreeSet<Timer>,
+    },
 }
 
 impl KeyTimers {
+    /// The timers, if they are few enough to be in a list.
+    fn list(&self) -> Option<&[Timer]> {
+        match self {
+            Self::None => Some(&[]),
+            Self::One(timer) => Some(std::slice::from_ref(timer)),
+            Self::Few(timers) => Some(timers),
+            Self::Many { .. } => None,
+        }
+    }
+
     /// Sets a timer, or replaces it.
     pub(super) fn set(&mut self, timer: Timer) {
+        let same = |old: &Timer| (old.domain, old.id) == (timer.domain, timer.id);
         match self {
+            Self::None => *self = Self::One(timer),
+            Self::One(old) if same(old) => *old = timer,
+            Self::One(old) => *self = Self::Few(vec![*old, timer]),
             Self::Few(timers) => {
-                if let Some(old) = timers.iter_mut().find(|old| (old.domain, old.id) == (timer.domain, timer.id)) {
+                if let Some(old) = timers.iter_mut().find(|old| same(old)) {
                     *old = timer;
                 } else if timers.len() < FEW {
-                    if timers.is_empty() {
-                        timers.reserve_exact(1);
-                    }
                     timers.push(timer);
                 } else {
                     let by_id = timers.iter().map(|timer| ((timer.domain, timer.id), timer.time)).collect();
@@ -61,8 +72,14 @@ impl KeyTimers {
 
     /// Removes a timer; whether it was there.
     pub(super) fn remove(&mut self, domain: Domain, id: u64) -> bool {
+        let same = |timer: &Timer| (timer.domain, timer.id) == (domain, id);
         match self {
-            Self::Few(timers) => match timers.iter().position(|timer| (timer.domain, timer.id) == (domain, id)) {
+            Self::One(timer) if same(timer) => {
+                *self = Self::None;
+                true
+            }
+            Self::None | Self::One(_) => false,
+            Self::Few(timers) => match timers.iter().position(same) {
                 Some(at) => {
                     timers.swap_remove(at);
                     true
@@ -79,51 +96,52 @@ impl KeyTimers {
     /// When a timer is due, if it is set.
     pub(super) fn get(&self, domain: Domain, id: u64) -> Option<i64> {
         match self {
-            Self::Few(timers) => timers.iter().find(|timer| (timer.domain, timer.id) == (domain, id)).map(|t| t.time),
             Self::Many { by_id, .. } => by_id.get(&(domain, id)).copied(),
+            few => few.list()?.iter().find(|timer| (timer.domain, timer.id) == (domain, id)).map(|timer| timer.time),
         }
     }
 
     /// When the first timer of a domain is due.
     pub(super) fn first(&self, domain: Domain) -> Option<i64> {
         match self {
-            Self::Few(timers) => timers.iter().filter(|timer| timer.domain == domain).map(|timer| timer.time).min(),
             Self::Many { by_time, .. } => {
                 let first = by_time.range(Timer { domain, time: i64::MIN, id: 0 }..).next();
                 first.filter(|timer| timer.domain == domain).map(|timer| timer.time)
             }
+            few => few.list()?.iter().filter(|timer| timer.domain == domain).map(|timer| timer.time).min(),
         }
     }
 
     /// Appends the timers of a domain that are due at a time, by time and id.
     pub(super) fn due(&self, domain: Domain, until: i64, into: &mut Vec<Timer>) {
         match self {
-            Self::Few(timers) => {
-                let from = into.len();
-                into.extend(timers.iter().filter(|timer| timer.domain == domain && timer.time <= until));
-                into[from..].sort_unstable();
-            }
             Self::Many { by_time, .. } => {
                 let first = Timer { domain, time: i64::MIN, id: 0 };
                 into.extend(by_time.range(first..=Timer { domain, time: until, id: u64::MAX }));
+            }
+            few => {
+                let from = into.len();
+                let timers = few.list().unwrap_or_default().iter();
+                into.extend(timers.filter(|timer| timer.domain == domain && timer.time <= until));
+                into[from..].sort_unstable();
             }
         }
     }
 
     pub(super) fn len(&self) -> usize {
         match self {
-            Self::Few(timers) => timers.len(),
             Self::Many { by_id, .. } => by_id.len(),
+            few => few.list().map_or(0, <[Timer]>::len),
         }
     }
 
     /// All of them, in no particular order.
     pub(super) fn iter(&self) -> impl Iterator<Item = Timer> {
-        let (few, many) = match self {
-            Self::Few(timers) => (Some(timers), None),
-            Self::Many { by_time, .. } => (None, Some(by_time)),
+        let many = match self {
+            Self::Many { by_time, .. } => Some(by_time),
+            _ => None,
         };
-        few.into_iter().flatten().chain(many.into_iter().flatten()).copied()
+        self.list().into_iter().flatten().chain(many.into_iter().flatten()).copied()
     }
 }
 

@@ -59,6 +59,7 @@ pub struct KeyGroups {
     /// The group of each row.
     pub row_groups: Vec<u32>,
     hashes: Vec<u32>,
+    candidates: Vec<Option<SlotId>>,
 }
 
 impl Keyed {
@@ -84,10 +85,17 @@ impl Keyed {
         into.row_groups.clear();
         into.hashes.clear();
         self.call += 1;
-        // Hashing first and looking up after lets the processor overlap the cache misses of neighbouring rows.
+        into.candidates.clear();
+        // One look into memory for all rows after the other: the processor waits for many of them at once.
         into.hashes.extend(keys.iter().map(|key| self.slots.hash(key)));
-        for (key, &hash) in keys.iter().zip(&into.hashes) {
-            let slot = self.slot(hash, key);
+        into.candidates.extend(into.hashes.iter().map(|&hash| self.slots.candidate(hash)));
+        let touched = into.candidates.iter().flatten().fold(0, |sum, &slot| sum ^ self.slots.touch_memory(slot));
+        std::hint::black_box(touched);
+        for ((key, &hash), &candidate) in keys.iter().zip(&into.hashes).zip(&into.candidates) {
+            let slot = match candidate {
+                Some(slot) if self.slots.is_of(slot, hash, key) => slot,
+                _ => self.slot(hash, key),
+            };
             let group = self.slots.group_in(slot, self.call).unwrap_or_else(|| {
                 let group = into.slots.len() as u32;
                 self.slots.set_group(slot, self.call, group);

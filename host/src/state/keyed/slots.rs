@@ -59,6 +59,22 @@ impl Slots {
         self.hasher.hash(key)
     }
 
+    /// The slot that a key of this hash most probably has, without a look at it.
+    pub(super) fn candidate(&self, hash: u32) -> Option<SlotId> {
+        self.table.find(spread(hash), |_| true).copied()
+    }
+
+    /// Whether a slot is that of a key.
+    pub(super) fn is_of(&self, id: SlotId, hash: u32, key: Option<&[u8]>) -> bool {
+        let slot = &self.slots[id as usize];
+        slot.hash == hash && slot.key_length != FREE && slot.key(&self.keys) == key
+    }
+
+    /// Something of a slot, so that it is near when it is needed.
+    pub(super) fn touch_memory(&self, id: SlotId) -> u32 {
+        self.slots[id as usize].hash
+    }
+
     /// The slot of a key, made if it is new.
     pub(super) fn slot(&mut self, hash: u32, key: Option<&[u8]>) -> SlotId {
         let Self { table, slots, keys, .. } = self;

@@ -17,6 +17,9 @@ use crate::pipeline::steps::{Sink, Stop};
 use crate::plugin::{Domain, Failure};
 use crate::state::{Keyed, SlotId, Timer};
 
+/// Timers of a key from which on it is worth to count those that are due before a call is made.
+const MANY_TIMERS: usize = 16;
+
 /// What one key has to do in a call.
 #[derive(Debug, Clone)]
 pub(super) struct Unit {
@@ -180,13 +183,21 @@ impl<'a, 's> Run<'a, 's> {
     fn fitting(&self, units: &[Unit]) -> usize {
         let (mut rows, mut bytes) = (0, 0);
         let fits = |unit: &&Unit| {
-            rows += unit.rows.len().max(1);
+            rows += unit.rows.len().max(1) + self.timers_of(unit);
             bytes += self.state.payload(unit.slot);
             bytes += unit.rows.clone().map(|row| self.chunk.row_bytes(row)).sum::<usize>();
-            // A chunk's rows are one call's, if their keys have little state.
+            // A chunk's rows are one call's, if their keys have little state and few timers.
             rows <= 2 * CALL_ROWS && bytes <= 2 * CALL_BYTES
         };
         units.iter().take_while(fits).count().max(1)
+    }
+
+    /// About how many timers fire in a unit: counted only where there are many.
+    fn timers_of(&self, unit: &Unit) -> usize {
+        match self.state.timers(unit.slot) {
+            few @ 0..MANY_TIMERS => few,
+            _ => self.due_of(unit).len(),
+        }
     }
 
     /// Divides a failed call, or finds what is to blame.
