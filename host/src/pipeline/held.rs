@@ -11,7 +11,7 @@ pub(super) enum Held {
     /// Windows of a fixed grid that give one result each.
     Windows(Windows),
     /// Values, timers and tables of keys.
-    Keyed(KeyedState),
+    Keyed(Box<KeyedState>),
     /// Windows of all other kinds.
     Panes(Box<Panes>),
 }
@@ -24,14 +24,14 @@ impl Held {
                 Some(tumbling) => Self::Windows(Windows::new(tumbling)),
                 None => Self::Panes(Box::new(Panes::new(fold.windowing.clone()))),
             },
-            Keyed::Process(_) => Self::Keyed(KeyedState::new()),
+            Keyed::Process(_) => Self::Keyed(Box::new(KeyedState::new())),
         }
     }
 
     pub(super) fn store(&self) -> &dyn Store {
         match self {
             Self::Windows(windows) => windows,
-            Self::Keyed(keyed) => keyed,
+            Self::Keyed(keyed) => &**keyed,
             Self::Panes(panes) => &**panes,
         }
     }
@@ -39,7 +39,7 @@ impl Held {
     pub(super) fn store_mut(&mut self) -> &mut dyn Store {
         match self {
             Self::Windows(windows) => windows,
-            Self::Keyed(keyed) => keyed,
+            Self::Keyed(keyed) => &mut **keyed,
             Self::Panes(panes) => &mut **panes,
         }
     }

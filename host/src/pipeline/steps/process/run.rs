@@ -290,7 +290,8 @@ impl<'a, 's> Run<'a, 's> {
         let clock = unit.clock && self.chunk.rows.is_empty();
         let due = |domain, until| self.state.first_timer(unit.slot, domain).is_some_and(|first| first <= until);
         let by_event = unit.until > NEVER && due(Domain::Event, unit.until);
-        if !by_event && !(clock && due(Domain::Processing, self.clock)) {
+        let by_clock = clock && due(Domain::Processing, self.clock);
+        if !by_event && !by_clock {
             return;
         }
         let chain = self.chain(unit.slot, unit.until, clock);
