@@ -52,6 +52,8 @@ fn page_views_count_every_click_once_however_it_is_cut() {
 
 #[test]
 fn components_give_what_the_same_plugins_give_natively() {
+    // It is what compiles.
+    harness::binary().expect("the server can be built");
     let manifest = manifest("access-log");
     let native = TestDriver::of(&manifest)
         .plugin::<parse_access_log::ParseAccessLog>("parse-access-log")

@@ -98,7 +98,8 @@ impl Setup {
 
     /// The plugin that the manifest means by `name`, a component in a file, run in the sandbox.
     ///
-    /// The sandbox compiles with the server's binary: `millstream` on the `PATH`, or what `MILLSTREAM_BIN` names.
+    /// The sandbox compiles with the server's binary `millstream`: what `MILLSTREAM_BIN` names, or one in the target folder
+    /// that the test is in, or one on the `PATH`.
     #[cfg(feature = "wasm")]
     #[must_use]
     pub fn component(mut self, name: &str, path: impl Into<PathBuf>) -> Self {

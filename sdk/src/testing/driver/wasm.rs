@@ -31,9 +31,13 @@ fn server() -> Result<PathBuf, Refused> {
     if let Some(program) = std::env::var_os("MILLSTREAM_BIN") {
         return Ok(program.into());
     }
+    // Tests are in `deps` below the folder of their workspace's binaries.
+    let test = std::env::current_exe().unwrap_or_default();
+    let beside = test.ancestors().nth(2).map(Path::to_owned);
     let folders = std::env::var_os("PATH").unwrap_or_default();
-    let found =
-        std::env::split_paths(&folders).map(|folder| folder.join("millstream")).find(|program| program.is_file());
+    let mut programs =
+        beside.into_iter().chain(std::env::split_paths(&folders)).map(|folder| folder.join("millstream"));
+    let found = programs.find(|program| program.is_file());
     found.ok_or_else(|| {
         Refused::new(
             "sandbox_unavailable",
