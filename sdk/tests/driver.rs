@@ -3,6 +3,7 @@
 
 use millstream_sdk::prelude::*;
 use millstream_sdk::testing::{Crash, Input, Setup, TestDriver};
+use millstream_sdk::{Error, Migrate};
 
 /// Splits `key number`; panics on `panic`, and counts and logs what it sees.
 #[transform(outputs(rows = "Rows.", odd = "Rows with an odd number."))]
@@ -180,6 +181,68 @@ fn an_upgrade_keeps_state_and_a_checkpoint_brings_it_back() {
     other.feed("in", [row("a 1", 5)]);
     other.end();
     assert_eq!(other.values("out"), ["a 0 6"]);
+}
+
+/// Counts in another unit than [`Count`].
+#[derive(Debug)]
+struct Tenths;
+
+/// Counts tenths of rows.
+#[aggregate(migrate)]
+impl Aggregate for Tenths {
+    type Config = NoConfig;
+    type Input<'a> = ();
+    type Accumulator = u64;
+    type Output = String;
+
+    fn new(_: NoConfig) -> Result<Self> {
+        Ok(Tenths)
+    }
+
+    fn add(&self, tenths: &mut u64, (): ()) -> Result<()> {
+        *tenths += 10;
+        Ok(())
+    }
+
+    fn merge(&self, earlier: &mut u64, later: u64) {
+        *earlier += later;
+    }
+
+    fn finish(&self, _: &Window<'_>, tenths: &u64) -> Result<String> {
+        Ok(format!("{tenths} tenths"))
+    }
+}
+
+impl Migrate for Tenths {
+    type Old = u64;
+    type New = u64;
+
+    fn migrate(&self, _: &str, count: u64) -> Result<Option<u64>> {
+        if count == 13 {
+            return Err(Error::new("unlucky", "no version takes this over"));
+        }
+        Ok(Some(count * 10))
+    }
+}
+
+#[test]
+fn an_upgrade_migrates_state_or_changes_nothing() {
+    let tenths = TestDriver::of(MANIFEST).plugin::<Split>("split").plugin::<Tenths>("count");
+    let mut driver = started(&setup());
+    driver.feed("in", (0..3).map(|n| row("a 1", n)));
+    driver.upgrade(&tenths).expect("it takes the state over");
+    driver.crash(Crash::Idle);
+    driver.upgrade(&tenths).expect("it is its own state");
+    driver.feed("in", [row("a 1", 4)]);
+    driver.end();
+    assert_eq!(driver.values("out"), ["40 tenths"]);
+
+    let mut driver = started(&setup());
+    driver.feed("in", (0..13).map(|_| row("a 1", 1)));
+    let refused = driver.upgrade(&tenths).expect_err("the plugin refuses");
+    assert!(refused.code == "migration_refused" && refused.message.contains("no version takes this over"), "{refused}");
+    driver.end();
+    assert_eq!(driver.values("out"), ["a 0 13"]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod checkpoint;
 #[cfg(feature = "sandbox")]
 mod components;
 mod fault;
+mod takeover;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ pub use self::checkpoint::Checkpoint;
 #[cfg(feature = "sandbox")]
 pub use self::components::Components;
 use self::fault::{Fault, FaultyLog};
+use self::takeover::take_over;
 use super::error::Error;
 use super::intake::Take;
 use super::plan::{Loaded, Plan};
@@ -97,7 +99,7 @@ impl Driver {
         Ok(Self { log, spec, plan, shared, runner, clock: 0, runtime })
     }
 
-    /// The same topics and state under another manifest or with other plugins. If the pipeline cannot take over what
+    /// The same topics and state under another manifest or with other plugins, which may migrate the state. If the pipeline cannot take over what
     /// there is, an error says why and everything is as it was.
     pub fn change(
         &mut self,
@@ -111,6 +113,7 @@ impl Driver {
             self.log.create_topic(&tenant(), topic, TopicConfig::with_partitions(partitions(topic)))?;
         }
         let plan = plan(&spec, &*self.log, load)?;
+        self.runtime.block_on(take_over(&self.plan, &plan, &*self.log))?;
         (self.runner, self.shared) = open(&self.runtime, &spec, &plan, &self.log)?;
         (self.spec, self.plan) = (spec, plan);
         Ok(())

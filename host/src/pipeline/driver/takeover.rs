@@ -1,0 +1,32 @@
+//! State that goes through `migrate` of the versions that take it over.
+
+use std::sync::Arc;
+
+use super::PIPELINE;
+use crate::log::{Block, Commit, Log};
+use crate::pipeline::Error;
+use crate::pipeline::handover::migrating;
+use crate::pipeline::plan::Plan;
+use crate::pipeline::runner::Runner;
+
+/// Commits the state that the versions of one plan wrote as those of another want it. An error changes nothing.
+pub(super) async fn take_over(from: &Plan, to: &Arc<Plan>, log: &dyn Log) -> Result<(), Error> {
+    let wrote = from.steps().map(|step| (step.name.clone(), step.digest)).collect();
+    let steps = migrating(to, &wrote);
+    if steps.is_empty() {
+        return Ok(());
+    }
+    let mut live = Runner::read_back(PIPELINE, to, log)?;
+    live.migrate(&steps).await?;
+    let sequence = live.sequence + 1;
+    let commit = Commit {
+        pipeline: PIPELINE,
+        sequence,
+        positions: live.positions.into_iter().collect(),
+        outputs: Vec::new(),
+        block: Block::Some { bytes: live.machine.write_whole(sequence), oldest: sequence },
+        usage: live.machine.usage_bytes(),
+    };
+    log.commit(&to.tenant, commit).await?;
+    Ok(())
+}
