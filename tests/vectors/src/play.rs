@@ -208,7 +208,10 @@ impl<'a> Player<'a> {
                 }
                 self.driver.run(&take).map_err(text)?;
             }
-            Way::Restarts(crash @ Crash::AfterCommit) => while self.driver.crash(crash, &take).map_err(text)? {},
+            Way::Restarts(crash @ Crash::AfterCommit) => {
+                self.driver.crash(crash, &take).map_err(text)?;
+                self.driver.run(&take).map_err(text)?;
+            }
             Way::Restarts(crash @ Crash::Idle) => {
                 self.driver.run(&take).map_err(text)?;
                 self.driver.crash(crash, &take).map_err(text)?;
@@ -238,8 +241,7 @@ impl<'a> Player<'a> {
         let Some(letter) = letters.iter().find(|letters| !letters.timestamps.is_empty()) else { return Ok(()) };
         let headers = letter.view().headers.rows().next().unwrap_or_default();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let said =
-            headers.into_iter().map(|(name, value)| format!("{} {}", text(name), text(value.unwrap_or_default())));
+        let said = headers.into_iter().map(|(name, value)| format!("{} {}", text(name), text(value.unwrap_or_default())));
         Err(format!("a row became a dead letter: {}", said.collect::<Vec<_>>().join(", ")))
     }
 
