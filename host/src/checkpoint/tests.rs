@@ -275,6 +275,36 @@ async fn a_manifest_that_is_not_what_was_written_is_named_and_nothing_is_removed
     assert_eq!(subject.read(taken.id).await.expect("it is whole again").len(), 1);
 }
 
+#[tokio::test]
+async fn damage_is_named_wherever_it_is() {
+    let mut subject = Subject::new();
+    subject.commit("some state", 0).await;
+    let taken = subject.take(Kind::Savepoint).await;
+    let [chunk] = &subject.files("chunks")[..] else { panic!("one chunk") };
+    let manifest = subject.manifest_file(taken.id);
+    let (id, digest) = (format!("checkpoint {}", taken.id), format!("chunk {}", taken.chunks[0].digest));
+    for (file, names, cut, flipped) in [
+        (chunk, &digest, "checkpoint_chunk_truncated", "checkpoint_chunk_corrupt"),
+        (&manifest, &id, "checkpoint_corrupt", "checkpoint_corrupt"),
+    ] {
+        let good = std::fs::read(file).expect("it is there");
+        for at in 0..good.len() {
+            let mut bytes = good.clone();
+            bytes[at] ^= 1;
+            for (bytes, code) in [(&good[..at], cut), (&bytes[..], flipped)] {
+                std::fs::write(file, bytes).expect("it can be written");
+                let error = subject.read(taken.id).await.expect_err("it is not what was written");
+                // The number of the format stands before the digest: another one is another format.
+                let format = file == &manifest && error.code() == "checkpoint_unknown_format" && at < 12;
+                assert!(error.code() == code || format, "byte {at} of `{}`: {error}", file.display());
+                assert!(error.to_string().contains(names), "{error}");
+            }
+        }
+        std::fs::write(file, good).expect("it can be written");
+        assert_eq!(subject.read(taken.id).await.expect("it is whole again").len(), 1);
+    }
+}
+
 /// What the first version wrote: a manifest and its chunk, which must be read for ever.
 #[tokio::test]
 async fn format_1_stays_readable() {

@@ -24,7 +24,7 @@ pub async fn run(report: &mut Report) -> anyhow::Result<()> {
         }
         // A pool of its own: a slot that has served a large call clears what that one used at the end of each later call.
         let folder = tempfile::tempdir()?;
-        let sandbox = crate::pipelines::sandbox(folder.path())?;
+        let sandbox = crate::bench::sandbox(folder.path())?;
         let component = std::fs::read(harness::component("bench-guest")?)?;
         let owner = Owner { tenant: default_tenant(), pipeline: "bench".parse()?, step: "filter".parse()? };
         let image = sandbox.image(&component, &serde_json::json!({}), owner, Grants::default()).await?;

@@ -1,8 +1,9 @@
-//! A log whose topic `in` is generated, to measure pipelines without a source log; and, if asked, without a sink.
+//! A log some of whose topics are generated, to measure pipelines without a source log; and, if asked, without a sink.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use millstream::ids::{Offset, PipelineId, TenantId, TopicName, TopicPartition};
@@ -11,50 +12,93 @@ use millstream::log::{
 };
 use tokio::sync::watch;
 
-/// The generated topic.
-pub const INPUT: &str = "in";
+use crate::input::Input;
 
 /// See the module.
 #[derive(Debug)]
 pub struct GeneratorLog {
     /// What all other topics and, unless it discards, all commits go to.
     inner: Arc<dyn Log>,
-    batches: Vec<Bytes>,
-    /// Offset after each batch.
-    ends: Vec<Offset>,
+    feeds: BTreeMap<TopicName, Feed>,
     discards: bool,
+    noted: Arc<Noted>,
+}
+
+/// A generated topic of one partition.
+#[derive(Debug)]
+struct Feed {
+    input: Input,
     /// How many batches are visible.
     visible: watch::Sender<u64>,
-    done: Arc<watch::Sender<bool>>,
+}
+
+/// What is noted of commits.
+#[derive(Debug, Default)]
+struct Noted {
+    /// The places of the last commit in generated topics.
+    positions: watch::Sender<BTreeMap<TopicName, Offset>>,
+    /// When commits were known.
+    commits: Mutex<Vec<Instant>>,
 }
 
 impl GeneratorLog {
-    /// A log with these batches, of which none is visible yet. Their base offsets are theirs already.
-    pub fn new(inner: Arc<dyn Log>, batches: Vec<Bytes>, ends: Vec<Offset>, discards: bool) -> Self {
-        let (visible, _) = watch::channel(0);
-        let (done, _) = watch::channel(false);
-        Self { inner, batches, ends, discards, visible, done: Arc::new(done) }
+    /// A log with these topics, of which nothing is visible yet.
+    pub fn new(inner: Arc<dyn Log>, inputs: Vec<(TopicName, Input)>, discards: bool) -> Self {
+        let feed = |(topic, input)| (topic, Feed { input, visible: watch::channel(0).0 });
+        let feeds = inputs.into_iter().map(feed).collect();
+        Self { inner, feeds, discards, noted: Arc::default() }
     }
 
     /// Shows all batches.
     pub fn open(&self) {
-        self.visible.send_replace(self.batches.len() as u64);
+        self.show(u64::MAX);
     }
 
-    /// Waits until a pipeline has committed everything.
+    /// Shows the first batches of each topic.
+    pub fn show(&self, batches: u64) {
+        for feed in self.feeds.values() {
+            feed.visible.send_replace(batches.min(feed.input.batches.len() as u64));
+        }
+    }
+
+    /// Waits until a pipeline has committed everything that is visible.
     pub async fn done(&self) {
-        let mut done = self.done.subscribe();
+        let mut positions = self.noted.positions.subscribe();
+        let reached = |(topic, feed): (&TopicName, &Feed), positions: &BTreeMap<TopicName, Offset>| {
+            feed.end() > 0 && positions.get(topic) == Some(&feed.end())
+        };
         // The sender lives as long as this log.
-        let _ = done.wait_for(|done| *done).await;
+        let _ = positions.wait_for(|positions| self.feeds.iter().all(|feed| reached(feed, positions))).await;
     }
 
-    fn is_input(topic: &TopicName) -> bool {
-        topic.as_str() == INPUT
+    /// The longest time between two commits that followed one another, of which one or both were within these times.
+    pub fn longest_gap(&self, from: Instant, to: Instant) -> Duration {
+        let commits = self.noted.commits.lock().unwrap_or_else(PoisonError::into_inner);
+        let pairs = commits.iter().zip(commits.iter().skip(1));
+        let within = pairs.filter(|(before, after)| **after >= from && **before <= to);
+        within.map(|(before, after)| *after - *before).max().unwrap_or_default()
     }
+}
 
+impl Feed {
     fn end(&self) -> Offset {
         let visible = *self.visible.borrow() as usize;
-        visible.checked_sub(1).and_then(|last| self.ends.get(last)).copied().unwrap_or_default()
+        visible.checked_sub(1).and_then(|last| self.input.ends.get(last)).copied().unwrap_or_default()
+    }
+
+    fn read(&self, from: Offset, bytes_max: usize) -> Fetched {
+        let end = self.end();
+        let mut fetched = Fetched { batches: Vec::new(), start: 0, end };
+        let first = self.input.ends.partition_point(|&end| end <= from);
+        let mut bytes = 0;
+        for (batch, &batch_end) in self.input.batches.iter().zip(&self.input.ends).skip(first) {
+            if batch_end > end || (bytes > 0 && bytes + batch.len() > bytes_max) {
+                break;
+            }
+            bytes += batch.len();
+            fetched.batches.push(batch.clone());
+        }
+        fetched
     }
 }
 
@@ -76,26 +120,16 @@ impl Log for GeneratorLog {
     }
 
     fn read(&self, tenant: &TenantId, at: &TopicPartition, from: Offset, bytes_max: usize) -> Result<Fetched> {
-        if !Self::is_input(&at.topic) {
-            return self.inner.read(tenant, at, from, bytes_max);
+        match self.feeds.get(&at.topic) {
+            Some(feed) => Ok(feed.read(from, bytes_max)),
+            None => self.inner.read(tenant, at, from, bytes_max),
         }
-        let end = self.end();
-        let mut fetched = Fetched { batches: Vec::new(), start: 0, end };
-        let first = self.ends.partition_point(|&end| end <= from);
-        let mut bytes = 0;
-        for (batch, &batch_end) in self.batches.iter().zip(&self.ends).skip(first) {
-            if batch_end > end || (bytes > 0 && bytes + batch.len() > bytes_max) {
-                break;
-            }
-            bytes += batch.len();
-            fetched.batches.push(batch.clone());
-        }
-        Ok(fetched)
     }
 
     fn commit(&self, tenant: &TenantId, commit: Commit) -> Pending<Committed> {
-        let position = commit.positions.iter().find(|(at, _)| Self::is_input(&at.topic)).map(|(_, position)| *position);
-        let (done, end) = (Arc::clone(&self.done), self.end());
+        let generated = commit.positions.iter().filter(|(at, _)| self.feeds.contains_key(&at.topic));
+        let positions = generated.map(|(at, position)| (at.topic.clone(), *position)).collect();
+        let noted = Arc::clone(&self.noted);
         let outputs = commit.outputs.len();
         let inner = (!self.discards).then(|| self.inner.commit(tenant, commit));
         Box::pin(async move {
@@ -103,9 +137,8 @@ impl Log for GeneratorLog {
                 Some(inner) => inner.await?,
                 None => Committed { base_offsets: vec![0; outputs] },
             };
-            if let Some(position) = position {
-                done.send_replace(position == end && end > 0);
-            }
+            noted.commits.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
+            noted.positions.send_replace(positions);
             Ok(answer)
         })
     }
@@ -129,7 +162,10 @@ impl Log for GeneratorLog {
     }
 
     fn watch(&self, tenant: &TenantId, topic: &TopicName) -> Result<watch::Receiver<u64>> {
-        if Self::is_input(topic) { Ok(self.visible.subscribe()) } else { self.inner.watch(tenant, topic) }
+        match self.feeds.get(topic) {
+            Some(feed) => Ok(feed.visible.subscribe()),
+            None => self.inner.watch(tenant, topic),
+        }
     }
 
     fn enforce_retention(&self, now_ms: i64) -> Result<u64> {

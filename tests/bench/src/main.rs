@@ -3,12 +3,22 @@
 //! Machines are noisy, so each figure is the best of several rounds and stands beside a native figure from the same
 //! rounds. Per-core figures divide by the CPU time of the whole process, helpers such as the log's writer included.
 
+mod bench;
 mod boundary;
+mod checkpoints;
+mod counts;
 mod generator;
 mod idle;
+mod input;
+mod joins;
 mod measure;
-mod pipelines;
+mod paced;
+mod recovery;
 mod report;
+mod restores;
+mod stateless;
+mod upgrades;
+mod windows;
 
 use std::path::PathBuf;
 
@@ -25,6 +35,9 @@ struct Arguments {
     /// Records of each keyed and log run.
     #[arg(long, default_value_t = 8_000_000)]
     records: u64,
+    /// MiB of state that is restored.
+    #[arg(long, default_value_t = 1024)]
+    state_mib: u64,
 }
 
 #[tokio::main]
@@ -36,7 +49,14 @@ async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let mut report = report::Report::new(arguments.only.clone());
     boundary::run(&mut report).await?;
-    pipelines::run(&mut report, arguments.records).await?;
+    stateless::run(&mut report, arguments.records).await?;
+    counts::run(&mut report, arguments.records).await?;
+    windows::run(&mut report, arguments.records).await?;
+    joins::run(&mut report, arguments.records).await?;
+    checkpoints::run(&mut report).await?;
+    restores::run(&mut report, arguments.state_mib).await?;
+    upgrades::run(&mut report).await?;
+    recovery::run(&mut report)?;
     idle::run(&mut report)?;
     report.print();
     if let Some(path) = arguments.json {

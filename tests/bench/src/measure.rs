@@ -42,3 +42,8 @@ pub fn cpu_ticks(pid: u32) -> anyhow::Result<u64> {
     let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).unwrap_or_default();
     Ok(ticks(11) + ticks(12))
 }
+
+/// A time in milliseconds.
+pub fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}

@@ -16,11 +16,12 @@ pub(crate) fn speed(arguments: &[String]) -> Result<(), String> {
     run("bench", arguments)
 }
 
-/// The crash test, any number of times.
+/// The crash tests, any number of times.
 pub(crate) fn crash(arguments: &[String]) -> Result<(), String> {
     let machine = prepare::run()?;
     build(&machine)?;
-    let mut test = cargo(&["test", "--locked", "--workspace", "--test", "crash", "--", "--nocapture"]);
+    let mut test =
+        cargo(&["test", "--locked", "--workspace", "--test", "crash", "--test", "stateful_crash", "--", "--nocapture"]);
     for pair in arguments.chunks(2) {
         test = match pair {
             [name, value] if name == "--runs" => test.env("MILLSTREAM_CRASH_RUNS", value),

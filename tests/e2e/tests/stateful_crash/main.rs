@@ -1,4 +1,4 @@
-//! Crashes of pipelines with state: windows that re-fire, values and timers of keys, names of duplicates, rows that wait
+//! Crashes of pipelines with state: windows of several kinds, values and timers of keys, names of duplicates, rows that wait
 //! for their partners, a reference table. At random moments and at every named point of the server, while producers keep
 //! sending: at the end all that the pipelines have written, all that they have counted and what state they have left is
 //! what it is where nothing happened.
@@ -40,10 +40,16 @@ fn state_is_exact_through_kills_at_random_moments() -> anyhow::Result<()> {
     let mut subject = Subject::new(seed)?;
     let mut left = setting("MILLSTREAM_CRASH_RUNS")?.unwrap_or(RUNS);
     while left > 0 {
+        let client = subject.client();
+        let changed = random.one_in(3).then(|| format!("# before {left} kills\n{}", any(&mut random).1));
         subject.while_sending(|server| {
-            // Not a wait for something to happen: the moment is what is random.
-            std::thread::sleep(Duration::from_millis(random.below(LIFE_MS)));
-            server.kill()?;
+            std::thread::scope(|scope| {
+                // Another deployment of the same pipeline takes over, unless the server is killed before.
+                scope.spawn(|| changed.map(|manifest| client.apply(&manifest).is_ok()));
+                // Not a wait for something to happen: the moment is what is random.
+                std::thread::sleep(Duration::from_millis(random.below(LIFE_MS)));
+                server.kill()
+            })?;
             left -= 1;
             if left > 0 && random.one_in(4) {
                 server.start_and_kill(Duration::from_millis(random.below(START_MS)))?;
@@ -74,7 +80,7 @@ fn state_is_exact_through_a_crash_at_every_named_point() -> anyhow::Result<()> {
 
 /// Lets the server die at a point, sees that it did, and starts it again.
 fn crash_at(subject: &mut Subject, point: &str, random: &mut Random) -> anyhow::Result<()> {
-    let (name, _) = PIPELINES[random.below(PIPELINES.len() as u64) as usize];
+    let (name, _) = any(random);
     let client = subject.client();
     let checkpoints = format!("/v1/pipelines/{name}/checkpoints");
     let post = |path: &str, body: serde_json::Value| {
@@ -128,6 +134,11 @@ fn died(server: &mut Server, mut meanwhile: impl FnMut() -> anyhow::Result<()>) 
     ensure!(status.signal() == Some(ABORTED), "it ended with {status} and not by coming by the point");
     server.start_again()?;
     Ok(())
+}
+
+/// One of the pipelines.
+fn any(random: &mut Random) -> (&'static str, &'static str) {
+    PIPELINES[random.below(PIPELINES.len() as u64) as usize]
 }
 
 fn seeded() -> anyhow::Result<(Random, u64)> {

@@ -10,6 +10,9 @@ pub struct Config {
     every: u64,
     /// So many milliseconds after the last row of a key its total is given and the key forgotten; never, if not given.
     quiet_ms: Option<i64>,
+    /// So many bytes are kept for each key beside the count.
+    #[serde(default)]
+    pad_bytes: usize,
 }
 
 /// The timer that ends a key.
@@ -20,12 +23,14 @@ const QUIET: u64 = 1;
 pub struct Tally {
     every: u64,
     quiet_ms: Option<i64>,
+    pad_bytes: usize,
 }
 
 /// What is kept for each key.
 #[derive(Debug, Default, State)]
 pub struct Counted {
     rows: Value<u64>,
+    pad: Value<String>,
 }
 
 /// Counts the rows of each key.
@@ -39,13 +44,16 @@ impl Process for Tally {
         if config.quiet_ms.is_some_and(|quiet| quiet <= 0) {
             reject!("bad-config", "`quiet_ms` is not above 0");
         }
-        Ok(Self { every: config.every, quiet_ms: config.quiet_ms })
+        Ok(Self { every: config.every, quiet_ms: config.quiet_ms, pad_bytes: config.pad_bytes })
     }
 
     fn on_row(&self, ctx: &mut Context<'_>, counted: &mut Counted, (): ()) -> Result<()> {
         let rows = counted.rows.or_default();
         *rows += 1;
         let rows = *rows;
+        if self.pad_bytes > 0 && !counted.pad.is_set() {
+            counted.pad.set(" ".repeat(self.pad_bytes));
+        }
         if let Some(quiet) = self.quiet_ms {
             let at = ctx.time().saturating_add(quiet);
             ctx.timers().set(QUIET, at);
@@ -58,6 +66,7 @@ impl Process for Tally {
 
     fn on_timer(&self, ctx: &mut Context<'_>, counted: &mut Counted, _: Timer) -> Result<()> {
         let rows = counted.rows.take().unwrap_or_default();
+        counted.pad.clear();
         ctx.emit(Row::text(format!("total {rows}")))
     }
 }
@@ -79,6 +88,18 @@ mod tests {
         let out = run.end();
         assert_eq!(out.values(), ["count 2", "total 1", "total 3"]);
         assert_eq!(out.rows.iter().map(|row| row.timestamp).collect::<Vec<_>>(), [30, 120, 150]);
+    }
+
+    #[test]
+    fn state_has_the_size_that_is_asked_for() {
+        let tally =
+            plugin::<Tally>(r#"{"every": 0, "quiet_ms": 100, "pad_bytes": 1000}"#).expect("the configuration fits");
+        let mut run = keyed(&tally);
+        run.row(Input::null().key("a").at(0));
+        let state = run.state("a").expect("the row has left some");
+        assert_eq!(state.pad.get().map(String::len), Some(1000));
+        run.watermark(100);
+        assert_eq!(run.keys(), 0);
     }
 
     #[test]

@@ -99,6 +99,35 @@ async fn a_flipped_bit_in_what_a_pipeline_left_is_named() {
 }
 
 #[tokio::test]
+async fn what_is_cut_off_or_changed_is_named_wherever_it_is() {
+    let mut subject = filled().await;
+    for entry in [
+        BATCH(3),
+        Entry::Pipeline { pipeline: PIPELINE },
+        Entry::Position { pipeline: PIPELINE, topic: topic("t"), partition: 0 },
+        Entry::Block { pipeline: PIPELINE, sequence: 2 },
+    ] {
+        let is_batch = matches!(entry, Entry::Batch { .. });
+        let good = subject.log.as_ref().unwrap().shared.store.get(&entry.clone().of(&tenant())).unwrap().unwrap();
+        for place in 0..good.len() {
+            let mut flipped = good.clone();
+            flipped[place] ^= 1;
+            for bytes in [good[..place].to_vec(), flipped] {
+                let key = change(&mut subject, entry.clone(), |_| Some(bytes.clone()));
+                let name = if is_batch { "batch of `t/0` at offset 3".to_owned() } else { key.to_string() };
+                let error = match is_batch {
+                    true => corrupt(subject.log().read(&tenant(), &at("t", 0), 3, usize::MAX)),
+                    false => corrupt(subject.log().recover(&tenant(), PIPELINE)),
+                };
+                assert!(error.starts_with(&name), "byte {place} of {key}: {error}");
+            }
+        }
+        change(&mut subject, entry, |_| Some(good.clone()));
+    }
+    assert_eq!(subject.log().recover(&tenant(), PIPELINE).unwrap().blocks.len(), 3);
+}
+
+#[tokio::test]
 async fn a_missing_block_is_named_wherever_it_was() {
     for (sequence, expected) in [
         (1, "block 2 of pipeline 7 of tenant `acme`: it follows block 1, which is missing"),

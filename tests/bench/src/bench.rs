@@ -1,0 +1,138 @@
+//! A pipeline that is measured: within this process, on an embedded log, fed from memory.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream::catalog::Catalog;
+use millstream::checkpoint::{Checkpoints, Store};
+use millstream::ids::{PipelineName, TopicName, TopicPartition, default_tenant};
+use millstream::log::embedded::{EmbeddedConfig, EmbeddedLog};
+use millstream::log::{Durability, Log, TopicConfig};
+use millstream::pipeline::status::{PipelineStatus, State};
+use millstream::pipeline::{Done, Operation, Pipelines};
+use millstream::plugin::{Sandbox, SandboxConfig};
+use tempfile::TempDir;
+
+use crate::generator::GeneratorLog;
+use crate::input::Input;
+use crate::measure::cpu_time;
+
+/// How long anything is waited for.
+pub const PATIENCE: Duration = Duration::from_secs(600);
+
+/// A pipeline and what it reads.
+#[derive(Debug, Default)]
+pub struct Setup<'a> {
+    /// The manifest; the pipeline is named `bench`.
+    pub manifest: &'a str,
+    /// Packages of the plugins that it names.
+    pub plugins: &'a [&'a str],
+    /// Topics that are generated, with what is in them.
+    pub inputs: Vec<(&'a str, Input)>,
+    /// Topics of which the pipeline reads all before it is measured.
+    pub tables: Vec<(&'a str, Input)>,
+    /// Whether nothing that it commits is written.
+    pub discards: bool,
+}
+
+/// A pipeline that runs. Nothing of its inputs is visible yet.
+#[derive(Debug)]
+pub struct Bench {
+    pub log: Arc<GeneratorLog>,
+    pub pipelines: Pipelines,
+    pub name: PipelineName,
+    pub folder: TempDir,
+}
+
+impl Setup<'_> {
+    /// Deploys it.
+    pub async fn start(self) -> anyhow::Result<Bench> {
+        let folder = tempfile::tempdir()?;
+        let inner = embedded(folder.path())?;
+        let tenant = default_tenant();
+        for (name, input) in &self.tables {
+            let at = TopicPartition { topic: name.parse()?, partition: 0 };
+            inner.create_topic(&tenant, &at.topic, TopicConfig::with_partitions(1))?;
+            for batch in &input.batches {
+                inner.append(&tenant, &at, batch.clone()).await?;
+            }
+        }
+        let mut inputs = Vec::new();
+        for (name, input) in self.inputs {
+            let topic: TopicName = name.parse()?;
+            inner.create_topic(&tenant, &topic, TopicConfig::with_partitions(1))?;
+            inputs.push((topic, input));
+        }
+        let log = Arc::new(GeneratorLog::new(inner, inputs, self.discards));
+        let pipelines = deploy(folder.path(), Arc::clone(&log) as Arc<dyn Log>, self.manifest, self.plugins).await?;
+        let bench = Bench { log, pipelines, name: "bench".parse()?, folder };
+        bench.ready().await?;
+        Ok(bench)
+    }
+
+    /// Records a CPU second, all of its inputs together.
+    pub async fn rate(self) -> anyhow::Result<f64> {
+        let records: u64 = self.inputs.iter().map(|(_, input)| input.records).sum();
+        let bench = self.start().await?;
+        let before = cpu_time()?;
+        bench.log.open();
+        bench.log.done().await;
+        let used = cpu_time()? - before;
+        bench.pipelines.stop().await;
+        Ok(records as f64 / used.as_secs_f64())
+    }
+}
+
+impl Bench {
+    pub fn status(&self) -> anyhow::Result<PipelineStatus> {
+        Ok(self.pipelines.show(&default_tenant(), &self.name)?)
+    }
+
+    /// Waits until it runs and has read its tables.
+    pub async fn ready(&self) -> anyhow::Result<()> {
+        loop {
+            let status = self.status()?;
+            let behind = status.inputs.iter().any(|input| input.position < input.end);
+            if status.state == State::Running && !behind {
+                return Ok(());
+            }
+            anyhow::ensure!(status.reason.is_none(), "{:?}", status.reason);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits for an operation.
+    pub async fn done(&self, operation: Arc<Operation>) -> anyhow::Result<Done> {
+        operation.ended(PATIENCE).await;
+        let outcome = operation.outcome().ok_or_else(|| anyhow::anyhow!("it takes longer than {PATIENCE:?}"))?;
+        Ok(outcome.result.map_err(|error| anyhow::anyhow!("{error}"))?)
+    }
+}
+
+/// A sandbox whose compile worker is this binary.
+pub fn sandbox(folder: &Path) -> anyhow::Result<Sandbox> {
+    Ok(Sandbox::new(SandboxConfig::new(folder.join("artifacts")))?)
+}
+
+/// A log that syncs.
+pub fn embedded(folder: &Path) -> anyhow::Result<Arc<dyn Log>> {
+    let config = EmbeddedConfig { durability: Durability::Fsync, ..EmbeddedConfig::new(folder.join("log")) };
+    Ok(Arc::new(EmbeddedLog::open(config)?))
+}
+
+/// Lets a pipeline run on a log.
+pub async fn deploy(folder: &Path, log: Arc<dyn Log>, manifest: &str, plugins: &[&str]) -> anyhow::Result<Pipelines> {
+    let (sandbox, catalog) = (sandbox(folder)?, Catalog::open(folder.join("catalog"))?);
+    let tenant = default_tenant();
+    for plugin in plugins {
+        let component = std::fs::read(harness::component(plugin)?)?;
+        let certificate = sandbox.certify(&component).await?;
+        catalog.push_plugin(&tenant, &plugin.parse()?, &certificate, &component)?;
+    }
+    let checkpoints = Checkpoints::new(Store::open(&folder.join("checkpoints").display().to_string())?);
+    let pipelines = Pipelines::open(log, sandbox, catalog, checkpoints).await?;
+    let applied = pipelines.apply(&tenant, manifest).await?;
+    anyhow::ensure!(applied.status.reason.is_none(), "{:?}", applied.status.reason);
+    Ok(pipelines)
+}
