@@ -12,7 +12,7 @@ pub const VARIABLE: &str = "MILLSTREAM_FAIL_POINT";
 /// All points, in the order in which a commit, a checkpoint and a restore come by them: before and after a micro-batch's
 /// work, before and after the durable write (of commits and of what producers send), and when a pipeline has been told;
 /// after a chunk and before and after a manifest is stored; after chunks are verified, when the state is in the log, and
-/// when the pipeline has been switched to it.
+/// when the pipeline has been switched to it; when a pipeline has been switched to another version.
 pub const POINTS: &[&str] = &[
     "batch-taken",
     "batch-applied",
@@ -25,6 +25,7 @@ pub const POINTS: &[&str] = &[
     "restore-verified",
     "restore-installed",
     "restore-switched",
+    "upgrade-switched",
 ];
 
 struct Armed {

@@ -18,6 +18,7 @@ use super::install::Fresh;
 use super::{Done, Entry, Operation, OperationKind, Pipelines, stop};
 use crate::catalog::StoredPipeline;
 use crate::checkpoint::{CheckpointId, Kind};
+use crate::fail;
 use crate::ids::{PipelineId, PipelineName, TenantId};
 use crate::pipeline::Error;
 
@@ -85,6 +86,7 @@ impl Pipelines {
                 fresh = Some(taking);
             }
             ground.catalog.put_pipeline(&stored)?;
+            fail::point("upgrade-switched");
             if let Some(fresh) = fresh {
                 fresh.keep();
             }

@@ -80,7 +80,7 @@ fn state_is_exact_through_a_crash_at_every_named_point() -> anyhow::Result<()> {
 
 /// Lets the server die at a point, sees that it did, and starts it again.
 fn crash_at(subject: &mut Subject, point: &str, random: &mut Random) -> anyhow::Result<()> {
-    let (name, _) = any(random);
+    let (name, manifest) = any(random);
     let client = subject.client();
     let checkpoints = format!("/v1/pipelines/{name}/checkpoints");
     let post = |path: &str, body: serde_json::Value| {
@@ -100,34 +100,40 @@ fn crash_at(subject: &mut Subject, point: &str, random: &mut Random) -> anyhow::
         server.kill()?;
         ensure!(server.start_armed(point, 1)?, "it is come by when something is restored, not before");
         // There need not be an answer any more.
-        let _ = post(&format!("/v1/pipelines/{name}/restore"), json!({ "checkpoint": taken["result"]["checkpoint"] }));
-        return died(server, || Ok(()));
+        drop(post(&format!("/v1/pipelines/{name}/restore"), json!({ "checkpoint": taken["result"]["checkpoint"] })));
+        return died(server, || ());
     }
     if point.starts_with("checkpoint-") {
         let count = 1 + random.below(3);
         return subject.while_sending(|server| {
             server.kill()?;
             ensure!(server.start_armed(point, count)?, "it is come by when a checkpoint is taken, not before");
-            died(server, || {
-                let _ = post(&checkpoints, json!({}));
-                Ok(())
-            })
+            died(server, || drop(post(&checkpoints, json!({}))))
+        });
+    }
+    if point.starts_with("upgrade-") {
+        let changed = format!("# number {}\n{manifest}", random.next_u64());
+        return subject.while_sending(|server| {
+            server.kill()?;
+            ensure!(server.start_armed(point, 1)?, "it is come by when a version takes over, not before");
+            // The server dies before it can answer.
+            died(server, || drop(client.apply(&changed)))
         });
     }
     let count = 1 + random.below(20);
     subject.while_sending(|server| {
         server.kill()?;
         server.start_armed(point, count)?;
-        died(server, || Ok(()))
+        died(server, || ())
     })
 }
 
 /// Waits for the server to abort, doing something again and again, and starts it again.
-fn died(server: &mut Server, mut meanwhile: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
+fn died(server: &mut Server, mut meanwhile: impl FnMut()) -> anyhow::Result<()> {
     let status = until(PATIENCE, "the server to come by the point", || {
         let ended = server.ended()?;
         if ended.is_none() {
-            meanwhile()?;
+            meanwhile();
         }
         Ok(ended)
     })?;

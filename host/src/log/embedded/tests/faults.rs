@@ -54,6 +54,8 @@ fn corrupt<T: std::fmt::Debug>(result: Result<T>) -> String {
 
 const BATCH: fn(Offset) -> Entry = |base| Entry::Batch { topic: 1, partition: 0, base };
 const PIPELINE: PipelineId = PipelineId(7);
+/// Where a record batch has the epoch of the partition's leader.
+const LEADER_EPOCH: std::ops::Range<usize> = 12..16;
 
 #[tokio::test]
 async fn a_flipped_bit_in_a_batch_is_named_and_what_is_before_it_is_read() {
@@ -112,7 +114,10 @@ async fn what_is_cut_off_or_changed_is_named_wherever_it_is() {
         for place in 0..good.len() {
             let mut flipped = good.clone();
             flipped[place] ^= 1;
-            for bytes in [good[..place].to_vec(), flipped] {
+            // A batch's checksum covers neither itself nor what is before it, of which nobody reads the leader's epoch.
+            let unread = is_batch && LEADER_EPOCH.contains(&place);
+            let damaged = [Some(good[..place].to_vec()), (!unread).then_some(flipped)];
+            for bytes in damaged.into_iter().flatten() {
                 let key = change(&mut subject, entry.clone(), |_| Some(bytes.clone()));
                 let name = if is_batch { "batch of `t/0` at offset 3".to_owned() } else { key.to_string() };
                 let error = match is_batch {
