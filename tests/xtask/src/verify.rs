@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     });
     let data = std::env::var_os("MILLSTREAM_DATA").map_or_else(|| workspace().join("../shared/data"), PathBuf::from);
     if !data.exists() {
-        summary.skipped("the tests over real access logs: MILLSTREAM_DATA names no folder with them");
+        summary.skipped("the tests over real data: MILLSTREAM_DATA names no folder with it");
     }
     if !machine.wasip2 {
         summary.skipped("the test of a plugin with WASI imports: no target wasm32-wasip2");
