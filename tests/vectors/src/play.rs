@@ -241,7 +241,8 @@ impl<'a> Player<'a> {
         let Some(letter) = letters.iter().find(|letters| !letters.timestamps.is_empty()) else { return Ok(()) };
         let headers = letter.view().headers.rows().next().unwrap_or_default();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let said = headers.into_iter().map(|(name, value)| format!("{} {}", text(name), text(value.unwrap_or_default())));
+        let said =
+            headers.into_iter().map(|(name, value)| format!("{} {}", text(name), text(value.unwrap_or_default())));
         Err(format!("a row became a dead letter: {}", said.collect::<Vec<_>>().join(", ")))
     }
 
