@@ -102,8 +102,8 @@ macro_rules! __drive {
 
             fn migration() -> ::core::option::Option<$crate::testing::native::Migration<Self>> {
                 // The first of these is found only where `Migrates` is implemented.
-                use $crate::testing::native::{WithMigration as _, WithoutMigration as _};
-                (&$crate::testing::native::Probe::<Self>::NEW).find()
+                use $crate::testing::native::probe::*;
+                (&Probe::<Self>::NEW).find()
             }
         }
     };

@@ -57,17 +57,11 @@ impl TopicRow {
     pub(super) fn all(partition: u32, batch: &Batch) -> Vec<Self> {
         let mut headers = batch.headers.view().rows();
         let rows = batch.timestamps.iter().zip(batch.keys.iter()).zip(batch.values.iter());
-        let row = |((&timestamp, key), value): ((&i64, Option<&[u8]>), Option<&[u8]>)| Self {
-            partition,
-            key: key.map(<[u8]>::to_vec),
-            value: value.map(<[u8]>::to_vec),
-            timestamp,
-            headers: headers
-                .next()
-                .unwrap_or_default()
-                .into_iter()
-                .map(|(name, value)| (lossy(name), value.map(<[u8]>::to_vec)))
-                .collect(),
+        let row = |((&timestamp, key), value)| {
+            let header = |(name, value): (&[u8], Option<&[u8]>)| (lossy(name), value.map(<[u8]>::to_vec));
+            let (key, value) = (Option::map(key, <[u8]>::to_vec), Option::map(value, <[u8]>::to_vec));
+            let headers = headers.next().unwrap_or_default().into_iter().map(header).collect();
+            Self { partition, key, value, timestamp, headers }
         };
         rows.map(row).collect()
     }

@@ -4,11 +4,11 @@
 //! sandbox. Fuel is not counted, and the limits of the sandbox do not hold.
 
 mod columns;
+pub mod probe;
 mod stores;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -144,39 +144,6 @@ where
     P: Aggregate + Migrate<Old: Accumulator, New: Accumulator>,
 {
     migrate::accumulators(plugin, written_by, old)
-}
-
-/// Finds out whether a plugin migrates: a method of the value is preferred to one of a reference to it.
-#[derive(Debug)]
-pub struct Probe<P>(PhantomData<P>);
-
-impl<P> Probe<P> {
-    /// A probe.
-    pub const NEW: Self = Self(PhantomData);
-}
-
-/// It does.
-pub trait WithMigration<P> {
-    /// How.
-    fn find(&self) -> Option<Migration<P>>;
-}
-
-impl<P: Migrates> WithMigration<P> for Probe<P> {
-    fn find(&self) -> Option<Migration<P>> {
-        Some(P::migration())
-    }
-}
-
-/// It does not.
-pub trait WithoutMigration<P> {
-    /// Not at all.
-    fn find(&self) -> Option<Migration<P>>;
-}
-
-impl<P> WithoutMigration<P> for &Probe<P> {
-    fn find(&self) -> Option<Migration<P>> {
-        None
-    }
 }
 
 /// A plugin in the place of a step.
