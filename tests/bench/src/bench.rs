@@ -106,7 +106,7 @@ impl Bench {
     pub async fn done(&self, operation: Arc<Operation>) -> anyhow::Result<Done> {
         operation.ended(PATIENCE).await;
         let outcome = operation.outcome().ok_or_else(|| anyhow::anyhow!("it takes longer than {PATIENCE:?}"))?;
-        Ok(outcome.result.map_err(|error| anyhow::anyhow!("{error}"))?)
+        outcome.result.map_err(|error| anyhow::anyhow!("{error}"))
     }
 }
 

@@ -34,7 +34,7 @@ impl Answer {
         for (name, _) in PIPELINES {
             let status = client.pipeline(name)?;
             // How many commits there were, and so how many calls and how much fuel, depends on how batches are cut; and so
-            // does whether a timer is set and fires in one call or in two.
+            // does how many timers count as fired: also those that a row of the same call moves before they can.
             let usage = Usage { commits: 0, failed_calls: 0, fuel: 0, timers_fired: 0, ..status.usage };
             ensure!(usage.dead_letters == 0 && status.usage.failed_calls == 0, "`{name}`: {:?}", status.usage);
             pipelines.insert(*name, (usage, status.watermark, status.open_groups));
