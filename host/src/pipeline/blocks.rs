@@ -132,7 +132,6 @@ impl Machine {
                 idle: flags & 1 != 0,
                 told: flags & 2 != 0,
                 behind: flags & 4 != 0,
-                ..Input::default()
             };
             self.know(at, known);
         }

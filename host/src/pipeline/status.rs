@@ -94,8 +94,6 @@ pub struct Usage {
     pub trimmed: u64,
     /// Windows (one key, one window) that were completed.
     pub windows_closed: u64,
-    /// Timers that fired.
-    pub timers_fired: u64,
     /// Results of windows on top of the one at their end: early ones, and new ones for rows within the allowed lateness.
     pub windows_updated: u64,
     /// Calls of plugins that failed.

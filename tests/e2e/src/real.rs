@@ -46,9 +46,9 @@ pub fn table(file: &str, separator: char) -> anyhow::Result<Option<Vec<Cells>>> 
 pub fn iso_ms(text: &str) -> anyhow::Result<i64> {
     let numbers: Vec<i64> =
         text.trim_end_matches('Z').split(['-', 'T', ':', '.']).map(str::parse).collect::<Result<_, _>>()?;
-    match numbers.as_slice() {
-        &[year, month, day, hour, minute, second] => Ok(civil_ms([year, month, day], [hour, minute, second])),
-        &[year, month, day, hour, minute, second, ms] => Ok(civil_ms([year, month, day], [hour, minute, second]) + ms),
+    match *numbers.as_slice() {
+        [year, month, day, hour, minute, second] => Ok(civil_ms([year, month, day], [hour, minute, second])),
+        [year, month, day, hour, minute, second, ms] => Ok(civil_ms([year, month, day], [hour, minute, second]) + ms),
         _ => anyhow::bail!("`{text}` is no time"),
     }
 }

@@ -136,7 +136,7 @@ impl Text<'_> {
         for name in names {
             let parsed: TopicName = self.parse(name)?;
             if !known.clone().any(|known| *known == parsed) {
-                let nearest = nearest(parsed.as_str(), known.clone().map(TopicName::as_str));
+                let nearest = nearest(parsed.as_str(), known.map(TopicName::as_str));
                 return Err(ManifestError {
                     hint: nearest.map(|nearest| format!("did you mean `{nearest}`?")),
                     ..self.at(name, format!("{what} `{parsed}` is not {place}"))

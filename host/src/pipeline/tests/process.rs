@@ -279,7 +279,6 @@ fn timers_of_very_many_keys_fire_over_several_commits_and_restarts() {
     let of =
         |parity| (0..keys).filter(move |key| key % 2 == parity).map(move |key| format!("{key:06} 9 {}", 5 + parity));
     assert!(fired(&driver) == of(0).chain(of(1)).collect::<Vec<_>>(), "every timer once, by time and key");
-    assert_eq!(driver.machine.usage_mut().timers_fired, keys as u64);
 }
 
 #[test]

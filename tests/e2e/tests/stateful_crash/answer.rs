@@ -35,7 +35,7 @@ impl Answer {
             let status = client.pipeline(name)?;
             // How many commits there were, and so how many calls and how much fuel, depends on how batches are cut; and so
             // does how many timers count as fired: also those that a row of the same call moves before they can.
-            let usage = Usage { commits: 0, failed_calls: 0, fuel: 0, timers_fired: 0, ..status.usage };
+            let usage = Usage { commits: 0, failed_calls: 0, fuel: 0, ..status.usage };
             ensure!(usage.dead_letters == 0 && status.usage.failed_calls == 0, "`{name}`: {:?}", status.usage);
             pipelines.insert(*name, (usage, status.watermark, status.open_groups));
             let listed: Value = client.get(&format!("/v1/pipelines/{name}/checkpoints"))?;

@@ -127,8 +127,6 @@ impl Run<'_, '_> {
             self.state.remove_timer(sources.slots[group as usize], timer.domain, timer.id);
         }
         self.apply_timers(units, done);
-        let fired = sources.timers.len() + done.fired.groups.len();
-        self.sink.usage.timers_fired += fired as u64;
         self.collect(sources, done);
         let reached = LazyCell::new(|| reached(units.len(), sources, done));
         for &group in &sources.due.groups {
