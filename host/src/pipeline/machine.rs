@@ -23,7 +23,7 @@ use super::rows::Origins;
 use super::status::Usage;
 use super::steps::{Arrival, Poison, Sink, Stop};
 use super::sweep::Sweep;
-use crate::ids::TopicPartition;
+use crate::ids::{StepName, TopicPartition};
 use crate::log::Block;
 use crate::log::batch::Offsets;
 use crate::plugin::Failure;
@@ -184,7 +184,10 @@ impl Machine {
                 continue;
             }
             let passed = flow.transforms(0, arrival).await?;
-            arrived.push((input.input, arrival, passed, std::mem::take(&mut flow.sink.marks)));
+            let mut marks = std::mem::take(&mut flow.sink.marks);
+            // A later step's marks come behind all of an earlier one's, but stand by their rows.
+            marks.sort_by_key(|(origin, _)| *origin);
+            arrived.push((input.input, arrival, passed, marks));
         }
         for (input, arrival, passed, marks) in &arrived {
             let arrival = arrival.after(passed.as_ref());
@@ -295,6 +298,15 @@ impl Machine {
     pub(super) fn state_bytes(&self) -> u64 {
         let tables = self.plan.references.tables.values().map(|table| table.content.read().bytes());
         self.held.iter().map(|held| held.store().bytes()).chain(tables).sum::<usize>() as u64
+    }
+
+    /// The state value that a step keeps for a key, as its plugin writes it.
+    pub(super) fn state(&self, step: &StepName, key: Option<&[u8]>) -> Option<&[u8]> {
+        let held = self.plan.keyed().zip(&self.held).find(|(keyed, _)| keyed.step().name == *step);
+        match held?.1 {
+            Held::Keyed(state) => state.value(key),
+            Held::Windows(_) | Held::Panes(_) => None,
+        }
     }
 
     /// The counters, those of records lost to retention included.

@@ -18,7 +18,7 @@ use super::spec::Start;
 use super::status::{Reason, Usage};
 use crate::clock::now_ms;
 use crate::fail;
-use crate::ids::{Offset, PipelineId, TopicName, TopicPartition};
+use crate::ids::{Offset, PipelineId, StepName, TopicName, TopicPartition};
 use crate::log::{Commit, Log};
 use crate::time::{Input, Mark};
 
@@ -177,6 +177,11 @@ impl Runner {
         self.commit().await?;
         self.publish();
         Ok(())
+    }
+
+    /// The state value that a step keeps for a key.
+    pub(super) fn state(&self, step: &StepName, key: Option<&[u8]>) -> Option<&[u8]> {
+        self.machine.state(step, key)
     }
 
     /// When the clock next makes something due.

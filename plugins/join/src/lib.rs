@@ -26,6 +26,13 @@ pub struct Kept {
     as_of: Versions<String, String>,
 }
 
+impl Kept {
+    /// The rows of an interval join.
+    pub fn interval(&self) -> &IntervalRows<String, String> {
+        &self.interval
+    }
+}
+
 /// The sides of a join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {

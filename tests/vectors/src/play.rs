@@ -4,6 +4,7 @@
 //! first is part of what a vector says, and is lost within a micro-batch; so one ends where the input's number goes back.
 //! It also begins where the clock moves, because the clock stands still within it, and at a restored checkpoint.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -15,7 +16,7 @@ use millstream::record::Batch;
 use serde_json::Value;
 
 use crate::plugins::Plugins;
-use crate::trial::{DEAD, Do, LATE, Look, OUT, Record, Row, Trial};
+use crate::trial::{DEAD, Do, LATE, OUT, Record, Row, TIMED_OUT, Trial};
 
 /// Random cuts that each vector is played with: with up to some fifteen steps, enough that most pairs of steps share a
 /// micro-batch in one of them.
@@ -130,19 +131,19 @@ struct Player<'a> {
     driver: Driver,
     /// All that was fed, for pipelines that are made from a checkpoint.
     fed: Vec<(usize, Record)>,
-    /// How many records of the topics were read.
-    read: [usize; 2],
+    /// How many records of each topic were read.
+    read: BTreeMap<&'static str, usize>,
     /// What appeared, where it does not matter in which step.
     appeared: [Vec<Value>; 2],
 }
 
 /// The topics that are compared, with their names for people.
-const COMPARED: [(&str, &str); 2] = [(OUT, "results"), (LATE, "late events")];
+const COMPARED: [(&[&str], &str); 2] = [(&[OUT, TIMED_OUT], "results"), (&[LATE], "late events")];
 
 impl<'a> Player<'a> {
     fn new(trial: &'a Trial, plugins: &'a Plugins, way: Way) -> Result<Self, String> {
         let driver = driver(trial, plugins)?;
-        Ok(Self { trial, plugins, way, driver, fed: Vec::new(), read: [0; 2], appeared: Default::default() })
+        Ok(Self { trial, plugins, way, driver, fed: Vec::new(), read: BTreeMap::new(), appeared: Default::default() })
     }
 
     /// Lets the steps of a micro-batch happen and compares what came of them.
@@ -188,7 +189,7 @@ impl<'a> Player<'a> {
                 fresh.set_clock(self.driver.clock());
                 let checkpoint = Checkpoint::from_bytes(&bytes).map_err(|error| format!("checkpoint: {error}"))?;
                 fresh.restore(checkpoint).map_err(|error| format!("restore: {error}"))?;
-                (self.driver, self.read) = (fresh, [0; 2]);
+                (self.driver, self.read) = (fresh, BTreeMap::new());
             }
         }
         Ok(())
@@ -227,12 +228,17 @@ impl<'a> Player<'a> {
         Ok(self.driver.status().map_err(|error| error.to_string())?.watermark)
     }
 
-    /// What the result topic (0) or the late topic (1) got since it was last read.
+    /// What came as results (0) or late events (1) since it was last read.
     fn new_rows(&mut self, which: usize, before: Option<i64>) -> Result<Vec<Value>, String> {
-        let all = rows(&self.driver, COMPARED[which].0, before)?;
-        let new = all.get(self.read[which]..).ok_or("rows that were there are gone")?;
-        self.read[which] = all.len();
-        Ok(new.iter().filter_map(self.trial.read).collect())
+        let mut values = Vec::new();
+        for &topic in COMPARED[which].0 {
+            let all = rows(&self.driver, topic, before)?;
+            let read = self.read.entry(topic).or_default();
+            let new = all.get(*read..).ok_or("rows that were there are gone")?;
+            values.extend(new.iter().filter_map(self.trial.read));
+            *read = all.len();
+        }
+        Ok(values)
     }
 
     fn dead_letters(&self) -> Result<(), String> {
@@ -250,8 +256,7 @@ impl<'a> Player<'a> {
     fn look(&self, step: usize) -> Result<(), String> {
         let Some(seen) = &self.trial.seen else { return Ok(()) };
         let Some(expected) = &seen.after[step] else { return Ok(()) };
-        let status = self.driver.status().map_err(|error| error.to_string())?;
-        let got = (seen.look)(&Look { status, driver: &self.driver })?;
+        let got = seen.look.at(&self.driver)?;
         if got == *expected { Ok(()) } else { Err(format!("\n  expected {expected}\n  got      {got}")) }
     }
 
@@ -290,25 +295,25 @@ fn feed(driver: &mut Driver, trial: &Trial, input: usize, record: &Record) -> Re
 }
 
 /// The rows of a topic.
-fn rows(driver: &Driver, topic: &str, before: Option<i64>) -> Result<Vec<Row>, String> {
-    let topic: TopicName = topic.parse().expect("a name");
-    if !driver.topics().map_err(|error| error.to_string())?.contains_key(&topic) {
+fn rows(driver: &Driver, topic: &'static str, before: Option<i64>) -> Result<Vec<Row>, String> {
+    let name: TopicName = topic.parse().expect("a name");
+    if !driver.topics().map_err(|error| error.to_string())?.contains_key(&name) {
         return Ok(Vec::new());
     }
     let mut rows = Vec::new();
-    for batch in driver.read(&topic).map_err(|error| error.to_string())? {
+    for batch in driver.read(&name).map_err(|error| error.to_string())? {
         for (timestamp, (key, value)) in batch.timestamps.iter().zip(batch.keys.iter().zip(batch.values.iter())) {
             let value = value.unwrap_or(b"null");
             let value = serde_json::from_slice(value)
                 .map_err(|error| format!("`{}` is no JSON: {error}", String::from_utf8_lossy(value)))?;
             let key = String::from_utf8_lossy(key.unwrap_or_default()).into_owned();
-            rows.push(Row { timestamp: *timestamp, key, value, before });
+            rows.push(Row { topic, timestamp: *timestamp, key, value, before });
         }
     }
     Ok(rows)
 }
 
-fn count(driver: &Driver, topic: &str) -> usize {
+fn count(driver: &Driver, topic: &'static str) -> usize {
     rows(driver, topic, None).map_or(0, |rows| rows.len())
 }
 

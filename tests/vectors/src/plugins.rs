@@ -12,7 +12,7 @@ use millstream::pipeline::{Error, Loaded};
 use millstream::plugin::Grants;
 
 /// The packages: our own for windows and timers, and those that tenants use too.
-const PACKAGES: &[&str] = &["vectors-gate", "vectors-fold", "vectors-timers", "join", "dedupe"];
+const PACKAGES: &[&str] = &["vectors-gate", "vectors-fold", "vectors-timers", "join", "dedupe", "pattern"];
 
 /// The plugins, each made once for every configuration.
 #[derive(Debug)]

@@ -1,13 +1,18 @@
 //! A vector in terms of this engine: a pipeline, what happens to it, and what must come of that.
 
-use serde_json::Value;
-
 use millstream::ids::TopicPartition;
+use millstream::pipeline::driver::Driver;
+use millstream_sdk::State;
+use serde_json::{Value, json};
 
 use crate::format::Event;
 
+/// The step that does the work.
+pub const WORK: &str = "work";
 /// The pipeline's result topic.
 pub const OUT: &str = "out";
+/// The topic of partial matches that time ran out for; its rows are results too.
+pub const TIMED_OUT: &str = "timed-out";
 /// The topic of its late rows.
 pub const LATE: &str = "late";
 /// The topic of its dead letters, which must stay empty.
@@ -42,18 +47,46 @@ pub struct Trial {
 #[derive(Debug)]
 pub struct Seen {
     /// What is looked at.
-    pub look: fn(&Look<'_>) -> Result<Value, String>,
+    pub look: Look,
     /// What must be there after each step, where that is known.
     pub after: Vec<Option<Value>>,
 }
 
-/// What can be looked at.
-#[derive(Debug)]
-pub struct Look<'a> {
-    /// What the driver tells.
-    pub status: millstream::pipeline::driver::Status,
-    /// The driver itself.
-    pub driver: &'a millstream::pipeline::driver::Driver,
+/// Something that is looked at from outside.
+#[derive(Debug, Clone)]
+pub enum Look {
+    /// The watermark: `wm`.
+    Watermark,
+    /// The watermark, and whether all inputs are idle: `wm` and `status`.
+    Status,
+    /// Whether all inputs are idle: `idle`.
+    Idle,
+    /// The times of the rows that an interval join keeps for a key: `left` and `right`.
+    JoinRows(String),
+}
+
+impl Look {
+    /// Looks.
+    pub fn at(&self, driver: &Driver) -> Result<Value, String> {
+        let status = driver.status().map_err(|error| error.to_string())?;
+        let idle = status.inputs.iter().all(|input| input.idle);
+        Ok(match self {
+            Self::Watermark => json!({ "wm": status.watermark }),
+            Self::Status => json!({ "wm": status.watermark, "status": if idle { "idle" } else { "active" } }),
+            Self::Idle => json!({ "idle": idle }),
+            Self::JoinRows(key) => {
+                let step = WORK.parse().expect("a name");
+                let mut kept = join::Kept::default();
+                if let Some(mut state) = driver.state(&step, Some(key.as_bytes())) {
+                    kept.decode(&mut state).ok_or("the state of the join cannot be read")?;
+                }
+                let times = |rows: Vec<i64>| Value::from(rows);
+                let rows = kept.interval();
+                let left = times(rows.left().map(|(time, _)| time).collect());
+                json!({ "left": left, "right": times(rows.right().map(|(time, _)| time).collect()) })
+            }
+        })
+    }
 }
 
 /// Ways that a trial does not go.
@@ -92,6 +125,8 @@ pub struct Record {
 /// A row that a pipeline wrote.
 #[derive(Debug)]
 pub struct Row {
+    /// The topic.
+    pub topic: &'static str,
     /// Its event time.
     pub timestamp: i64,
     /// Its key, as text.
@@ -105,7 +140,7 @@ pub struct Row {
 impl Record {
     /// The record of an event.
     pub fn event(event: &Event) -> Self {
-        let mut value = serde_json::json!({ "value": event.value, "input": event.input });
+        let mut value = json!({ "value": event.value, "input": event.input });
         if let Some(actions) = &event.actions {
             value["actions"] = actions.as_str().into();
         }

@@ -1,4 +1,4 @@
-//! What `cargo demo`, `cargo verify` and `cargo speed` run.
+//! What `cargo demo`, `cargo verify`, `cargo speed` and `cargo vectors` run.
 //!
 //! Every command first makes sure that the machine has what the build needs (see [`prepare`]), then runs cargo. This crate
 //! uses the standard library alone: it is compiled before anything has been checked, on machines that may have nothing.
@@ -17,6 +17,7 @@ usage: cargo run -p xtask -- <command>
   demo            build everything, then count page views per minute through a SIGKILL   (cargo demo)
   verify          format, lints, dependencies, tests, documentation                      (cargo verify)
   speed [ARGS]    build and run the benchmarks; `--json FILE` writes them too            (cargo speed)
+  vectors FILE..  run event-time test vectors on the engine; `--only ID`, `--quiet`      (cargo vectors)
   crash [ARGS]    kill the server at random moments; `--runs N` times, `--seed S`
   prepare         only install or check what the build needs
 ";
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         "demo" => programs::demo(&rest),
         "verify" => verify::run(&rest),
         "speed" => programs::speed(&rest),
+        "vectors" => programs::vectors(&rest),
         "crash" => programs::crash(&rest),
         "prepare" => prepare::run().map(|_| ()),
         "" | "help" | "--help" | "-h" => {

@@ -16,6 +16,11 @@ pub(crate) fn speed(arguments: &[String]) -> Result<(), String> {
     run("bench", arguments)
 }
 
+/// `cargo vectors`.
+pub(crate) fn vectors(arguments: &[String]) -> Result<(), String> {
+    run("vectors", arguments)
+}
+
 /// The crash tests, any number of times.
 pub(crate) fn crash(arguments: &[String]) -> Result<(), String> {
     let machine = prepare::run()?;

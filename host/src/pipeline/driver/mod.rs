@@ -30,7 +30,7 @@ use super::runner::Runner;
 use super::shared::Shared;
 use super::spec::{Spec, StepSpec};
 use super::status::{InputStatus, Reason, State, StepStatus, Usage};
-use crate::ids::{PartitionId, PipelineId, TenantId, TopicName, TopicPartition, default_tenant};
+use crate::ids::{PartitionId, PipelineId, StepName, TenantId, TopicName, TopicPartition, default_tenant};
 use crate::log::batch::{EncodeOptions, decode, encode};
 use crate::log::{self, Log, TopicConfig, TopicInfo};
 use crate::plugin::Grants;
@@ -251,6 +251,12 @@ impl Driver {
             state_bytes: progress.state_bytes,
             steps: steps.collect(),
         })
+    }
+
+    /// What a step keeps for a key, as its plugin writes it: the SDK's `State` of the plugin reads it. None for windows,
+    /// which are kept by the host.
+    pub fn state(&self, step: &StepName, key: Option<&[u8]>) -> Option<&[u8]> {
+        self.runner.state(step, key)
     }
 
     /// Loses everything that is not in the log, at this point of the next micro-batch, and starts the pipeline again.

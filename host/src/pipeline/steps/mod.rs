@@ -184,6 +184,7 @@ impl Sink<'_> {
         next: &mut StageRows,
         came_by: PartitionId,
     ) {
+        let mut marks: Vec<(u32, Mark)> = Vec::new();
         for (output, route) in step.routes.iter().enumerate() {
             let leaves_here = |row: &u32| outputs.get(*row as usize).copied().unwrap_or(0) as usize == output;
             let source_rows: Vec<u32> = (0..all.origins.len() as u32).filter(leaves_here).collect();
@@ -196,17 +197,19 @@ impl Sink<'_> {
                     self.deliver(*topic, rows.batch.view(), came_by);
                 }
                 Route::Watermark => {
-                    let mark =
-                        |&row: &u32| (all.origins[row as usize], Mark::Watermark(all.batch.timestamps[row as usize]));
-                    self.marks.extend(here.source_rows.iter().map(mark));
+                    let mark = |&row: &u32| (row, Mark::Watermark(all.batch.timestamps[row as usize]));
+                    marks.extend(here.source_rows.iter().map(mark));
                 }
                 Route::Idle | Route::Active => {
                     let mark = if *route == Route::Idle { Mark::Idle } else { Mark::Active };
-                    self.marks.extend(here.source_rows.iter().map(|&row| (all.origins[row as usize], mark)));
+                    marks.extend(here.source_rows.iter().map(|&row| (row, mark)));
                 }
                 Route::Nowhere => self.usage.unrouted += here.source_rows.len() as u64,
             }
         }
+        // Outputs were gone through one after the other; what marks say depends on their order.
+        marks.sort_by_key(|(row, _)| *row);
+        self.marks.extend(marks.into_iter().map(|(row, mark)| (all.origins[row as usize], mark)));
     }
 
     /// Sends rows whose event time cannot be believed to the dead letters; gives the others, if there were any.

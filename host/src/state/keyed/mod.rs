@@ -118,6 +118,11 @@ impl Keyed {
         self.slots.key(slot)
     }
 
+    /// The value of a key.
+    pub fn value(&self, key: Option<&[u8]>) -> Option<&[u8]> {
+        self.slots.value(self.slots.find(self.slots.hash(key), key)?)
+    }
+
     /// Bytes of the key and value of a slot.
     pub fn payload(&self, slot: SlotId) -> usize {
         self.slots.key(slot).map_or(0, <[u8]>::len) + self.slots.value_length(slot)

@@ -75,6 +75,11 @@ impl Slots {
         self.slots[id as usize].hash
     }
 
+    /// The slot of a key, if it has one.
+    pub(super) fn find(&self, hash: u32, key: Option<&[u8]>) -> Option<SlotId> {
+        self.table.find(spread(hash), |&id| self.is_of(id, hash, key)).copied()
+    }
+
     /// The slot of a key, made if it is new.
     pub(super) fn slot(&mut self, hash: u32, key: Option<&[u8]>) -> SlotId {
         let Self { table, slots, keys, .. } = self;

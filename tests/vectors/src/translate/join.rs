@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::manifest::Pipeline;
 use super::{Translated, expected, late};
 use crate::format::{Event, Vector};
-use crate::trial::{Do, Record, Row, Trial};
+use crate::trial::{Do, Look, Record, Row, Seen, Trial};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,8 +67,20 @@ pub(super) fn interval(vector: &Vector) -> Result<Translated, String> {
         "lower_inclusive": op.lower_inclusive, "upper_inclusive": op.upper_inclusive,
     }});
     let pipeline = Pipeline::marked_pair("join", json!({ "by": by })).late_output();
-    let translated = Translated::trial(trial(vector, &pipeline, interval_result)?);
-    Ok(translated.note("D5: ours is Flink's rule"))
+    let mut trial = trial(vector, &pipeline, interval_result)?;
+    let states = vector.state()?;
+    let mut note = "D5: ours is Flink's rule";
+    if !states.is_empty() {
+        let key = vector.steps::<Step>()?.into_iter().find_map(|step| Some(step.event?.key)).unwrap_or_default();
+        let mut after = vec![None; trial.steps.len()];
+        states.into_iter().for_each(|(step, kept)| after[step] = Some(kept.into()));
+        trial.seen = Some(Seen { look: Look::JoinRows(key), after });
+        if vector.expect.is_empty() {
+            trial.read = |_| None;
+            note = "D5: ours is Flink's rule; only what is kept is compared";
+        }
+    }
+    Ok(Translated::trial(trial).note(note))
 }
 
 /// Pairs of the same window.

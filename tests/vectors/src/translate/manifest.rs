@@ -3,7 +3,7 @@
 use millstream::ids::TopicPartition;
 use serde_json::Value;
 
-use crate::trial::{DEAD, LATE, OUT};
+use crate::trial::{DEAD, LATE, OUT, TIMED_OUT, WORK};
 
 /// How a pipeline knows what time it is.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +52,11 @@ impl Pipeline {
         Self { rest: format!("outputs = {{ late = \"{LATE}\" }}\n"), ..self }
     }
 
+    /// With late rows and partial matches that the plugin tells apart itself.
+    pub fn pattern_outputs(self) -> Self {
+        Self { rest: format!("outputs = {{ late = \"{LATE}\", timed-out = \"{TIMED_OUT}\" }}\n"), ..self }
+    }
+
     /// The manifest.
     pub fn manifest(&self) -> String {
         let topics: Vec<String> = self.topics.iter().map(|topic| format!("\"{topic}\"")).collect();
@@ -75,7 +80,7 @@ impl Pipeline {
              [source]\ntopics = [{topics}]\nheaders = true\n\
              [watermark]\n{watermark}\n{idle}\
              {gate}\
-             [[steps]]\nname = \"work\"\nplugin = \"{plugin}\"\nconfig = {{ {} }}\n{rest}\
+             [[steps]]\nname = \"{WORK}\"\nplugin = \"{plugin}\"\nconfig = {{ {} }}\n{rest}\
              [output]\ntopic = \"{OUT}\"\n\
              [dead-letters]\ntopic = \"{DEAD}\"\n",
             config.trim_end_matches(", ")

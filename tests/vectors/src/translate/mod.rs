@@ -4,6 +4,7 @@
 //! dialect says in its notes by which divergence it moves what.
 
 mod beam;
+mod cep;
 mod dedupe;
 mod eos;
 mod join;
@@ -79,6 +80,7 @@ pub fn translate(vector: &Vector) -> Result<Translated, String> {
         ("flink", "timer") => timer::timer(vector),
         ("flink", "interval_join") => join::interval(vector),
         ("flink", "window_join") => join::window(vector),
+        ("flink", "cep") => cep::pattern(vector),
         ("flink", "dedupe") => dedupe::processing_time(vector),
         ("flink", "dedupe_event_time") => dedupe::event_time(vector),
         ("flink", "watermark_gen") => watermark::generator(vector),

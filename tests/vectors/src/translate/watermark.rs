@@ -21,6 +21,7 @@ struct Generator {
 #[serde(rename_all = "snake_case")]
 enum Tick {
     Event(Event),
+    #[expect(dead_code, reason = "that it is there is all it says")]
     Tick(bool),
 }
 
@@ -40,10 +41,9 @@ pub(super) fn generator(vector: &Vector) -> Result<Translated, String> {
         Tick::Event(event) => vec![Do::Feed(0, Record::event(event))],
         Tick::Tick(_) => Vec::new(),
     };
-    let look = |look: &Look<'_>| Ok(json!({ "wm": look.status.watermark }));
     Ok(Translated::trial(Trial {
         steps: steps.iter().map(acts).collect(),
-        seen: Some(Seen { look, after }),
+        seen: Some(Seen { look: Look::Watermark, after }),
         ..looked_at(&pipeline, 1)
     }))
 }
@@ -83,11 +83,8 @@ pub(super) fn merge(vector: &Vector) -> Result<Translated, String> {
         }
         after.push(Some(known.clone()));
     }
-    let look = |look: &Look<'_>| {
-        let idle = look.status.inputs.iter().all(|input| input.idle);
-        Ok(json!({ "wm": look.status.watermark, "status": if idle { "idle" } else { "active" } }))
-    };
-    Ok(Translated::trial(Trial { steps, seen: Some(Seen { look, after }), ..looked_at(&pipeline, op.channels) }))
+    let seen = Some(Seen { look: Look::Status, after });
+    Ok(Translated::trial(Trial { steps, seen, ..looked_at(&pipeline, op.channels) }))
 }
 
 #[derive(Debug, Deserialize)]
@@ -101,6 +98,7 @@ struct Idle {
 enum Check {
     Event(Event),
     AdvanceMs(i64),
+    #[expect(dead_code, reason = "that it is there is all it says")]
     Check(bool),
 }
 
@@ -118,10 +116,9 @@ pub(super) fn idle_timer(vector: &Vector) -> Result<Translated, String> {
     for number in 0..steps.len() {
         after.push(expect_at(vector, number)?.pop().map(Value::Object));
     }
-    let look = |look: &Look<'_>| Ok(json!({ "idle": look.status.inputs.iter().all(|input| input.idle) }));
     let translated = Translated::trial(Trial {
         steps: steps.iter().map(acts).collect(),
-        seen: Some(Seen { look, after }),
+        seen: Some(Seen { look: Look::Idle, after }),
         // Each check looks by the clock at what has come until then.
         except: Some(Except { restarts: true, cuts: true }),
         ..looked_at(&pipeline, 1)
