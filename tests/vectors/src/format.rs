@@ -143,6 +143,9 @@ impl Step {
     }
 }
 
+/// Steps, and what is said of each.
+pub type Expected = Vec<(usize, Map<String, Value>)>;
+
 impl Vector {
     /// Reads a vector. An error says which one it is of as well as can be.
     pub fn read(value: &Value) -> Result<Self, String> {
@@ -175,30 +178,25 @@ impl Vector {
 
     /// The steps, each of one of a type's shapes.
     pub fn steps<T: DeserializeOwned>(&self) -> Result<Vec<T>, String> {
-        (0..).zip(&self.steps).map(|(number, step)| parse(step.clone().into(), &format!("step {number}"))).collect()
+        (0..).zip(&self.steps).map(|(number, step)| parse(step.clone().into(), format!("step {number}"))).collect()
     }
 
     /// Steps and what is said of each: what must appear in them.
-    pub fn expect(&self) -> Result<Vec<(usize, Map<String, Value>)>, String> {
+    pub fn expect(&self) -> Result<Expected, String> {
         self.by_step(&self.expect, "expect", "step")
     }
 
     /// The late events by their steps, if anything is said of them.
-    pub fn late(&self) -> Result<Option<Vec<(usize, Map<String, Value>)>>, String> {
+    pub fn late(&self) -> Result<Option<Expected>, String> {
         self.late.as_ref().map(|late| self.by_step(late, "late", "step")).transpose()
     }
 
     /// What must be in state after steps.
-    pub fn state(&self) -> Result<Vec<(usize, Map<String, Value>)>, String> {
+    pub fn state(&self) -> Result<Expected, String> {
         self.by_step(&self.state, "state", "after_step")
     }
 
-    fn by_step(
-        &self,
-        entries: &[Map<String, Value>],
-        what: &str,
-        name: &str,
-    ) -> Result<Vec<(usize, Map<String, Value>)>, String> {
+    fn by_step(&self, entries: &[Map<String, Value>], what: &str, name: &str) -> Result<Expected, String> {
         let entry = |(number, entry): (usize, &Map<String, Value>)| {
             let mut entry = entry.clone();
             let step = entry.remove(name).and_then(|step| step.as_u64());

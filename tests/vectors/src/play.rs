@@ -118,7 +118,7 @@ fn batches(trial: &Trial, way: Way) -> Vec<Range<usize>> {
                 last_input = 0;
             }
         }
-        last_input = inputs().last().unwrap_or(last_input);
+        last_input = inputs().next_back().unwrap_or(last_input);
     }
     batches
 }

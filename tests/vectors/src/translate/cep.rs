@@ -29,7 +29,8 @@ enum Contiguity {
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Skip {
-    NoSkip,
+    #[serde(rename = "no_skip")]
+    Never,
     ToNext,
     PastLast,
 }
@@ -46,7 +47,7 @@ pub(super) fn pattern(vector: &Vector) -> Result<Translated, String> {
         });
     }
     let skip = match op.skip {
-        Skip::NoSkip => "no_skip",
+        Skip::Never => "no_skip",
         Skip::ToNext => "to_next",
         Skip::PastLast => "past_last",
     };

@@ -95,7 +95,7 @@ struct Idle {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Check {
+enum IdleStep {
     Event(Event),
     AdvanceMs(i64),
     #[expect(dead_code, reason = "that it is there is all it says")]
@@ -106,11 +106,11 @@ enum Check {
 pub(super) fn idle_timer(vector: &Vector) -> Result<Translated, String> {
     let op: Idle = vector.op()?;
     let pipeline = counting("in", Time::Disorder(0), Some(op.timeout));
-    let steps: Vec<Check> = vector.steps()?;
-    let acts = |step: &Check| match step {
-        Check::Event(event) => vec![Do::Feed(0, Record::event(event))],
-        Check::AdvanceMs(by) => vec![Do::Clock(*by)],
-        Check::Check(_) => Vec::new(),
+    let steps: Vec<IdleStep> = vector.steps()?;
+    let acts = |step: &IdleStep| match step {
+        IdleStep::Event(event) => vec![Do::Feed(0, Record::event(event))],
+        IdleStep::AdvanceMs(by) => vec![Do::Clock(*by)],
+        IdleStep::Check(_) => Vec::new(),
     };
     let mut after = Vec::with_capacity(steps.len());
     for number in 0..steps.len() {
