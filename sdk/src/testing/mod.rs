@@ -33,7 +33,7 @@ pub use input::Input;
 pub use keyed::{FROM_TIMER, Keyed, keyed};
 pub(crate) use output::Said;
 pub use output::{Emitted, Outcome, Rejected};
-pub use run::{FromConfig, fold, fold_merged, plugin, run};
+pub use run::{FromConfig, fold, fold_merged, plugin, run, state};
 #[doc(hidden)]
 pub use run::{migrate_accumulator, migrate_state, prepare};
 pub use store::lookup;

@@ -7,7 +7,7 @@ use crate::answer::Answer;
 use crate::columns::{Cell, Column, NULL};
 use crate::migrate::{self, Migrate};
 use crate::process::Process;
-use crate::state::State;
+use crate::state::{State, decode_kept};
 use crate::transform::Transform;
 use crate::{Accumulator, config, fold as calls, host};
 
@@ -28,6 +28,14 @@ pub fn plugin<P: FromConfig>(config: &str) -> Result<P, String> {
 #[doc(hidden)]
 pub fn prepare<C: config::Config, P>(text: &str, new: impl FnOnce(C) -> crate::Result<P>) -> Result<P, String> {
     new(config::parse(text)?).map_err(|error| error.to_string())
+}
+
+/// Reads the state that the engine keeps for a key into `empty`, which is that of a key that has none.
+///
+/// # Errors
+/// What is wrong with the bytes.
+pub fn state<S: State>(empty: S, bytes: &[u8]) -> Result<S, String> {
+    decode_kept(empty, bytes).map(|kept| kept.state)
 }
 
 /// Turns the state that another version kept for a key into this version's, as the host does at an upgrade.

@@ -2,7 +2,7 @@
 
 use millstream::ids::TopicPartition;
 use millstream::pipeline::driver::Driver;
-use millstream_sdk::State;
+use millstream_sdk::testing::state;
 use serde_json::{Value, json};
 
 use crate::format::Event;
@@ -76,10 +76,8 @@ impl Look {
             Self::Idle => json!({ "idle": idle }),
             Self::JoinRows(key) => {
                 let step = WORK.parse().expect("a name");
-                let mut kept = join::Kept::default();
-                if let Some(mut state) = driver.state(&step, Some(key.as_bytes())) {
-                    kept.decode(&mut state).ok_or("the state of the join cannot be read")?;
-                }
+                let kept = driver.state(&step, Some(key.as_bytes()));
+                let kept = kept.map_or(Ok(join::Kept::default()), |bytes| state(join::Kept::default(), bytes))?;
                 let times = |rows: Vec<i64>| Value::from(rows);
                 let rows = kept.interval();
                 let left = times(rows.left().map(|(time, _)| time).collect());

@@ -36,6 +36,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     if !data.exists() {
         summary.skipped("the tests over real data: MILLSTREAM_DATA names no folder with it");
     }
+    let vectors = std::env::var_os("MILLSTREAM_VECTORS")
+        .map_or_else(|| workspace().join("../shared/vectors/vectors.json"), PathBuf::from);
+    if !vectors.exists() {
+        summary.skipped("the shared event-time vectors: MILLSTREAM_VECTORS names no file of them");
+    }
     if !machine.wasip2 {
         summary.skipped("the test of a plugin with WASI imports: no target wasm32-wasip2");
     }
