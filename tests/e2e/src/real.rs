@@ -42,6 +42,38 @@ pub fn table(file: &str, separator: char) -> anyhow::Result<Option<Vec<Cells>>> 
     rows.iter().map(row).collect::<anyhow::Result<_>>().map(Some)
 }
 
+/// A request of the NASA's server.
+#[derive(Debug)]
+pub struct Request {
+    /// Who asked.
+    pub host: String,
+    /// When, in milliseconds since the epoch.
+    pub time: i64,
+    /// For what.
+    pub path: String,
+    /// The line, as the server would have written it.
+    pub line: String,
+}
+
+/// The requests to the NASA's server, as lines of the common format.
+pub fn nasa_requests() -> anyhow::Result<Option<Vec<Request>>> {
+    let Some(lines) = lines("01_web_access_logs/nasa_19950801.tsv.gz")? else { return Ok(None) };
+    let mut requests = Vec::new();
+    for line in &lines[1..] {
+        let cells: Vec<&str> = line.split('\t').collect();
+        let &[host, _, time, method, path, status, bytes, ..] = cells.as_slice() else { anyhow::bail!("`{line}`") };
+        let time = time.parse::<i64>()? * 1000;
+        // Seconds since the day began in UTC: the file begins at 04:00 and ends before midnight.
+        let second = (time - civil_ms([1995, 8, 1], [0, 0, 0])) / 1000;
+        let clock = format!("{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60);
+        let quoted = path.replace('\\', r"\\").replace('"', r#"\""#);
+        let line = format!("{host} - - [01/Aug/1995:{clock} +0000] \"{method} {quoted} HTTP/1.0\" {status} {bytes}");
+        requests.push(Request { host: host.to_owned(), time, path: path.to_owned(), line });
+    }
+    assert_eq!(requests.len(), 33_996, "the file is the one we know");
+    Ok(Some(requests))
+}
+
 /// `2010-12-01T08:26:00` in milliseconds since the epoch, taken as UTC; a fraction of three digits and `Z` may follow.
 pub fn iso_ms(text: &str) -> anyhow::Result<i64> {
     let numbers: Vec<i64> =

@@ -5,8 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use e2e::real;
+use anyhow::Context;
 use e2e::ways::{Arrival, Outcome, arrivals, each_way};
+use e2e::{PATIENCE, real};
+use harness::{Producer, Server};
+use millstream::record::Batch;
 use serde_json::{Value, json};
 
 const GAP_MS: i64 = 30 * 60_000;
@@ -153,4 +156,57 @@ fn visits_of_a_shuffled_log_are_those_of_a_sorted_one() -> anyhow::Result<()> {
         assert_eq!((outcome.usage.late, outcome.usage.dead_letters), (0, 1));
         Ok(())
     })
+}
+
+/// A request long after the file. It moves event time past all visits.
+const CLOSING: &str = r#"127.0.0.1 - - [01/Jan/2016:00:00:00 +0000] "GET /closing HTTP/1.1" 200 0"#;
+
+#[test]
+fn visits_are_the_same_on_a_server_that_is_killed_again_and_again() -> anyhow::Result<()> {
+    const PARTITIONS: u32 = 3;
+    let Some(requests) = real::nasa_requests()? else { return Ok(()) };
+    let mut times: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    for request in &requests {
+        times.entry(request.host.clone()).or_default().push(request.time);
+    }
+    let expected = sessions(&times);
+    assert_eq!((requests.len(), times.len()), (33_996, 2_582), "the file is the one we know");
+    let mut server = Server::start()?;
+    let client = server.client();
+    client.push_plugins(&["parse-access-log", "count"])?;
+    client.create_topic("access-log", PARTITIONS)?;
+    client.apply(VISITS)?;
+    let mut producers: Vec<_> = (0..PARTITIONS)
+        .map(|partition| Producer::new(client.clone(), "access-log", partition, i64::from(partition)))
+        .collect();
+    for part in requests.chunks(6_000) {
+        for (first, producer) in producers.iter_mut().enumerate() {
+            let own = part.iter().skip(first).step_by(PARTITIONS as usize);
+            producer.send(&batch(own.map(|request| &request.line)))?;
+        }
+        // While the pipeline is somewhere in what was sent: nothing waits for it here.
+        server.kill()?;
+        server.start_again()?;
+    }
+    for producer in &mut producers {
+        producer.send(&batch([CLOSING]))?;
+    }
+    let status = client.drained("visits", PATIENCE)?;
+    let mut visits = Sessions::new();
+    for record in client.all_records("visits")? {
+        let value = record.json()?;
+        let number = |field: &str| value[field].as_i64().with_context(|| format!("{record:?} has no `{field}`"));
+        let session = (record.key.clone().unwrap_or_default(), number("start")?, number("end")?);
+        assert_eq!(visits.insert(session, number("count")?), None, "{record:?} is there twice");
+    }
+    assert_eq!(visits, expected);
+    assert_eq!((status.usage.late, status.usage.dead_letters), (0, 0));
+    assert_eq!(status.usage.records_in, 33_996 + u64::from(PARTITIONS));
+    Ok(())
+}
+
+fn batch(lines: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Batch {
+    let mut batch = Batch::default();
+    lines.into_iter().for_each(|line| batch.push(0, None, Some(line.as_ref())));
+    batch
 }
