@@ -92,8 +92,8 @@ fn shoppers_one_after_the_other_are_late_row_by_row() -> anyhow::Result<()> {
         for event in shopper["events"].as_array().into_iter().flatten() {
             let at = event["ts"].as_i64().unwrap_or_default();
             values.push(json!({ "shopper": shopper["session"], "at": at }).to_string());
-            // The watermark is one millisecond below the newest row, and covers a session whose last millisecond it is.
-            let is_over = |time: i64| newest != i64::MIN && time + GAP_MS - 1 <= newest - 1;
+            // The watermark is one millisecond below the newest row, as the last of a session is below its end.
+            let is_over = |time: i64| newest != i64::MIN && time + GAP_MS <= newest;
             if is_over(at) {
                 late.push(at);
             } else if let Some((first, last, rows)) = open.filter(|(_, last, _)| at - last <= GAP_MS && !is_over(*last))

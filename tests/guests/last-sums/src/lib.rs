@@ -47,11 +47,13 @@ mod tests {
 
     #[test]
     fn the_eleventh_order_takes_the_place_of_the_first() {
-        let mut run = testing::keyed(&LastSums(LastN::new(10).expect("ten is fine")));
+        let sums = testing::plugin::<LastSums>("{}").expect("there is nothing to configure");
+        let mut run = testing::keyed(&sums);
         for place in 1..=11 {
             run.row(format!(r#"{{"invoice":"{place}","amount":{place}.125}}"#));
         }
-        let values = run.end().values();
+        let out = run.end();
+        let values = out.values();
         assert_eq!(values[9], r#"{"invoice":"10","orders":10,"sum":56250}"#);
         assert_eq!(values[10], r#"{"invoice":"11","orders":10,"sum":66250}"#);
     }
