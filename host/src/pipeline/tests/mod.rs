@@ -3,6 +3,7 @@
 mod compacted;
 mod cuts;
 mod driving;
+mod formats;
 mod guests;
 mod harness;
 mod migrating;
