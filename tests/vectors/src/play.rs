@@ -246,10 +246,12 @@ impl<'a> Player<'a> {
         let letters = self.driver.read(&topic).map_err(|error| error.to_string())?;
         let Some(letter) = letters.iter().find(|letters| !letters.timestamps.is_empty()) else { return Ok(()) };
         let headers = letter.view().headers.rows().next().unwrap_or_default();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let said =
-            headers.into_iter().map(|(name, value)| format!("{} {}", text(name), text(value.unwrap_or_default())));
-        Err(format!("a row became a dead letter: {}", said.collect::<Vec<_>>().join(", ")))
+        let said = |name: &str| {
+            let found = headers.iter().find(|(of, _)| of.ends_with(name.as_bytes()))?.1;
+            found.map(|value| String::from_utf8_lossy(value).into_owned())
+        };
+        let (code, reason) = (said(".code").unwrap_or_default(), said(".reason").unwrap_or_default());
+        Err(format!("a row became a dead letter: {code}: {reason}"))
     }
 
     /// Compares what the pipeline shows of itself after a step.

@@ -70,7 +70,7 @@ fn what_is_no_vector_fails_with_its_reason_and_does_not_spoil_others() {
         "dialect `storm` is not known",
         "`0ms` is too short",
         "`expect[0]` has no `step` below 0",
-        "`x` is no",
+        "a row became a dead letter: bad-action: `x` is neither `r` nor `d` and a time",
         r#"straight, step 1: results
           expected {"key":"k","ts":6}
           got      {"key":"k","ts":5}"#,
