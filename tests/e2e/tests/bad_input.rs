@@ -109,7 +109,7 @@ fn uploads_that_are_no_plugins_are_refused_with_their_reason() -> anyhow::Result
     let importing = |name| {
         wat::parse_str(format!(
             r#"(component
-                (import "{name}" (instance))
+                (import "{name}" (instance (export "get" (func))))
                 (instance $empty)
                 (export "millstream:plugin/lifecycle@0.1.0" (instance $empty))
                 (export "millstream:plugin/transformer@0.1.0" (instance $empty)))"#
@@ -123,7 +123,7 @@ fn uploads_that_are_no_plugins_are_refused_with_their_reason() -> anyhow::Result
         (b"#!/bin/sh", "not_a_component", ""),
         (&module, "not_a_component", "module"),
         (&empty, "wrong_world", ""),
-        (&table, "import_not_granted", "millstream:plugin/table@0.1.0"),
+        (&table, "import_of_other_world", "millstream:plugin/table@0.1.0"),
         (&unknown, "import_unknown", "evil:net/socket@1.0.0"),
     ];
     for (bytes, code, named) in cases {
