@@ -55,7 +55,10 @@ fn a_pipeline_is_deployed_watched_paused_and_removed() {
     assert_eq!(apply(&server, MANIFEST).ok(), "pipeline `views` unchanged\n");
     let file = server.folder.path().join("views.toml");
     std::fs::write(&file, MANIFEST.replace("10s", "5s")).unwrap();
-    assert_eq!(server.run(&["pipeline", "apply", file.to_str().unwrap()]).ok(), "pipeline `views` changed\n");
+    let changed = server.run(&["pipeline", "apply", file.to_str().unwrap()]).ok();
+    let (said, undo) = changed.split_once("; ").unwrap();
+    assert!(said.starts_with("pipeline `views` changed in ") && said.ends_with(" ms"), "{changed}");
+    assert_eq!(undo, "`millstream pipeline rollback views` undoes it\n");
 
     let clicks =
         "{\"page\":\"/a\",\"at\":1000}\n{\"page\":\"/a\",\"at\":2000}\nnot json\n{\"page\":\"/b\",\"at\":200000}\n";

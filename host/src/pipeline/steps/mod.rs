@@ -220,12 +220,13 @@ impl Sink<'_> {
         }
         for &row in strange {
             let time = arrival.rows.timestamps[row as usize];
-            let (code, reason) = if time == i64::MIN || time == i64::MAX {
-                ("timestamp_out_of_range", format!("event time {time} ms is an end of time, which no row can have"))
+            let reason =
+                format!("event time {time} ms cannot be believed: it is an end of time, or too far ahead of the clock");
+            let cause = if time == i64::MIN || time == i64::MAX {
+                Cause { code: "timestamp_out_of_range", reason: &reason, backtrace: &[] }
             } else {
-                ("timestamp_ahead", format!("event time {time} ms is further ahead of the clock than `ahead` allows"))
+                Cause { code: "timestamp_ahead", reason: &reason, backtrace: &[] }
             };
-            let cause = Cause { code, reason: &reason, backtrace: &[] };
             self.dead_letter(keyed.step(), arrival.source, arrival.origins.of(row), cause, arrival.came_by);
         }
         let mut strange = strange.iter().peekable();
