@@ -72,7 +72,8 @@ fn a_pipeline_is_deployed_watched_paused_and_removed() {
     let list = server.run(&["pipeline", "list"]).ok();
     assert!(list.starts_with("NAME   STATE    IN  OUT") && list.contains("views  running  4   1"), "{list}");
     let text = server.run(&["pipeline", "show", "views"]).ok();
-    assert!(text.contains("dead letters  1 in views.dead-letters") && text.contains("clicks/0"), "{text}");
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("dead letters 1 in views.dead-letters") && words.contains("clicks/0 4 4 0"), "{text}");
 
     assert_eq!(server.run(&["pipeline", "pause", "views", "-o", "json"]).json()["state"], "paused");
     server.feed(&["topic", "produce", "clicks"], b"{\"page\":\"/a\",\"at\":300000}\n").ok();
