@@ -1,6 +1,6 @@
 //! A pipeline driven by hand: micro-batch by micro-batch, on a log in memory, by a clock that stands until it is moved.
 //!
-//! It is the real engine, [`Runner`](super::runner) and all that is below it; what it has not is a server around it. So
+//! It is the real engine, the runner and all that is below it; what it has not is a server around it. So
 //! it serves tests of pipelines, the SDK's `TestDriver` among them, and programs that check the engine against others.
 //!
 //! A driver blocks while it works, and so must not be used from within an asynchronous task.
