@@ -1,3 +1,5 @@
+//! Dedupe against its definition.
+
 use proptest::prelude::*;
 
 use super::*;
