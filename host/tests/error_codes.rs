@@ -27,7 +27,7 @@ fn codes_in(text: &str) -> impl Iterator<Item = String> {
 
 /// All codes of the sources: what `fn code` answers, what failures of commands are made with, what reasons say.
 fn codes() -> BTreeSet<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let root = Path::new(env!("MILLSTREAM_WORKSPACE")).join("host/src");
     let mut files = Vec::new();
     sources(&root, &mut files);
     let mut codes = BTreeSet::new();
@@ -53,7 +53,8 @@ fn codes() -> BTreeSet<String> {
 
 #[test]
 fn every_code_is_explained_and_nothing_else_is() {
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/errors.md")).expect("it is there");
+    let page =
+        fs::read_to_string(Path::new(env!("MILLSTREAM_WORKSPACE")).join("host/docs/errors.md")).expect("it is there");
     let explained: BTreeSet<_> = page
         .lines()
         .filter_map(|line| line.strip_prefix("### "))

@@ -35,7 +35,7 @@ fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
 
 #[test]
 fn imports_point_down_only() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let root = Path::new(env!("MILLSTREAM_WORKSPACE")).join("host/src");
     let mut files = Vec::new();
     sources(&root, &mut files);
     let mut upward = Vec::new();

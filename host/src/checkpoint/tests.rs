@@ -343,7 +343,7 @@ async fn write_fixtures() {
     let note = Some("before the move".to_owned());
     let order = Order { deployment: deployment(), kind: Kind::Savepoint, note, now_ms: 1_767_225_600_000 };
     let taken = subject.checkpoints.take(&subject.log, order, &Arc::default()).await.expect("the store is well");
-    let to = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/checkpoint/fixtures");
+    let to = Path::new(env!("MILLSTREAM_WORKSPACE")).join("host/src/checkpoint/fixtures");
     std::fs::create_dir_all(&to).expect("a folder");
     std::fs::copy(subject.manifest_file(taken.id), to.join("7-3.json")).expect("copied");
     let [chunk] = &subject.files("chunks")[..] else { panic!("one chunk") };

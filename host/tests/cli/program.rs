@@ -157,7 +157,7 @@ fn serve(folder: &Path, address: &str) -> (Child, String) {
 }
 
 pub(crate) fn workspace() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+    Path::new(env!("MILLSTREAM_WORKSPACE"))
 }
 
 /// A plugin of this repository, built by the program itself.

@@ -195,7 +195,7 @@ pub(crate) fn component(world: &str, text: &str) -> Vec<u8> {
 pub(crate) fn component_of(world: &str, packages: Option<&str>, text: &str) -> Vec<u8> {
     let mut module = wat::parse_str(text).expect("the guest is WebAssembly text");
     let mut resolve = Resolve::default();
-    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit/millstream.wit");
+    let wit = Path::new(env!("MILLSTREAM_WORKSPACE")).join("wit/millstream.wit");
     let mut package = resolve.push_file(wit).expect("the contract parses");
     if let Some(packages) = packages {
         package = resolve.push_str("test.wit", packages).expect("the test's package parses");

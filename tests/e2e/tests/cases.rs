@@ -58,7 +58,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn folders() -> anyhow::Result<Vec<PathBuf>> {
-    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
+    let cases = Path::new(env!("MILLSTREAM_WORKSPACE")).join("tests/e2e/cases");
     let mut folders = Vec::new();
     for entry in fs::read_dir(&cases)? {
         folders.push(entry?.path());

@@ -17,8 +17,7 @@ const GUEST_TARGET: &str = "wasm32-unknown-unknown";
 
 /// The root of the workspace.
 pub fn workspace() -> &'static Path {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).unwrap_or(here)
+    Path::new(env!("MILLSTREAM_WORKSPACE"))
 }
 
 /// A file of an example tenant.

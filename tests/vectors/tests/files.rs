@@ -29,7 +29,7 @@ fn all_hold(path: &Path) {
 
 #[test]
 fn our_own_vectors_hold() {
-    all_hold(&Path::new(env!("CARGO_MANIFEST_DIR")).join("own.json"));
+    all_hold(&Path::new(env!("MILLSTREAM_WORKSPACE")).join("tests/vectors/own.json"));
 }
 
 #[test]

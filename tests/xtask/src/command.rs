@@ -80,8 +80,7 @@ fn quoted(word: &OsStr) -> String {
 
 /// The root of the workspace.
 pub(crate) fn workspace() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).unwrap_or(here).to_owned()
+    PathBuf::from(env!("MILLSTREAM_WORKSPACE"))
 }
 
 /// Where tools that outlive a checkout are kept: `$XDG_CACHE_HOME/millstream` or `~/.cache/millstream`.

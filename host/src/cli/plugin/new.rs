@@ -74,7 +74,11 @@ impl New {
 
     /// The dependency on the SDK, as a manifest names it.
     fn sdk(&self) -> Result<String, Failure> {
-        let sources = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk");
+        let sources = || match option_env!("MILLSTREAM_WORKSPACE") {
+            Some(workspace) => Path::new(workspace).join("sdk"),
+            // Built as a dependency of something else, where this workspace's configuration is not read.
+            None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk"),
+        };
         let folder = self.sdk.clone().unwrap_or_else(sources);
         let found = std::fs::canonicalize(&folder).ok().filter(|folder| folder.join("Cargo.toml").is_file());
         let found = found.ok_or_else(|| {
