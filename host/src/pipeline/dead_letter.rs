@@ -27,6 +27,8 @@ pub(super) enum Source<'a> {
         offsets: &'a Offsets,
         /// The records as they were read.
         records: BatchRef<'a>,
+        /// The record of each row by way of which others come from records; none if they come from them directly.
+        through: Option<&'a [u32]>,
     },
     /// Rows that a step with state made, or windows that it makes rows of.
     Derived {
@@ -81,6 +83,10 @@ fn text(bytes: Option<&[u8]>) -> &str {
 
 /// The dead letter of one row of a source.
 pub(super) fn letter(plan: &Plan, step: &Step, source: Source<'_>, row: u32, cause: Cause<'_>) -> Batch {
+    let row = match source {
+        Source::Records { through: Some(through), .. } => through[row as usize],
+        _ => row,
+    };
     let rows = match source {
         Source::Records { records, .. } => records,
         Source::Derived { rows, .. } | Source::Timer { rows, .. } => rows,

@@ -55,6 +55,14 @@ pub enum Error {
         /// The step.
         step: StepName,
     },
+    /// `after` where event time cannot be final.
+    #[error("the watermark cannot be taken after `{after}`: {reason}")]
+    AfterMisplaced {
+        /// The place, as the manifest names it.
+        after: String,
+        /// Why, and what can be named.
+        reason: String,
+    },
     /// Dead letters for a topic that keeps one record of each key.
     #[error(
         "dead letters cannot go to topic `{topic}`, which is compacted by key: name another with `dead-letters = {{ topic = \"..\" }}`"
@@ -210,6 +218,7 @@ impl Coded for Error {
             Self::WrongPlace { .. } => "wrong_world",
             Self::UnknownOutput { .. } => "unknown_output",
             Self::OnlyMisplaced { .. } => "only_misplaced",
+            Self::AfterMisplaced { .. } => "after_misplaced",
             Self::DeadLettersCompacted { .. } => "dead_letters_compacted",
             Self::StateConflict { .. } => "state_conflict",
             Self::State { .. } => "state_corrupt",
@@ -241,6 +250,7 @@ impl Coded for Error {
             Self::WrongPlace { .. }
             | Self::UnknownOutput { .. }
             | Self::OnlyMisplaced { .. }
+            | Self::AfterMisplaced { .. }
             | Self::DeadLettersCompacted { .. } => Kind::Invalid,
             Self::StateConflict { .. } => Kind::Conflict,
             Self::State { .. } => Kind::Corrupt,

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 
 use super::dead_letter::Source;
 use super::held::Held;
+use super::passed::Passed;
 use super::place::Places;
-use super::plan::{Keyed, Plan};
-use super::rows::{Origins, StageRows};
+use super::plan::{Keyed, Plan, Stage};
+use super::rows::Origins;
 use super::steps::{Arrival, Sink, Stop, arrive, close, fire, fold, process, transform};
 use crate::record::Batch;
 use crate::state::Now;
@@ -45,13 +46,21 @@ impl Emission {
 }
 
 impl Flow<'_> {
-    /// Runs the transforms of a stage over rows; nothing, if it has none for them.
-    pub(super) async fn transforms(&mut self, stage: usize, arrival: Arrival<'_>) -> Result<Option<StageRows>, Stop> {
-        let mut passed: Option<StageRows> = None;
-        for step in &self.plan.stages[stage].transforms {
-            if step.takes(arrival.input) {
-                passed = Some(transform(&step.step, arrival.after(passed.as_ref()), &mut self.sink).await?);
+    /// Runs the transforms of a stage over rows.
+    pub(super) async fn transforms(&mut self, stage: usize, arrival: Arrival<'_>) -> Result<Passed, Stop> {
+        let mut passed = Passed::default();
+        let Stage { transforms, timed_after, .. } = &self.plan.stages[stage];
+        for (number, step) in transforms.iter().enumerate() {
+            if !step.takes(arrival.input) {
+                continue;
             }
+            if timed_after.is_some_and(|after| number >= after) {
+                passed.fix_times();
+            }
+            let marks = self.sink.marks.len();
+            let rows = transform(&step.step, arrival.behind(&passed), &mut self.sink).await?;
+            passed.lead_back(&mut self.sink.marks[marks..]);
+            passed.rows = Some(rows);
         }
         Ok(passed)
     }
@@ -90,7 +99,7 @@ impl Flow<'_> {
         while let Some((stage, emission)) = waiting.pop_front() {
             let arrival = emission.arrival();
             let passed = self.transforms(stage, arrival).await?;
-            let arrival = arrival.after(passed.as_ref());
+            let arrival = arrival.behind(&passed);
             let place = |row| emission.places[arrival.origins.of(row) as usize];
             let places: Vec<i64> = (0..arrival.rows.len() as u32).map(place).collect();
             if let Some(next) = self.take(stage, arrival, Places { known: &places, late: &places }).await? {

@@ -17,7 +17,7 @@ use super::error::Error;
 use super::flow::Flow;
 use super::held::Held;
 use super::outputs::Outputs;
-use super::place::{place, unbelievable};
+use super::place::{Belief, place};
 use super::plan::Plan;
 use super::rows::Origins;
 use super::status::Usage;
@@ -63,7 +63,7 @@ pub(super) struct MicroBatch {
 impl Input {
     fn arrival<'a>(&'a self, plan: &'a Plan) -> Arrival<'a> {
         let (at, records) = (&plan.inputs[self.input], self.records.view());
-        let source = Source::Records { at, offsets: &self.offsets, records };
+        let source = Source::Records { at, offsets: &self.offsets, records, through: None };
         Arrival {
             rows: records,
             origins: Origins::From(0),
@@ -190,15 +190,17 @@ impl Machine {
             arrived.push((input.input, arrival, passed, marks));
         }
         for (input, arrival, passed, marks) in &arrived {
-            let arrival = arrival.after(passed.as_ref());
+            let arrival = arrival.behind(passed);
             if plan.stages[0].keyed.is_none() {
                 flow.deliver(arrival);
                 continue;
             }
-            let strange = unbelievable(arrival.rows.timestamps, plan.watermark.ahead_ms, self.clock);
+            let belief = Belief::new(plan.watermark.ahead_ms, self.clock);
+            let strange = belief.unbelievable(arrival.rows.timestamps);
             let believed = flow.sink.believed(&plan.stages[0], arrival, &strange);
             let arrival = arrival.after(believed.as_ref());
-            let placed = place(&mut self.watermarks, *input, arrival, marks);
+            let moving = passed.moving(arrival);
+            let placed = place(&mut self.watermarks, *input, arrival.rows.len(), moving, belief, marks);
             flow.enter(0, arrival, placed.view()).await?;
         }
         for &(input, mark) in &batch.marks {

@@ -17,6 +17,7 @@ mod held;
 mod intake;
 mod machine;
 mod outputs;
+mod passed;
 mod place;
 mod plan;
 mod references;

@@ -3,7 +3,7 @@
 //! What a key sees must not depend on where micro-batches are cut. So each row is judged by what was known just before
 //! it, not by what its micro-batch came to know.
 
-use super::steps::Arrival;
+use super::rows::Origins;
 use crate::time::{Mark, Watermark, Watermarks};
 
 /// What was known before each of so many rows; `i64::MIN` where nothing was.
@@ -29,19 +29,55 @@ impl Placed {
     }
 }
 
-/// Lets rows and marks of an input pass, in the order in which they came. A mark stands after the rows of its origin.
-pub(super) fn place(watermarks: &mut Watermarks, input: usize, rows: Arrival<'_>, marks: &[(u32, Mark)]) -> Placed {
-    let count = rows.rows.len();
+/// The rows that move the watermark of an input.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moving<'a> {
+    /// Their event times.
+    pub(super) times: &'a [i64],
+    /// The record of each.
+    pub(super) records: Origins<'a>,
+    /// Which of them each row comes from that has arrived. Never goes back.
+    pub(super) sources: Origins<'a>,
+}
+
+/// Lets rows and marks of an input pass, in the order in which they came, and says what was known where each of `count`
+/// rows has arrived: what those rows gave that stand before the one it comes from, and the marks before its record. A
+/// mark stands after the rows of its record. Rows that are not believed move nothing.
+pub(super) fn place(
+    watermarks: &mut Watermarks,
+    input: usize,
+    count: usize,
+    moving: Moving<'_>,
+    belief: Belief,
+    marks: &[(u32, Mark)],
+) -> Placed {
     let mut placed = Placed { known: Vec::with_capacity(count), late: Vec::with_capacity(count) };
     let mut marks = marks.iter().peekable();
-    for (row, &time) in (0..).zip(rows.rows.timestamps) {
-        while let Some((_, mark)) = marks.next_if(|(origin, _)| *origin < rows.origins.of(row)) {
+    let mut mark_before = |watermarks: &mut Watermarks, row: u32| {
+        while let Some((_, mark)) = marks.next_if(|(record, _)| *record < moving.records.of(row)) {
             watermarks.mark(input, *mark);
         }
+    };
+    let mut moved = 0;
+    let mut pass = |watermarks: &mut Watermarks, until: u32| {
+        for row in moved..until {
+            mark_before(watermarks, row);
+            let time = moving.times[row as usize];
+            if belief.holds(time) {
+                watermarks.row(input, time);
+            }
+        }
+        moved = until;
+        if (until as usize) < moving.times.len() {
+            mark_before(watermarks, until);
+        }
+    };
+    for row in 0..count as u32 {
+        pass(watermarks, moving.sources.of(row));
         placed.known.push(number(watermarks.output()));
         placed.late.push(number(watermarks.late(input)));
-        watermarks.row(input, time);
     }
+    pass(watermarks, moving.times.len() as u32);
     marks.for_each(|(_, mark)| watermarks.mark(input, *mark));
     placed
 }
@@ -50,13 +86,29 @@ fn number(watermark: Watermark) -> i64 {
     watermark.time().unwrap_or(i64::MIN)
 }
 
-/// The rows whose event time cannot be believed: the two ends of time, which stand for no time, and times further ahead
-/// of the clock than is allowed. One such row would make all others late.
-pub(super) fn unbelievable(times: &[i64], ahead_ms: Option<i64>, clock: i64) -> Vec<u32> {
-    let latest = ahead_ms.map_or(i64::MAX - 1, |ahead_ms| clock.saturating_add(ahead_ms).min(i64::MAX - 1));
-    let strange = |time: i64| time > latest || time == i64::MIN;
-    if !times.iter().fold(false, |found, &time| found | strange(time)) {
-        return Vec::new();
+/// Which event times are believed: not the two ends of time, which stand for no time, and none further ahead of the clock
+/// than is allowed. One such row would make all others late.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Belief {
+    latest: i64,
+}
+
+impl Belief {
+    /// What is believed at this time of the clock.
+    pub(super) fn new(ahead_ms: Option<i64>, clock: i64) -> Self {
+        let latest = ahead_ms.map_or(i64::MAX - 1, |ahead_ms| clock.saturating_add(ahead_ms).min(i64::MAX - 1));
+        Self { latest }
     }
-    (0..).zip(times).filter(|(_, time)| strange(**time)).map(|(row, _)| row).collect()
+
+    fn holds(self, time: i64) -> bool {
+        time <= self.latest && time != i64::MIN
+    }
+
+    /// The rows whose event time is not believed.
+    pub(super) fn unbelievable(self, times: &[i64]) -> Vec<u32> {
+        if times.iter().fold(true, |all, &time| all & self.holds(time)) {
+            return Vec::new();
+        }
+        (0..).zip(times).filter(|(_, time)| !self.holds(**time)).map(|(row, _)| row).collect()
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::error::Error;
 use super::references::References;
-use super::spec::{Spec, StepSpec, Target, WatermarkSpec};
+use super::spec::{AT_SOURCE, After, Spec, StepSpec, Target, WatermarkSpec};
 use crate::ids::{Digest, PipelineName, PluginName, StepName, TenantId, TopicName, TopicPartition};
 use crate::names::nearest;
 use crate::plugin::{Guest, Metric, World};
@@ -40,9 +40,11 @@ pub struct Plan {
 }
 
 /// Steps between two re-keys, and the keyed step that ends them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Stage {
     pub(super) transforms: Vec<Transform>,
+    /// After how many of them event time is final, where that is before the last.
+    pub(super) timed_after: Option<usize>,
     pub(super) keyed: Option<Keyed>,
 }
 
@@ -182,7 +184,7 @@ impl Plan {
             topics.push(TargetTopic { partitions: count(&name)?, name, needs_key: false });
         }
         let topic = |name: &TopicName| topics.iter().position(|topic| topic.name == *name).unwrap_or_default();
-        let mut stages = vec![Stage { transforms: Vec::new(), keyed: None }];
+        let mut stages = vec![Stage::default()];
         for (step_spec, loaded) in spec.steps.iter().zip(loaded) {
             let is_process = loaded.guest.description().world == World::Process;
             let step = step(step_spec, loaded, topic)?;
@@ -204,14 +206,15 @@ impl Plan {
                 }
             };
             stage.keyed = Some(keyed);
-            stages.push(Stage { transforms: Vec::new(), keyed: None });
+            stages.push(Stage::default());
         }
+        stages[0].timed_after = timed_after(&spec.watermark.after, &stages[0])?;
         let (output, dead_letters) = (topic(&spec.output), topic(&spec.dead_letters));
         Ok(Self {
             tenant,
             name: spec.name.clone(),
             headers: spec.headers,
-            watermark: spec.watermark,
+            watermark: spec.watermark.clone(),
             inputs,
             sources,
             references,
@@ -256,6 +259,31 @@ impl Plan {
     pub(super) fn metrics(&self, name: &StepName) -> BTreeMap<String, Metric> {
         self.steps().find(|step| step.name == *name).map(|step| step.guest.metrics()).unwrap_or_default()
     }
+}
+
+/// After how many transforms of the first stage event time is final, if that is before the last.
+fn timed_after(after: &After, first: &Stage) -> Result<Option<usize>, Error> {
+    let refused = |after: &str, reason: String| Err(Error::AfterMisplaced { after: after.to_owned(), reason });
+    let (named, count) = match after {
+        After::Transforms => return Ok(None),
+        After::Source => (AT_SOURCE, Some(0)),
+        After::Step(name) => {
+            let place = first.transforms.iter().position(|transform| transform.step.name == *name);
+            (name.as_str(), place.map(|place| place + 1))
+        }
+    };
+    let Some(keyed) = &first.keyed else {
+        let reason = "no step has state, so nothing waits for event time; remove `after`";
+        return refused(named, reason.to_owned());
+    };
+    let Some(count) = count else {
+        let names = first.transforms.iter().map(|transform| transform.step.name.as_str());
+        let names: Vec<_> = std::iter::once(AT_SOURCE).chain(names).map(|name| format!("`{name}`")).collect();
+        let (keyed, names) = (&keyed.step().name, names.join(", "));
+        let reason = format!("it is no transform before `{keyed}`, the first step with state; name one of {names}");
+        return refused(named, reason);
+    };
+    Ok(Some(count).filter(|count| *count < first.transforms.len()))
 }
 
 fn step(spec: &StepSpec, loaded: Loaded, topic: impl Fn(&TopicName) -> TopicId) -> Result<Step, Error> {

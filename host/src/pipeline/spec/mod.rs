@@ -22,8 +22,9 @@ mod window;
 use checkpoint::CheckpointTable;
 pub use checkpoint::{CheckpointSpec, EVERY_MS_MIN as CHECKPOINT_EVERY_MS_MIN, KEEP_MAX as CHECKPOINTS_KEPT_MAX};
 use steps::Step;
-pub use watermark::WatermarkSpec;
+pub(super) use watermark::AT_SOURCE;
 use watermark::WatermarkTable;
+pub use watermark::{After, WatermarkSpec};
 
 /// Most steps in a pipeline: each costs an image and a call a micro-batch.
 pub const STEPS_MAX: usize = 32;
@@ -228,6 +229,7 @@ impl Text<'_> {
         let checkpoint = self.checkpoint(&manifest.checkpoint)?;
         let tables = self.tables(&manifest.tables, &sources)?;
         let steps = self.steps(&name, manifest.steps, &sources, &tables, &watermark)?;
+        self.check_after(&manifest.watermark, &steps)?;
         let output: TopicName = self.parse(&manifest.output.topic)?;
         if sources.contains(&output) || tables.values().any(|topic| *topic == output) {
             let message = format!("topic `{output}` is a source of this pipeline and cannot be its output");

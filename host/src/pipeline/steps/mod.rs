@@ -4,6 +4,7 @@ use super::calls::Calls;
 use super::dead_letter::{Cause, Source, causes, letter, without_key};
 use super::error::Error;
 use super::outputs::Outputs;
+use super::passed::Passed;
 use super::plan::{Plan, Route, Stage, Step};
 use super::rows::{Origins, StageRows};
 use super::status::Usage;
@@ -49,9 +50,20 @@ impl Default for Arrival<'_> {
 }
 
 impl<'a> Arrival<'a> {
-    /// The same after transforms, if there were any.
-    pub(super) fn after(self, passed: Option<&'a StageRows>) -> Self {
-        match passed {
+    /// What transforms made of these rows.
+    pub(super) fn behind(self, passed: &'a Passed) -> Self {
+        let source = match (self.source, passed.records()) {
+            (Source::Records { at, offsets, records, .. }, through @ Some(_)) => {
+                Source::Records { at, offsets, records, through }
+            }
+            (source, _) => source,
+        };
+        Self { source, ..self.after(passed.rows.as_ref()) }
+    }
+
+    /// Other rows that were made of these, if there are any.
+    pub(super) fn after(self, rows: Option<&'a StageRows>) -> Self {
+        match rows {
             None => self,
             Some(StageRows { batch, origins }) => {
                 Self { rows: batch.view(), origins: Origins::Listed(origins), ..self }

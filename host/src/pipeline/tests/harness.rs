@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::guests::{collect, count, parse};
+use super::sift::{sift, spread};
 use super::tracker::{endless_tracker, leaving_tracker, tracker};
 use crate::ids::{Digest, Offset, PipelineId, TenantId, TopicName, TopicPartition, default_tenant};
 use crate::log::batch::{EncodeOptions, Offsets, decode_with_offsets, encode};
@@ -71,6 +72,8 @@ pub(super) fn load(step: &StepSpec, _: Grants) -> Result<Loaded, Error> {
         "track-leaving" => leaving_tracker(),
         "track-endless" => endless_tracker(),
         "collect" => collect(),
+        "spread" => spread(),
+        "sift" => sift(),
         _ if step.window.is_some() => count(),
         _ => parse(),
     };
