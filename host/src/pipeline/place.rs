@@ -40,9 +40,9 @@ pub(super) struct Moving<'a> {
     pub(super) sources: Origins<'a>,
 }
 
-/// Lets rows and marks of an input pass, in the order in which they came, and says what was known where each of `count`
-/// rows has arrived: what those rows gave that stand before the one it comes from, and the marks before its record. A
-/// mark stands after the rows of its record. Rows that are not believed move nothing.
+/// Lets the rows and marks of an input pass, in the order in which they came, and says what was known where each of
+/// `count` rows has arrived: just before the row that it comes from passes. A mark stands after the rows of its record.
+/// Rows that are not believed move nothing.
 pub(super) fn place(
     watermarks: &mut Watermarks,
     input: usize,
@@ -53,31 +53,21 @@ pub(super) fn place(
 ) -> Placed {
     let mut placed = Placed { known: Vec::with_capacity(count), late: Vec::with_capacity(count) };
     let mut marks = marks.iter().peekable();
-    let mut mark_before = |watermarks: &mut Watermarks, row: u32| {
+    let mut arrived = 0..count as u32;
+    let mut next = arrived.next();
+    for (row, &time) in (0..).zip(moving.times) {
         while let Some((_, mark)) = marks.next_if(|(record, _)| *record < moving.records.of(row)) {
             watermarks.mark(input, *mark);
         }
-    };
-    let mut moved = 0;
-    let mut pass = |watermarks: &mut Watermarks, until: u32| {
-        for row in moved..until {
-            mark_before(watermarks, row);
-            let time = moving.times[row as usize];
-            if belief.holds(time) {
-                watermarks.row(input, time);
-            }
+        while next.is_some_and(|next| moving.sources.of(next) == row) {
+            placed.known.push(number(watermarks.output()));
+            placed.late.push(number(watermarks.late(input)));
+            next = arrived.next();
         }
-        moved = until;
-        if (until as usize) < moving.times.len() {
-            mark_before(watermarks, until);
+        if belief.holds(time) {
+            watermarks.row(input, time);
         }
-    };
-    for row in 0..count as u32 {
-        pass(watermarks, moving.sources.of(row));
-        placed.known.push(number(watermarks.output()));
-        placed.late.push(number(watermarks.late(input)));
     }
-    pass(watermarks, moving.times.len() as u32);
     marks.for_each(|(_, mark)| watermarks.mark(input, *mark));
     placed
 }

@@ -12,6 +12,7 @@ mod process;
 mod sift;
 mod stages;
 mod timed_after;
+mod timed_cuts;
 mod tracker;
 mod trouble;
 mod windows;

@@ -1,11 +1,6 @@
 //! Event time that is final before the last transform: rows that later ones drop move the watermark.
 
-use std::collections::BTreeMap;
-
-use proptest::prelude::*;
-
 use super::harness::{Driver, load};
-use super::sift::{BACK_MS, read};
 use crate::error::Coded;
 use crate::ids::{TopicName, TopicPartition};
 use crate::pipeline::Take;
@@ -14,7 +9,7 @@ use crate::record::Batch;
 use crate::time::Watermark;
 
 /// Spreads, sifts, then counts in windows of 10 ms with 5 ms of disorder. Times past 500 ms are ahead of the clock.
-const SIFTING: &str = r#"
+pub(super) const SIFTING: &str = r#"
 name = "p"
 [source]
 topics = ["in"]
@@ -41,7 +36,8 @@ topic = "out"
 topic = "dead"
 "#;
 
-fn as_before() -> String {
+/// The same with event time read where it is unless the manifest says otherwise.
+pub(super) fn as_before() -> String {
     SIFTING.replace("after = \"spread\"\n", "")
 }
 
@@ -223,133 +219,4 @@ fn a_place_that_makes_no_sense_is_refused() {
     }
     let punctuated = SIFTING.replace("disorder = \"5ms\"", "punctuated = true").replace("@idle", "@watermark");
     assert!(refusal(&punctuated).to_string().contains("use one of `after` and `punctuated`"));
-}
-
-/// What the pipeline must come to, computed the simple way: rows partition by partition, each judged by what passed the
-/// place before it did, windows closed at the end by the least watermark.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Expected {
-    out: Vec<String>,
-    late: Vec<String>,
-    side: Vec<String>,
-    dead: usize,
-}
-
-fn is_believed(time: i64) -> bool {
-    time > i64::MIN && time <= 500
-}
-
-fn expected(inputs: &[Vec<String>]) -> Expected {
-    let mut expected = Expected::default();
-    let mut counts: BTreeMap<(i64, String), u64> = BTreeMap::new();
-    let mut watermarks = Vec::new();
-    for values in inputs {
-        let mut newest: Option<i64> = None;
-        for part in values.iter().flat_map(|value| value.split(';')) {
-            let (time, key, deed) = read(part);
-            let arrives = match deed {
-                "lost" | "gone" => 0,
-                "away" | "side" => {
-                    expected.side.push(part.to_owned());
-                    0
-                }
-                "refused" | "trap" => {
-                    expected.dead += 1;
-                    0
-                }
-                "twin" => 2,
-                _ => 1,
-            };
-            let with = if deed == "back" { time.saturating_sub(BACK_MS) } else { time };
-            let start = with.div_euclid(10).saturating_mul(10);
-            for _ in 0..arrives {
-                if !is_believed(with) {
-                    expected.dead += 1;
-                } else if newest.is_some_and(|newest| start + 9 < newest - 5) {
-                    expected.late.push(part.to_owned());
-                } else {
-                    *counts.entry((start, key.to_owned())).or_default() += 1;
-                }
-            }
-            if !["lost", "away"].contains(&deed) && is_believed(time) {
-                newest = newest.max(Some(time));
-            }
-        }
-        watermarks.push(newest.map(|newest| newest - 6));
-    }
-    let watermark = watermarks.into_iter().min().flatten();
-    for ((start, key), count) in counts {
-        if watermark.is_some_and(|watermark| start + 9 <= watermark) {
-            expected.out.push(format!("{key} {start} {count}"));
-        }
-    }
-    expected.late.sort();
-    expected.side.sort();
-    expected
-}
-
-fn actual(driver: &Driver) -> Expected {
-    let sorted = |topic| {
-        let mut values = driver.values(topic);
-        values.sort();
-        values
-    };
-    Expected {
-        out: driver.values("out"),
-        late: sorted("late"),
-        side: sorted("side"),
-        dead: driver.dead_letters().len(),
-    }
-}
-
-fn record() -> impl Strategy<Value = String> {
-    let deed = prop_oneof![
-        4 => Just(""),
-        8 => Just(" gone"),
-        1 => proptest::sample::select(vec![" lost", " away", " refused", " trap", " side", " back", " twin"]),
-    ];
-    let time = prop_oneof![40 => -20_i64..100, 1 => Just(501_i64), 1 => Just(i64::MAX), 1 => Just(i64::MIN)];
-    let part = (time, "[abc]", deed).prop_map(|(time, key, deed)| format!("{time} {key}{deed}"));
-    proptest::collection::vec(part, 1..4).prop_map(|parts| parts.join(";"))
-}
-
-proptest! {
-    #[test]
-    fn cuts_partitions_and_restarts_change_nothing(
-        inputs in proptest::collection::vec(proptest::collection::vec(record(), 0..40), 1..4),
-        steps in proptest::collection::vec((proptest::collection::vec(0_usize..8, 3), any::<bool>()), 0..20),
-    ) {
-        let expected = expected(&inputs);
-        let mut whole = Driver::new(SIFTING, &inputs);
-        whole.finish().expect("nothing fails the host");
-        prop_assert_eq!(&actual(&whole), &expected);
-
-        let mut cut = Driver::new(SIFTING, &inputs);
-        for (take, crash) in steps {
-            cut.step(&take[..inputs.len()]).expect("nothing fails the host");
-            if crash {
-                cut = cut.crash(SIFTING);
-            }
-        }
-        cut.finish().expect("nothing fails the host");
-        prop_assert_eq!(&actual(&cut), &expected);
-    }
-
-    /// What a step passes on as it was, it may as well not be there for.
-    #[test]
-    fn a_step_that_drops_nothing_may_stand_behind_the_place_or_before_it(
-        inputs in proptest::collection::vec(proptest::collection::vec(record(), 0..40), 1..3),
-    ) {
-        let keep = |record: &String| record.replace(" gone", "").replace(" back", "").replace(" side", "");
-        let keep = |record: &String| keep(record).replace(" refused", "").replace(" trap", "");
-        let inputs: Vec<Vec<String>> = inputs.iter().map(|records| records.iter().map(keep).collect()).collect();
-        let come_to = |manifest: &str| {
-            let mut driver = Driver::new(manifest, &inputs);
-            driver.finish().expect("nothing fails the host");
-            (actual(&driver), driver.machine.watermark())
-        };
-        let before = come_to(&as_before());
-        prop_assert_eq!(&come_to(SIFTING), &before);
-        prop_assert_eq!(&come_to(&SIFTING.replace("after = \"spread\"", "after = \"sift\"")), &before);
-    }
 }
