@@ -1,7 +1,8 @@
 //! State that another version of a plugin wrote.
 //!
 //! A plugin whose state changes its shape implements [`Migrate`] and says so: `#[process(migrate)]` or
-//! `#[aggregate(migrate)]`. Without, the host hands over state as it is.
+//! `#[aggregate(migrate)]`. Without, the host hands over state as it is: it does not know what is in it. What cannot be
+//! read fails the rows of its key; what another layout wrote and can be read by chance is taken for what it seems to be.
 //!
 //! ```
 //! use millstream_sdk::prelude::*;

@@ -65,11 +65,14 @@ impl Pipelines {
         let mut task = entry.task.lock().await;
         let mut live = stop(&mut task).await;
         let stopped = Instant::now();
+        let mut taken = None;
         let swapped = async {
             // What is only started again needs no way back.
-            let taken = if *before == stored { None } else { self.undoable(before, Kind::Upgrade, None).await? };
-            if let Some(taken) = &taken {
-                stored.upgraded_from = Some(taken.id.to_string());
+            if *before != stored {
+                taken = self.undoable(before, Kind::Upgrade, None).await?.map(|taken| taken.id);
+            }
+            if let Some(taken) = taken {
+                stored.upgraded_from = Some(taken.to_string());
             }
             let mut fresh = None;
             if !migrating.is_empty() {
@@ -90,7 +93,7 @@ impl Pipelines {
             if let Some(fresh) = fresh {
                 fresh.keep();
             }
-            Ok::<_, Error>(taken.map(|taken| taken.id))
+            Ok::<_, Error>(())
         };
         let swapped = swapped.await;
         let (running, seen) = oneshot::channel();
@@ -108,7 +111,10 @@ impl Pipelines {
         let pause_ms = ran.then(|| stopped.elapsed().as_secs_f64() * 1000.0);
         drop(task);
         self.drop_ahead(before, ahead).await;
-        let checkpoint = swapped?;
+        if let Err(error) = swapped {
+            self.drop_ahead(before, taken).await;
+            return Err(error);
+        }
         if !migrating.is_empty() {
             ground.forget(&before.tenant, before.id);
         }
@@ -116,7 +122,7 @@ impl Pipelines {
         {
             tracing::warn!(pipeline = %before.name, %error, "checkpoints that need not be kept are left");
         }
-        Ok(Swapped { checkpoint, pause_ms })
+        Ok(Swapped { checkpoint: taken, pause_ms })
     }
 
     /// What a deployment has, off the threads that others need.
