@@ -35,7 +35,7 @@ pub struct Operation {
     pub bytes: u64,
     /// What it came to, if it succeeded.
     pub result: Option<Done>,
-    /// Why it failed, if it did. Then nothing has changed.
+    /// Why it failed, if it did. Then nothing has changed, unless its code is `swap_not_copied`.
     pub error: Option<Details>,
 }
 
@@ -47,7 +47,7 @@ pub enum OperationState {
     Running,
     /// It did what it was asked.
     Succeeded,
-    /// It changed nothing.
+    /// It changed nothing, unless its error says otherwise.
     Failed,
 }
 

@@ -208,7 +208,7 @@ impl Turn {
     }
 
     /// Removes checkpoints, and the chunks that none of the others names.
-    async fn remove(&self, ids: &[CheckpointId]) -> Result<(), Error> {
+    pub(super) async fn remove(&self, ids: &[CheckpointId]) -> Result<(), Error> {
         for &id in ids {
             self.store.delete(&self.manifest_name(id)).await?;
         }

@@ -14,6 +14,7 @@
 //! chunks that none names, which the next removal takes along. Everything that is read is verified against the manifest,
 //! and that against its own digest. What runs a pipeline from a checkpoint is `pipeline`; nothing here does.
 
+mod ahead;
 mod chunk;
 mod error;
 mod folder;
@@ -26,6 +27,7 @@ mod take;
 #[cfg(test)]
 mod tests;
 
+pub use ahead::Ahead;
 pub use chunk::CHUNK_BYTES;
 pub use error::Error;
 pub use id::CheckpointId;

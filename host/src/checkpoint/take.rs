@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use super::chunk::Filling;
 use super::error::Error;
@@ -56,21 +58,40 @@ impl Checkpoints {
     /// Takes a checkpoint of what the pipeline has committed. One by the clock is not taken again of what has not changed:
     /// then the one that there is is answered.
     pub async fn take(&self, log: &Arc<dyn Log>, order: Order, meter: &Arc<Meter>) -> Result<Manifest, Error> {
-        let (tenant, pipeline) = (order.deployment.tenant.clone(), order.deployment.pipeline.clone());
-        let turn = self.turn(&tenant, &pipeline).await;
-        let ids = turn.ids().await?;
-        let before = newest(&turn, &ids, &order.deployment).await?;
+        let turn = self.turn(&order.deployment.tenant, &order.deployment.pipeline).await;
+        turn.take(log, order, meter).await
+    }
+}
+
+impl Turn {
+    /// See [`Checkpoints::take`].
+    pub(super) async fn take(&self, log: &Arc<dyn Log>, order: Order, meter: &Arc<Meter>) -> Result<Manifest, Error> {
+        let ids = self.ids().await?;
+        let before = newest(self, &ids, &order.deployment).await?;
         let reused = match &before {
-            Some(before) => reusable(&before.chunks, &turn.chunks().await?),
+            Some(before) => reusable(&before.chunks, &self.chunks().await?),
             None => &[],
         };
-        let (head, written) = self.copy(&turn, log, &order.deployment, reused.last(), meter).await?;
-        let (deployment, kind) = (order.deployment, order.kind);
+        let copying = self.copy(log, &order.deployment, reused.last(), meter, None);
+        let (head, written) = self.copied(copying).await?;
         if let Some(same) = before.as_ref().filter(|before| {
-            kind == Kind::Interval && before.id.commit == head.sequence && before.deployment == deployment
+            order.kind == Kind::Interval && before.id.commit == head.sequence && before.deployment == order.deployment
         }) {
             return Ok(same.clone());
         }
+        self.write(&ids, order, head, reused, &written).await
+    }
+
+    /// Writes the manifest, which makes a checkpoint of chunks that are in the store.
+    pub(super) async fn write(
+        &self,
+        ids: &[CheckpointId],
+        order: Order,
+        head: Head,
+        reused: &[Chunk],
+        written: &[Chunk],
+    ) -> Result<Manifest, Error> {
+        let Order { deployment, kind, note, now_ms } = order;
         let copies = ids.iter().filter(|id| (id.deployment, id.commit) == (deployment.id, head.sequence));
         let id = CheckpointId {
             deployment: deployment.id,
@@ -86,61 +107,73 @@ impl Checkpoints {
         let manifest = Manifest {
             id,
             kind,
-            note: order.note,
-            created_at_ms: order.now_ms,
+            note,
+            created_at_ms: now_ms,
             deployment,
             positions: head.positions.into_iter().map(position).collect(),
             usage: head.usage,
             oldest: head.oldest,
             last_block: head.last_block,
             written_bytes: written.iter().map(|chunk| chunk.bytes).sum(),
-            chunks: needed.chain(&written).copied().collect(),
+            chunks: needed.chain(written).copied().collect(),
         };
         fail::point("checkpoint-manifest");
-        turn.store.put(&turn.manifest_name(id), manifest.encode().into()).await?;
+        self.store.put(&self.manifest_name(id), manifest.encode().into()).await?;
         fail::point("checkpoint-written");
         Ok(manifest)
     }
 
-    /// Copies the blocks after `last` into the store. Memory is bounded by a chunk and a block.
-    async fn copy(
+    /// Begins to copy the blocks after `last` into the store, from a snapshot of the log; `begun` is dropped when
+    /// that is taken. Memory is bounded by a chunk and a block.
+    pub(super) fn copy(
         &self,
-        turn: &Turn,
         log: &Arc<dyn Log>,
         deployment: &Deployment,
         last: Option<&Chunk>,
         meter: &Arc<Meter>,
-    ) -> Result<(Head, Vec<Chunk>), Error> {
+        mut begun: Option<oneshot::Sender<()>>,
+    ) -> Copying {
         let after = last.map_or(0, |chunk| chunk.last);
         let (tenant, id) = (deployment.tenant.clone(), deployment.id);
         let (log, meter) = (Arc::clone(log), Arc::clone(meter));
-        let folder = turn.chunk_folder();
-        let store = turn.store.clone();
+        let folder = self.chunk_folder();
+        let store = self.store.clone();
         let runtime = Handle::current();
         // Reading waits for the disk, and must not leave the snapshot while a chunk is written.
-        let copying = tokio::task::spawn_blocking(move || {
+        tokio::task::spawn_blocking(move || {
             let mut copy = Copy { store, folder, runtime, meter, filling: Filling::default(), written: Vec::new() };
             let mut failure = None;
-            let head = log.read_back(&tenant, id, after, &mut |number, block| match copy.add(number, &block) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(error) => {
-                    failure = Some(error);
-                    ControlFlow::Break(())
+            let head = log.read_back(&tenant, id, after, &mut |number, block| {
+                drop(begun.take());
+                match copy.add(number, &block) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(error) => {
+                        failure = Some(error);
+                        ControlFlow::Break(())
+                    }
                 }
             })?;
+            drop(begun);
             match failure {
                 Some(error) => Err(error),
                 None => copy.end().map(|written| (head, written)),
             }
-        });
+        })
+    }
+
+    /// Waits for the end of a copy.
+    pub(super) async fn copied(&self, copying: Copying) -> Result<(Head, Vec<Chunk>), Error> {
         let interrupted = |error: tokio::task::JoinError| Error::Store {
             action: "write",
-            object: turn.chunk_folder(),
+            object: self.chunk_folder(),
             reason: error.to_string(),
         };
         copying.await.map_err(interrupted)?
     }
 }
+
+/// Blocks that are being copied: where the log stood, and the chunks that were written.
+pub(super) type Copying = JoinHandle<Result<(Head, Vec<Chunk>), Error>>;
 
 /// A copy that is being made.
 struct Copy {

@@ -177,6 +177,19 @@ pub enum Error {
         /// What happened.
         source: plugin::Failure,
     },
+    /// What was replaced runs no more, and its last copy could not be written.
+    #[cfg(feature = "server")]
+    #[error(
+        "pipeline `{name}` was switched and runs on, but the checkpoint of the moment at which it was could not be written ({source}): checkpoint {before}, taken just before, is the way back"
+    )]
+    SwapNotCopied {
+        /// The pipeline.
+        name: PipelineName,
+        /// The checkpoint that there is.
+        before: checkpoint::CheckpointId,
+        /// What happened.
+        source: Box<Self>,
+    },
     /// The pipeline was not upgraded since it was made, restored or rolled back.
     #[error(
         "pipeline `{name}` has had no upgrade to roll back: `millstream checkpoint list {name}` shows what can be restored"
@@ -232,6 +245,8 @@ impl Coded for Error {
             Self::NotAnInput { .. } => "not_an_input",
             Self::MigrationRefused { .. } => "migration_refused",
             Self::MigrationFailed { .. } => "migration_failed",
+            #[cfg(feature = "server")]
+            Self::SwapNotCopied { .. } => "swap_not_copied",
             Self::NoUpgrade { .. } => "no_upgrade",
             Self::OperationNotFound { .. } => "operation_not_found",
             Self::Interrupted { .. } => "internal",
@@ -263,6 +278,8 @@ impl Coded for Error {
             Self::OperationNotFound { .. } | Self::NoUpgrade { .. } => Kind::NotFound,
             Self::Interrupted { .. } => Kind::Internal,
             #[cfg(feature = "server")]
+            Self::SwapNotCopied { source, .. } => source.kind(),
+            #[cfg(feature = "server")]
             Self::Checkpoint(error) => error.kind(),
             #[cfg(feature = "server")]
             Self::Catalog(error) => error.kind(),
@@ -274,6 +291,8 @@ impl Coded for Error {
         match self {
             Self::Plugin { source, .. } => source.blame(),
             Self::Interrupted { .. } => Blame::Host,
+            #[cfg(feature = "server")]
+            Self::SwapNotCopied { source, .. } => source.blame(),
             #[cfg(feature = "server")]
             Self::Checkpoint(error) => error.blame(),
             #[cfg(feature = "server")]

@@ -43,6 +43,9 @@ impl Live {
     /// The same under another plan, if that holds the same.
     pub(super) fn under(self, plan: &Arc<Plan>) -> Option<Self> {
         let before = Arc::clone(&self.machine.plan);
+        if Arc::ptr_eq(&before, plan) {
+            return Some(self);
+        }
         if !before.holds_the_same(plan) {
             return None;
         }

@@ -17,24 +17,30 @@ use crate::ids::{PipelineName, TenantId};
 use crate::pipeline::Error;
 use crate::pipeline::spec::CheckpointSpec;
 
+impl StoredPipeline {
+    /// The order to take a checkpoint of it.
+    pub(super) fn order(&self, kind: Kind, note: Option<String>) -> Order {
+        let deployment = Deployment {
+            tenant: self.tenant.clone(),
+            pipeline: self.name.clone(),
+            id: self.id,
+            manifest: self.manifest.clone(),
+            digests: self.digests.clone(),
+        };
+        Order { deployment, kind, note, now_ms: now_ms() }
+    }
+}
+
 impl Ground {
     /// Takes a checkpoint of what a deployment has committed.
-    pub(super) async fn copy(
+    async fn copy(
         &self,
         stored: &StoredPipeline,
         kind: Kind,
         note: Option<String>,
         meter: &Arc<Meter>,
     ) -> Result<Manifest, Error> {
-        let deployment = Deployment {
-            tenant: stored.tenant.clone(),
-            pipeline: stored.name.clone(),
-            id: stored.id,
-            manifest: stored.manifest.clone(),
-            digests: stored.digests.clone(),
-        };
-        let order = Order { deployment, kind, note, now_ms: now_ms() };
-        Ok(self.checkpoints.take(&self.log, order, meter).await?)
+        Ok(self.checkpoints.take(&self.log, stored.order(kind, note), meter).await?)
     }
 }
 

@@ -61,10 +61,10 @@ impl Fresh {
         Ok(())
     }
 
-    /// Says where it is in its inputs and what it has used.
-    pub(super) async fn place(&mut self, positions: Vec<(TopicPartition, Offset)>, usage: Bytes) -> Result<(), Error> {
+    /// Says where it is in its inputs and what it has used. Answers the number of this commit.
+    pub(super) async fn place(&mut self, positions: Vec<(TopicPartition, Offset)>, usage: Bytes) -> Result<u64, Error> {
         self.commit(Block::None, positions, usage).await?;
-        Ok(())
+        Ok(self.commits)
     }
 
     fn commit(

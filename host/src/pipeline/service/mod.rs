@@ -113,8 +113,15 @@ impl Pipelines {
         Ok(pipelines)
     }
 
-    /// Deploys a manifest: makes the pipeline, or changes it between two commits.
+    /// Deploys a manifest: makes the pipeline, or changes it between two commits. That is done to its end, also if nobody
+    /// waits for the answer any more.
     pub async fn apply(&self, tenant: &TenantId, manifest: &str) -> Result<Applied, Error> {
+        let (pipelines, tenant, manifest) = (self.clone(), tenant.clone(), manifest.to_owned());
+        let deployed = tokio::spawn(async move { pipelines.deploy(&tenant, &manifest).await }).await;
+        deployed.unwrap_or_else(|panic| Err(Error::Interrupted { reason: panic.to_string() }))
+    }
+
+    async fn deploy(&self, tenant: &TenantId, manifest: &str) -> Result<Applied, Error> {
         let spec: Spec = manifest.parse()?;
         let ground = &self.0.ground;
         let existing = self.entry(tenant, &spec.name).ok();

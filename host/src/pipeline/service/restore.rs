@@ -1,20 +1,23 @@
 //! Putting a pipeline back to a checkpoint, or making another one from it.
 //!
 //! The state is put together under a new deployment while the old one runs on, and checked against what is to run. Then
-//! the old one is stopped, copied so that this too can be undone, and the catalog names the new one: a crash before that
-//! leaves all as it was, a crash after it all as it shall be.
+//! the old one is stopped and the catalog names the new one: a crash before that leaves all as it was, a crash after it
+//! all as it shall be. The old one is copied so that this too can be undone: most of it before, the rest when the new one
+//! runs.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::super::handover::Live;
+use super::super::plan::Plan;
 use super::super::runner::can_take_over;
 use super::super::spec::Spec;
 use super::install::Fresh;
 use super::{Done, Entry, Operation, OperationKind, Pipelines, stop};
 use crate::catalog::StoredPipeline;
-use crate::checkpoint::{CheckpointId, Deployment, Kind, Manifest, Meter};
+use crate::checkpoint::{Ahead, CheckpointId, Deployment, Kind, Manifest, Meter};
 use crate::clock::now_ms;
 use crate::error::Coded;
 use crate::fail;
@@ -33,6 +36,21 @@ pub struct Restore {
     /// The manifest that is to run; without it the one that ran.
     #[serde(default)]
     pub manifest: Option<String>,
+}
+
+/// A deployment that is to take the place of another.
+#[derive(Debug)]
+pub(super) struct Next {
+    pub(super) stored: StoredPipeline,
+    pub(super) plan: Arc<Plan>,
+    /// Its state in the log,
+    pub(super) fresh: Fresh,
+    /// and in memory.
+    pub(super) live: Live,
+    /// Where it begins to read.
+    pub(super) positions: Vec<(crate::ids::TopicPartition, u64)>,
+    /// What the copy of the other one is for.
+    pub(super) note: String,
 }
 
 impl Pipelines {
@@ -97,7 +115,7 @@ impl Pipelines {
         };
         let plan = ground.plan(&stored, &spec).await?;
         fresh.fill(from, taken.id, meter).await?;
-        self.can_take_over(&plan, fresh.id).await?;
+        let live = self.read_back(&plan, fresh.id).await?;
         fail::point("restore-verified");
         ground.create_targets(tenant, &plan)?;
         let positions = taken.positions.iter().map(|position| {
@@ -105,23 +123,22 @@ impl Pipelines {
             (at, position.offset)
         });
         let note = format!("before restoring {}", taken.id);
-        let (undo, pause_ms) =
-            self.replace(existing.clone(), before, stored.clone(), fresh, positions.collect(), note).await?;
-        Ok(Done { pipeline: stored.name, checkpoint: Some(taken.id), undo, pause_ms })
+        let next = Next { stored, plan, fresh, live, positions: positions.collect(), note };
+        let pipeline = next.stored.name.clone();
+        let (undo, pause_ms) = self.replace(existing.clone(), before, next).await?;
+        Ok(Done { pipeline, checkpoint: Some(taken.id), undo, pause_ms })
     }
 
-    /// Lets a deployment that has its state take the place of the one that runs, if one does. It goes on from these
-    /// positions; in an input without one, where the other stood. Answers the checkpoint that undoes it.
+    /// Lets a deployment that has its state take the place of the one that runs, if one does. Answers the checkpoint that
+    /// undoes it.
     pub(super) async fn replace(
         &self,
         existing: Option<Arc<Entry>>,
         before: Option<StoredPipeline>,
-        stored: StoredPipeline,
-        mut fresh: Fresh,
-        positions: Vec<(crate::ids::TopicPartition, u64)>,
-        note: String,
+        next: Next,
     ) -> Result<(Option<CheckpointId>, Option<f64>), Error> {
         let ground = &self.0.ground;
+        let Next { mut stored, plan, mut fresh, mut live, positions, note } = next;
         let (Some(entry), Some(before)) = (existing, before) else {
             fresh.place(positions, bytes::Bytes::new()).await?;
             fail::point("restore-installed");
@@ -133,67 +150,68 @@ impl Pipelines {
             *task = Some(self.start(&entry));
             return Ok((None, None));
         };
-        // Most of it while it runs: what is left to copy when it stands still is little.
-        let ahead = self.copy_ahead(&before).await?;
+        let mut ahead = self.ahead(&before, Kind::Savepoint, Some(note)).await?;
         let mut task = entry.task.lock().await;
+        let ran = stop(&mut task).await;
         let stopped = Instant::now();
-        stop(&mut task).await;
+        stored.paused = entry.stored().paused;
         let switched = async {
-            let undo = self.undoable(&before, Kind::Savepoint, Some(note)).await?.map(|taken| taken.id);
+            if let Some(ahead) = &mut ahead {
+                ahead.stand_still(now_ms()).await?;
+            }
             // What it has used stays used.
             let usage = match ground.head(&before.tenant, before.id) {
                 Ok(head) => head.usage,
-                Err(error) if undo.is_none() => {
+                Err(error) if ahead.is_none() => {
                     tracing::warn!(pipeline = %before.name, %error, "its counters are lost with its state");
                     bytes::Bytes::new()
                 }
                 Err(error) => return Err(error),
             };
-            fresh.place(positions, usage).await?;
+            live.machine.recover(&[], &usage)?;
+            live.positions = positions.iter().cloned().collect();
+            live.sequence = fresh.place(positions, usage).await?;
             fail::point("restore-installed");
             ground.catalog.put_pipeline(&stored)?;
             fail::point("restore-switched");
             fresh.keep();
             entry.set_stored(stored);
-            Ok(undo)
+            Ok(())
         };
         let switched = switched.await;
-        // What the catalog names goes on, the new one or the old.
-        *task = Some(self.start(&entry));
-        let pause_ms = stopped.elapsed().as_secs_f64() * 1000.0;
+        // What the catalog names goes on, the new one or the old, with what it has in memory.
+        let (plan, live) = match &switched {
+            Ok(()) => (Some(plan), Some(Box::new(live))),
+            Err(_) => (ran.as_ref().map(|ran| Arc::clone(&ran.machine.plan)), ran),
+        };
+        let pause_ms = self.go_on(&entry, &mut task, plan, live, stopped).await;
         drop(task);
-        let undo = switched?;
-        ground.forget(&before.tenant, before.id);
-        self.drop_ahead(&before, ahead).await;
-        Ok((undo, Some(pause_ms)))
-    }
-
-    /// Copies what is committed so far, so that a checkpoint that is taken soon has little to copy. Answers it if it was
-    /// taken for this.
-    pub(super) async fn copy_ahead(&self, before: &StoredPipeline) -> Result<Option<CheckpointId>, Error> {
-        let began = now_ms();
-        let taken = self.undoable(before, Kind::Interval, None).await?;
-        Ok(taken.filter(|taken| taken.kind == Kind::Interval && taken.created_at_ms >= began).map(|taken| taken.id))
-    }
-
-    /// Removes what was copied ahead: its chunks are the next one's.
-    pub(super) async fn drop_ahead(&self, before: &StoredPipeline, ahead: Option<CheckpointId>) {
-        let Some(id) = ahead else { return };
-        if let Err(error) = self.0.ground.checkpoints.delete(&before.tenant, &before.name, id).await {
-            tracing::warn!(checkpoint = %id, %error, "a checkpoint that is not needed is left");
+        if let Err(error) = switched {
+            if let Some(ahead) = ahead {
+                ahead.abandon().await;
+            }
+            return Err(error);
         }
+        ground.forget(&before.tenant, before.id);
+        let undo = match ahead {
+            Some(ahead) => Some(self.finish(&entry, ahead, false).await?),
+            None => None,
+        };
+        Ok((undo, pause_ms))
     }
 
-    /// Copies what is about to be replaced. If what the log has of it is damaged there is nothing to copy, and to replace
-    /// it is the way out.
-    pub(super) async fn undoable(
+    /// Copies what is about to be replaced, most of it while it runs. If what the log has of it is damaged there is nothing
+    /// to copy, and to replace it is the way out.
+    pub(super) async fn ahead(
         &self,
         before: &StoredPipeline,
         kind: Kind,
         note: Option<String>,
-    ) -> Result<Option<Manifest>, Error> {
-        match self.0.ground.copy(before, kind, note, &Arc::default()).await {
-            Ok(taken) => Ok(Some(taken)),
+    ) -> Result<Option<Ahead>, Error> {
+        let ground = &self.0.ground;
+        let taken = ground.checkpoints.take_ahead(&ground.log, before.order(kind, note), &Arc::default()).await;
+        match taken.map_err(Error::from) {
+            Ok(ahead) => Ok(Some(ahead)),
             Err(error) if error.kind() == crate::error::Kind::Corrupt => {
                 tracing::warn!(pipeline = %before.name, %error, "replaced without a copy");
                 Ok(None)
@@ -202,12 +220,34 @@ impl Pipelines {
         }
     }
 
-    /// Reads state back, off the threads that others need.
-    pub(super) async fn can_take_over(
+    /// Writes what is left of the copy of what was replaced, and remembers it if it is that of an upgrade.
+    pub(super) async fn finish(
         &self,
-        plan: &Arc<super::super::plan::Plan>,
-        id: crate::ids::PipelineId,
-    ) -> Result<(), Error> {
+        entry: &Arc<Entry>,
+        mut ahead: Ahead,
+        upgrade: bool,
+    ) -> Result<CheckpointId, Error> {
+        let before = ahead.id();
+        let finished = async {
+            let id = ahead.finish().await?;
+            fail::point("swap-copied");
+            if upgrade && id != before {
+                self.remember_way_back(entry, id).await?;
+            }
+            Ok::<_, Error>(id)
+        };
+        let finished = finished.await;
+        match finished {
+            Ok(id) => {
+                ahead.keep().await;
+                Ok(id)
+            }
+            Err(source) => Err(Error::SwapNotCopied { name: entry.stored().name, before, source: Box::new(source) }),
+        }
+    }
+
+    /// Reads state back, off the threads that others need.
+    pub(super) async fn can_take_over(&self, plan: &Arc<Plan>, id: crate::ids::PipelineId) -> Result<(), Error> {
         let (plan, log) = (Arc::clone(plan), Arc::clone(&self.0.ground.log));
         let read = tokio::task::spawn_blocking(move || can_take_over(plan, &*log, id)).await;
         read.unwrap_or_else(|panic| Err(Error::Interrupted { reason: panic.to_string() }))

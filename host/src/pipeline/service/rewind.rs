@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::spec::Spec;
 use super::install::Fresh;
+use super::restore::Next;
 use super::{Done, Operation, OperationKind, Pipelines};
 use crate::catalog::StoredPipeline;
 use crate::ids::{Offset, PartitionId, PipelineName, TenantId, TopicName, TopicPartition};
@@ -48,24 +49,19 @@ impl Pipelines {
             let before = pipelines.current(&entry)?;
             let ground = &pipelines.0.ground;
             let spec: Spec = before.manifest.parse()?;
+            let fresh = Fresh::new(ground, &before.tenant)?;
+            let stored = StoredPipeline { id: fresh.id, ..before.clone() };
+            let plan = ground.plan(&stored, &spec).await?;
+            let live = pipelines.read_back(&plan, fresh.id).await?;
             let (log, of) = (Arc::clone(&ground.log), before.tenant.clone());
             let stood = ground.head(&before.tenant, before.id).map(|head| head.positions).unwrap_or_default();
             let found = tokio::task::spawn_blocking(move || places(&*log, &of, &spec, &rewind)).await;
             let found = found.unwrap_or_else(|panic| Err(Error::Interrupted { reason: panic.to_string() }))?;
             let positions = stood.into_iter().chain(found).collect::<std::collections::BTreeMap<_, _>>();
-            let fresh = Fresh::new(ground, &before.tenant)?;
-            let stored = StoredPipeline { id: fresh.id, ..before.clone() };
-            let positions = positions.into_iter().collect();
-            let replaced = pipelines.replace(
-                Some(entry.clone()),
-                Some(before),
-                stored.clone(),
-                fresh,
-                positions,
-                "before a rewind".to_owned(),
-            );
-            let (undo, pause_ms) = replaced.await?;
-            Ok(Done { pipeline: stored.name, checkpoint: None, undo, pause_ms })
+            let (positions, note) = (positions.into_iter().collect(), "before a rewind".to_owned());
+            let (pipeline, next) = (stored.name.clone(), Next { stored, plan, fresh, live, positions, note });
+            let (undo, pause_ms) = pipelines.replace(Some(entry.clone()), Some(before), next).await?;
+            Ok(Done { pipeline, checkpoint: None, undo, pause_ms })
         }))
     }
 }

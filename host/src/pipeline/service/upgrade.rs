@@ -1,8 +1,10 @@
 //! Another manifest or other versions for a pipeline that runs: the swap between two commits, and the way back.
 //!
-//! What takes long happens before the pipeline stands still: the new version is loaded, its state checked, and what is
-//! committed so far copied. Then the runner stops between two micro-batches, the rest is copied as the checkpoint to roll
-//! back to, the catalog names the new deployment, and it goes on with the state that the old one had in memory.
+//! What takes long happens before or after the pipeline stands still. Before, the new version is loaded, its state checked,
+//! and what is committed so far copied. Then the runner stops between two micro-batches, the log is held as it is for the
+//! rest of the copy, the catalog names the new deployment, and it goes on with the state that the old one had in memory.
+//! After that the rest is written, as the checkpoint to roll back to. Until it is, and if it cannot be, a rollback goes to
+//! the copy of before, a few commits earlier, which the catalog names from the swap on.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,9 +17,10 @@ use super::super::runner::Runner;
 use super::super::spec::Spec;
 use super::super::supervisor::Ready;
 use super::install::Fresh;
-use super::{Done, Entry, Operation, OperationKind, Pipelines, stop};
+use super::{Done, Entry, Operation, OperationKind, Pipelines, Task, stop};
 use crate::catalog::StoredPipeline;
 use crate::checkpoint::{CheckpointId, Kind};
+use crate::clock::now_ms;
 use crate::fail;
 use crate::ids::{PipelineId, PipelineName, TenantId};
 use crate::pipeline::Error;
@@ -60,19 +63,17 @@ impl Pipelines {
     ) -> Result<Swapped, Error> {
         let ground = &self.0.ground;
         let migrating = migrating(&plan, &before.digests);
-        // Most of it while it runs: what is left to copy when it stands still is little.
-        let ahead = self.copy_ahead(before).await?;
+        // What is only started again needs no way back.
+        let mut ahead = if *before == stored { None } else { self.ahead(before, Kind::Upgrade, None).await? };
         let mut task = entry.task.lock().await;
         let mut live = stop(&mut task).await;
         let stopped = Instant::now();
-        let mut taken = None;
+        stored.paused = entry.stored().paused;
         let swapped = async {
-            // What is only started again needs no way back.
-            if *before != stored {
-                taken = self.undoable(before, Kind::Upgrade, None).await?.map(|taken| taken.id);
-            }
-            if let Some(taken) = taken {
-                stored.upgraded_from = Some(taken.to_string());
+            if let Some(ahead) = &mut ahead {
+                ahead.stand_still(now_ms()).await?;
+                // The way back until the checkpoint of this moment is written, and from then on that.
+                stored.upgraded_from = Some(ahead.id().to_string());
             }
             let mut fresh = None;
             if !migrating.is_empty() {
@@ -96,37 +97,63 @@ impl Pipelines {
             Ok::<_, Error>(())
         };
         let swapped = swapped.await;
-        let (running, seen) = oneshot::channel();
         let plan = match &swapped {
-            Ok(_) => {
+            Ok(()) => {
                 entry.set_stored(stored);
                 Some(plan)
             }
             // What was to migrate is spoilt: the old version reads its state back.
             Err(_) => live.as_ref().map(|live| Arc::clone(&live.machine.plan)),
         };
-        let ready = plan.map(|plan| Ready { plan, live: live.take(), running });
-        *task = Some(self.start_with(entry, ready));
-        let ran = tokio::time::timeout(START_PATIENCE, seen).await.is_ok_and(|seen| seen.is_ok());
-        let pause_ms = ran.then(|| stopped.elapsed().as_secs_f64() * 1000.0);
+        let pause_ms = self.go_on(entry, &mut task, plan, live.take(), stopped).await;
         drop(task);
-        self.drop_ahead(before, ahead).await;
         if let Err(error) = swapped {
-            self.drop_ahead(before, taken).await;
+            if let Some(ahead) = ahead {
+                ahead.abandon().await;
+            }
             return Err(error);
         }
         if !migrating.is_empty() {
             ground.forget(&before.tenant, before.id);
         }
+        let checkpoint = match ahead {
+            Some(ahead) => Some(self.finish(entry, ahead, true).await?),
+            None => None,
+        };
         if let Err(error) = ground.checkpoints.retain(&before.tenant, &before.name, spec.checkpoint.keep as usize).await
         {
             tracing::warn!(pipeline = %before.name, %error, "checkpoints that need not be kept are left");
         }
-        Ok(Swapped { checkpoint: taken, pause_ms })
+        Ok(Swapped { checkpoint, pause_ms })
+    }
+
+    /// Starts what is deployed now, with what is at hand of it. Answers how long it stood still, if it runs soon.
+    pub(super) async fn go_on(
+        &self,
+        entry: &Arc<Entry>,
+        task: &mut Option<Task>,
+        plan: Option<Arc<Plan>>,
+        live: Option<Box<Live>>,
+        stopped: Instant,
+    ) -> Option<f64> {
+        let (running, seen) = oneshot::channel();
+        *task = Some(self.start_with(entry, plan.map(|plan| Ready { plan, live, running })));
+        let ran = tokio::time::timeout(START_PATIENCE, seen).await.is_ok_and(|seen| seen.is_ok());
+        ran.then(|| stopped.elapsed().as_secs_f64() * 1000.0)
+    }
+
+    /// Remembers the checkpoint of an upgrade, beside whatever else has changed meanwhile.
+    pub(super) async fn remember_way_back(&self, entry: &Arc<Entry>, id: CheckpointId) -> Result<(), Error> {
+        // Pausing and resuming change what is stored too.
+        let _task = entry.task.lock().await;
+        let stored = StoredPipeline { upgraded_from: Some(id.to_string()), ..entry.stored() };
+        self.0.ground.catalog.put_pipeline(&stored)?;
+        entry.set_stored(stored);
+        Ok(())
     }
 
     /// What a deployment has, off the threads that others need.
-    async fn read_back(&self, plan: &Arc<Plan>, id: PipelineId) -> Result<Live, Error> {
+    pub(super) async fn read_back(&self, plan: &Arc<Plan>, id: PipelineId) -> Result<Live, Error> {
         let (plan, log) = (Arc::clone(plan), Arc::clone(&self.0.ground.log));
         let read = tokio::task::spawn_blocking(move || Runner::read_back(id, &plan, &*log)).await;
         read.unwrap_or_else(|panic| Err(Error::Interrupted { reason: panic.to_string() }))
