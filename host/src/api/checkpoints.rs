@@ -90,6 +90,10 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
+pub(super) async fn verify(State(app): Shared, Named((name, id)): Named<(PipelineName, CheckpointId)>) -> Response {
+    accepted(&*app.pipelines.verify(&app.tenant, &name, id))
+}
+
 pub(super) async fn restore(
     State(app): Shared,
     Named(name): Named<PipelineName>,

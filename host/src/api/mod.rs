@@ -116,6 +116,7 @@ fn router(app: App) -> Router {
         .route("/v1/pipelines/{pipeline}/dead-letters", get(dead_letters::list))
         .route("/v1/pipelines/{pipeline}/checkpoints", get(checkpoints::list).post(checkpoints::take))
         .route("/v1/pipelines/{pipeline}/checkpoints/{checkpoint}", get(checkpoints::show).delete(checkpoints::delete))
+        .route("/v1/pipelines/{pipeline}/checkpoints/{checkpoint}/verify", post(checkpoints::verify))
         .route("/v1/pipelines/{pipeline}/restore", post(checkpoints::restore))
         .route("/v1/pipelines/{pipeline}/rewind", post(checkpoints::rewind))
         .route("/v1/pipelines/{pipeline}/rollback", post(checkpoints::rollback))

@@ -31,7 +31,7 @@ pub struct Operation {
     pub started_at_ms: i64,
     /// When it ended.
     pub ended_at_ms: Option<i64>,
-    /// Bytes that it has copied so far.
+    /// Bytes that it has copied or verified so far.
     pub bytes: u64,
     /// What it came to, if it succeeded.
     pub result: Option<Done>,

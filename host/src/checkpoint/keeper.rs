@@ -187,7 +187,7 @@ impl Turn {
     }
 
     /// The blocks of a chunk, verified.
-    async fn blocks(&self, id: CheckpointId, chunk: &Chunk) -> Result<Vec<(u64, Bytes)>, Error> {
+    pub(super) async fn blocks(&self, id: CheckpointId, chunk: &Chunk) -> Result<Vec<(u64, Bytes)>, Error> {
         let (pipeline, digest) = (self.pipeline.clone(), chunk.digest);
         let Some(bytes) = self.store.get(&self.chunk_name(&digest)).await? else {
             return Err(Error::ChunkMissing { pipeline, id, digest });

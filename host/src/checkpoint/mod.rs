@@ -26,6 +26,7 @@ mod store;
 mod take;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 pub use ahead::Ahead;
 pub use chunk::CHUNK_BYTES;
@@ -35,3 +36,4 @@ pub use keeper::{Checkpoints, Listed, Reading};
 pub use manifest::{Chunk, Deployment, Kind, Manifest, Position};
 pub use store::Store;
 pub use take::{Meter, Order};
+pub use verify::{Fault, Verified};

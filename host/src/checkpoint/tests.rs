@@ -245,6 +245,50 @@ async fn a_chunk_that_is_not_what_was_written_is_named_and_written_anew_by_the_n
     }
 }
 
+/// What is wrong with a checkpoint: for each such chunk its first block and the code.
+async fn faults(subject: &Subject, id: CheckpointId) -> Result<Vec<(u64, String)>, Error> {
+    let meter = Arc::default();
+    let verified = subject.checkpoints.verify(&tenant(), &pipeline(), id, &meter).await?;
+    let bad: u64 = verified.faults.iter().map(|fault| fault.chunk.bytes).sum();
+    assert_eq!(meter.bytes(), verified.bytes - bad);
+    Ok(verified.faults.into_iter().map(|fault| (fault.chunk.first, fault.code)).collect())
+}
+
+#[tokio::test]
+async fn all_that_is_wrong_with_a_checkpoint_is_said_at_once() {
+    let mut subject = Subject::new();
+    let mut chunks = Vec::new();
+    for number in 1..=4_u8 {
+        subject.commit(vec![number; 1000], 0).await;
+        let taken = subject.take(Kind::Savepoint).await;
+        assert_eq!(taken.chunks.len(), usize::from(number));
+        chunks = taken.chunks;
+    }
+    let newest = "7-4".parse().expect("a name");
+    assert_eq!(faults(&subject, newest).await.expect("it is there"), []);
+    let file = |place: usize| {
+        let name = chunks[place].digest.hex();
+        subject.folder.path().join("acme/views/chunks").join(name)
+    };
+    std::fs::remove_file(file(0)).expect("it is there");
+    change(&file(1), |bytes| bytes[..bytes.len() - 1].to_vec());
+    change(&file(3), flip_last);
+    let code = |first, code: &str| (first, code.to_owned());
+    let expected = [
+        code(1, "checkpoint_chunk_missing"),
+        code(2, "checkpoint_chunk_truncated"),
+        code(4, "checkpoint_chunk_corrupt"),
+    ];
+    assert_eq!(faults(&subject, newest).await.expect("it is there"), expected);
+    let older = "7-2".parse().expect("a name");
+    assert_eq!(faults(&subject, older).await.expect("it is there"), expected[..2]);
+    // Of a checkpoint that cannot be read nothing else is known.
+    change(&subject.manifest_file(older), flip_last);
+    assert_eq!(faults(&subject, older).await.expect_err("it is damaged").code(), "checkpoint_corrupt");
+    let none = faults(&subject, "7-9".parse().expect("a name")).await.expect_err("there is none");
+    assert_eq!(none.code(), "checkpoint_not_found");
+}
+
 #[tokio::test]
 async fn a_manifest_that_is_not_what_was_written_is_named_and_nothing_is_removed_beside_it() {
     let mut subject = Subject::new();

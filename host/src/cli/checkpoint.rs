@@ -9,7 +9,7 @@ use super::{Session, progress};
 use crate::api::List;
 use crate::api::checkpoints::{Summary, Take};
 use crate::api::operations::{Operation, OperationState};
-use crate::checkpoint::{CheckpointId, Kind, Manifest};
+use crate::checkpoint::{CheckpointId, Chunk, Kind, Manifest};
 use crate::ids::PipelineName;
 
 /// How long the server holds a question back while the operation goes on.
@@ -33,6 +33,16 @@ pub(super) enum Checkpoint {
     },
     /// Show a checkpoint: where it is in the inputs, what it holds, what ran
     Show {
+        /// The pipeline
+        pipeline: PipelineName,
+        /// The checkpoint
+        checkpoint: CheckpointId,
+    },
+    /// Read all of a checkpoint and say what of it is missing, truncated or damaged
+    #[command(after_help = "Examples:\n  millstream checkpoint verify page-views 7-1042\n\n\
+                            Ends with an error if the checkpoint is not whole; codes are those with which a restore \
+                            would refuse it.")]
+    Verify {
         /// The pipeline
         pipeline: PipelineName,
         /// The checkpoint
@@ -63,6 +73,10 @@ impl Checkpoint {
                 let manifest: Manifest = client.get(&format!("/v1/pipelines/{pipeline}/checkpoints/{checkpoint}"))?;
                 session.format.show(&manifest, show)
             }
+            Self::Verify { pipeline, checkpoint } => {
+                let path = format!("/v1/pipelines/{pipeline}/checkpoints/{checkpoint}/verify");
+                verify(session, &client, client.tell(&path)?)
+            }
             Self::Delete { pipeline, checkpoint } => {
                 client.delete(&format!("/v1/pipelines/{pipeline}/checkpoints/{checkpoint}"))?;
                 output::say(format_args!("checkpoint {checkpoint} of pipeline `{pipeline}` deleted"));
@@ -72,8 +86,8 @@ impl Checkpoint {
     }
 }
 
-/// Waits for the end of an operation, and shows what it came to.
-pub(super) fn finish(session: &Session, client: &Client, begun: Operation, doing: &'static str) -> Result<(), Failure> {
+/// Waits for the end of an operation.
+fn ended(client: &Client, begun: Operation, doing: &'static str) -> Result<Operation, Failure> {
     let bar = progress::bytes(doing, None);
     let path = format!("/v1/operations/{}?wait_ms={WAIT_MS}", begun.id);
     let mut operation = begun;
@@ -82,9 +96,43 @@ pub(super) fn finish(session: &Session, client: &Client, begun: Operation, doing
         operation = client.get(&path)?;
     }
     bar.finish_and_clear();
-    if let Some(error) = operation.error {
-        return Err(error.into());
+    match operation.error {
+        Some(error) => Err(error.into()),
+        None => Ok(operation),
     }
+}
+
+/// Waits for what is found out about a checkpoint, and shows it.
+fn verify(session: &Session, client: &Client, begun: Operation) -> Result<(), Failure> {
+    let operation = ended(client, begun, "verifying")?;
+    session.format.show(&operation, |operation| {
+        let Some(verified) = operation.result.as_ref().and_then(|done| done.verified.as_ref()) else {
+            return String::new();
+        };
+        let about = facts([
+            ("checkpoint", verified.checkpoint.to_string()),
+            ("size", format!("{} in {} chunks", bytes(verified.bytes), verified.chunks)),
+            ("not whole", format!("{} chunks", verified.faults.len())),
+        ]);
+        let rows = verified.faults.iter().map(|fault| {
+            let Chunk { digest, bytes: size, first, last } = fault.chunk;
+            [digest.to_string(), bytes(size), format!("{first} to {last}"), fault.code.clone()]
+        });
+        match verified.faults.is_empty() {
+            true => about,
+            false => format!("{about}\n\n{}", table(["CHUNK", "SIZE", "BLOCKS", "FAULT"], rows)),
+        }
+    })?;
+    let faults = operation.result.and_then(|done| done.verified).map(|verified| verified.faults).unwrap_or_default();
+    match faults.into_iter().next() {
+        None => Ok(()),
+        Some(first) => Err(Failure::new(&first.code, crate::error::Kind::Corrupt, first.detail)),
+    }
+}
+
+/// Waits for the end of an operation, and shows what it came to.
+pub(super) fn finish(session: &Session, client: &Client, begun: Operation, doing: &'static str) -> Result<(), Failure> {
+    let operation = ended(client, begun, doing)?;
     session.format.show(&operation, |operation| {
         let Some(done) = &operation.result else { return String::new() };
         let mut about = vec![("pipeline", done.pipeline.to_string())];

@@ -238,11 +238,21 @@ fn checkpoints_by_the_clock_are_taken_when_something_changed_and_the_newest_are_
     let shown = client.pipeline("views")?.checkpoint.context("it is shown")?;
     ensure!(ids(&client)?.contains(&shown.id.to_string()));
 
+    let verify = format!("/v1/pipelines/views/checkpoints/{}/verify", shown.id);
+    let whole = succeed(&client, &verify, &json!({}))?;
+    ensure!(whole["verified"]["faults"] == json!([]) && whole["verified"]["bytes"].as_u64() > Some(0), "{whole:#}");
+
     // A chunk that is damaged: nothing changes, and the pipeline runs on.
     let chunks = server.folder().join("checkpoints/default/views/chunks");
     for chunk in std::fs::read_dir(chunks)? {
         std::fs::write(chunk?.path(), b"x")?;
     }
+    let verified = succeed(&client, &verify, &json!({}))?["verified"].clone();
+    let faults = verified["faults"].as_array().context("a list")?;
+    ensure!(faults.len() as u64 == verified["chunks"] && !faults.is_empty(), "{verified:#}");
+    ensure!(faults.iter().all(|fault| fault["code"] == "checkpoint_chunk_truncated"), "{verified:#}");
+    let none = operate(&client, "/v1/pipelines/views/checkpoints/99-1/verify", &json!({}))?;
+    ensure!(none["error"]["code"] == "checkpoint_not_found", "{none:#}");
     let before = client.pipeline("views")?;
     let refused = operate(&client, "/v1/pipelines/views/restore", &json!({"checkpoint": shown.id}))?;
     ensure!(refused["error"]["code"] == "checkpoint_chunk_truncated", "{refused:#}");

@@ -59,8 +59,17 @@ impl Pipelines {
             let stored = pipelines.current(&entry)?;
             let taken = pipelines.0.ground.copy(&stored, Kind::Savepoint, note, &meter).await?;
             entry.shared.checkpointed(Ok(Checkpointed::from(&taken)));
-            Ok(Done { pipeline: stored.name, checkpoint: Some(taken.id), undo: None, pause_ms: None })
+            Ok(Done { pipeline: stored.name, checkpoint: Some(taken.id), undo: None, pause_ms: None, verified: None })
         }))
+    }
+
+    /// Reads all of a checkpoint, to see whether it is what was written. The pipeline need not be there any more.
+    pub fn verify(&self, tenant: &TenantId, name: &PipelineName, id: CheckpointId) -> Arc<Operation> {
+        let (pipelines, of, pipeline) = (self.clone(), tenant.clone(), name.clone());
+        self.0.operations.begin(tenant, name, OperationKind::Verify, async move |meter| {
+            let verified = pipelines.0.ground.checkpoints.verify(&of, &pipeline, id, &meter).await?;
+            Ok(Done { pipeline, checkpoint: Some(id), undo: None, pause_ms: None, verified: Some(verified) })
+        })
     }
 
     /// The checkpoints under the name of a pipeline, oldest first; also of one that is deleted.

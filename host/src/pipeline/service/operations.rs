@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::checkpoint::{CheckpointId, Meter};
+use crate::checkpoint::{CheckpointId, Meter, Verified};
 use crate::clock::now_ms;
 use crate::error::{Blame, Coded};
 use crate::ids::{PipelineName, TenantId};
@@ -26,6 +26,8 @@ const FINISHED_MAX: usize = 1000;
 pub enum OperationKind {
     /// Takes a checkpoint.
     Savepoint,
+    /// Reads all of a checkpoint to see whether it is whole.
+    Verify,
     /// Puts a pipeline back to a checkpoint.
     Restore,
     /// Makes a new pipeline from a checkpoint.
@@ -47,6 +49,9 @@ pub struct Done {
     pub undo: Option<CheckpointId>,
     /// How long the pipeline stood still, in milliseconds.
     pub pause_ms: Option<f64>,
+    /// What was found out about a checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<Verified>,
 }
 
 /// Work that takes long.

@@ -126,7 +126,7 @@ impl Pipelines {
         let next = Next { stored, plan, fresh, live, positions: positions.collect(), note };
         let pipeline = next.stored.name.clone();
         let (undo, pause_ms) = self.replace(existing.clone(), before, next).await?;
-        Ok(Done { pipeline, checkpoint: Some(taken.id), undo, pause_ms })
+        Ok(Done { pipeline, checkpoint: Some(taken.id), undo, pause_ms, verified: None })
     }
 
     /// Lets a deployment that has its state take the place of the one that runs, if one does. Answers the checkpoint that

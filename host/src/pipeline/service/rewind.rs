@@ -61,7 +61,7 @@ impl Pipelines {
             let (positions, note) = (positions.into_iter().collect(), "before a rewind".to_owned());
             let (pipeline, next) = (stored.name.clone(), Next { stored, plan, fresh, live, positions, note });
             let (undo, pause_ms) = pipelines.replace(Some(entry.clone()), Some(before), next).await?;
-            Ok(Done { pipeline, checkpoint: None, undo, pause_ms })
+            Ok(Done { pipeline, checkpoint: None, undo, pause_ms, verified: None })
         }))
     }
 }
