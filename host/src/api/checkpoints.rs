@@ -91,7 +91,7 @@ pub(super) async fn delete(
 }
 
 pub(super) async fn verify(State(app): Shared, Named((name, id)): Named<(PipelineName, CheckpointId)>) -> Response {
-    accepted(&*app.pipelines.verify(&app.tenant, &name, id))
+    accepted(&app.pipelines.verify(&app.tenant, &name, id))
 }
 
 pub(super) async fn restore(

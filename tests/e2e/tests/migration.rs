@@ -198,3 +198,43 @@ fn a_layout_that_nothing_migrates_fails_key_by_key_and_a_rollback_loses_nothing(
     ensure!(counts == ["a: count 3", "new: count 1", "a: count 4"], "{counts:?}");
     Ok(())
 }
+
+#[test]
+fn a_pipeline_with_a_reference_table_is_migrated_too_and_goes_on_if_it_is_not() -> anyhow::Result<()> {
+    let server = Server::start()?;
+    let client = server.client();
+    let first = push(&client, "tally")?;
+    client.push_plugins(&["look-up"])?;
+    for topic in ["rows", "names"] {
+        client.create_topic(topic, 1)?;
+    }
+    let named = |old: &str| {
+        let config = format!("config = {{ every = 1, old = \"{old}\" }}").replace(", old = \"none\"", "");
+        format!(
+            r#"
+name = "tally"
+source = {{ topics = ["rows"] }}
+tables = [{{ name = "names", topic = "names" }}]
+steps = [
+  {{ name = "look-up", plugin = "look-up", lookup = ["names"] }},
+  {{ name = "tally", plugin = "tally", {config} }},
+]
+output = {{ topic = "counts" }}
+"#
+        )
+    };
+    client.produce_json("names", &(json!({"key": "a", "value": "Ada"}).to_string() + "\n"))?;
+    client.apply(&named("none"))?;
+    let subject = Subject { server, client, first };
+    subject.send(&[("a", 0), ("b", 1), ("a", 2)])?;
+    push(&subject.client, "tally-next")?;
+    let refusal = refusal(subject.client.apply(&named("refuse")))?;
+    ensure!(refusal.code == "migration_refused", "{refusal}");
+    subject.send(&[("a", 3)])?;
+    subject.client.apply(&named("keep"))?;
+    subject.send(&[("b", 4), ("a", 5)])?;
+    let last = format!("a: count 4, 3 before by {}", subject.first);
+    let expected = ["a: count 1".to_owned(), "a: count 2".to_owned(), "a: count 3".to_owned(), last];
+    ensure!(subject.counts(0)? == expected, "{:?}", subject.counts(0)?);
+    Ok(())
+}
