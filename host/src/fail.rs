@@ -13,7 +13,7 @@ pub const VARIABLE: &str = "MILLSTREAM_FAIL_POINT";
 /// work, before and after the durable write (of commits and of what producers send), and when a pipeline has been told;
 /// after a chunk and before and after a manifest is stored; after chunks are verified, when the state is in the log, and
 /// when the pipeline has been switched to it; when a pipeline has been switched to another version; when the last copy of
-/// what was replaced is in the store.
+/// what was replaced, by an upgrade or else, is in the store.
 pub const POINTS: &[&str] = &[
     "batch-taken",
     "batch-applied",
@@ -27,7 +27,7 @@ pub const POINTS: &[&str] = &[
     "restore-installed",
     "restore-switched",
     "upgrade-switched",
-    "swap-copied",
+    "upgrade-copied",
 ];
 
 struct Armed {

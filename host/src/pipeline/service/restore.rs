@@ -230,7 +230,7 @@ impl Pipelines {
         let before = ahead.id();
         let finished = async {
             let id = ahead.finish().await?;
-            fail::point("swap-copied");
+            fail::point("upgrade-copied");
             if upgrade && id != before {
                 self.remember_way_back(entry, id).await?;
             }
