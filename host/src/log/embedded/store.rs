@@ -29,7 +29,8 @@ const BUFFERS_BYTES_MAX: usize = 128 * MIB;
 const WAL_BYTES_MAX: u64 = 128 << 20;
 /// From here on a value lies in a blob file, which compaction does not copy.
 const BLOB_BYTES_MIN: u64 = 1 << 10;
-/// What retention gives back to the disk at once.
+/// What retention gives back to the disk at once. A file goes when nothing in it lives, so as much as this may stay beside
+/// one batch that does.
 const BLOB_FILE_BYTES: u64 = 64 << 20;
 /// Open files: some hundred are enough for the recent ones, and each costs memory for its index.
 const FILES_MAX: i32 = 512;

@@ -143,19 +143,23 @@ async fn what_compaction_removes_is_given_back_to_the_disk() {
     let log = EmbeddedLog::open(config).unwrap();
     log.create_topic(&tenant(), &topic("t"), compacted(1)).unwrap();
     let (value, small) = ("x".repeat(BATCH_BYTES / 4 * 3), "x".repeat(2000));
+    let store = &log.shared.store;
+    let handle = store.handle(keys::Family::Batches);
     for number in 0..120 {
         let (own, shared) = (format!("own {number}"), format!("shared {}", number % 3));
         log.append(&tenant(), &at("t", 0), keyed(&[(&own, Some(&small)), (&shared, Some(&value))])).await.unwrap();
+        // A file goes when nothing in it lives. How much lies in the file of the newest batch, which stays, must not
+        // depend on how fast the disk is: buffers that wait for it are written into one file.
+        if number % 20 == 19 {
+            store.database().flush_cf(handle).unwrap();
+        }
     }
-    let store = &log.shared.store;
-    let handle = store.handle(keys::Family::Batches);
     let blobs = || store.database().property_int_value_cf(handle, "rocksdb.live-blob-file-size").unwrap().unwrap();
-    store.database().flush_cf(handle).unwrap();
     assert!(blobs() > 80 << 20, "{} bytes", blobs());
     compact(&log, 0).unwrap();
     assert!(log.topics(&tenant()).unwrap()[&topic("t")].partitions[0].bytes < 4 << 20);
     // The file with the newest batch stays.
-    assert!(blobs() < 40 << 20, "{} bytes", blobs());
+    assert!(blobs() < 20 << 20, "{} bytes", blobs());
 }
 
 /// Appends for ever and compacts beside it in small pieces. The key of a record is its offset modulo a prime, every fifth
