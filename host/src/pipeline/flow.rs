@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::crowd::crowd;
 use super::dead_letter::Source;
 use super::held::Held;
 use super::passed::Passed;
@@ -14,8 +15,8 @@ use crate::state::Now;
 use crate::time::{Watermark, Window};
 
 /// Most groups that close in one micro-batch and stage. A window of a million keys closes over several commits, so that
-/// no commit grows with the state.
-const CLOSING_GROUPS_MAX: usize = 1 << 16;
+/// no commit grows with the state. In tests it takes fewer to come to that.
+pub(super) const CLOSING_GROUPS_MAX: usize = if cfg!(test) { 1 << 10 } else { 1 << 16 };
 
 /// The steps at work.
 #[derive(Debug)]
@@ -73,11 +74,16 @@ impl Flow<'_> {
         }
     }
 
-    /// Does what is due in all steps, the first one first.
+    /// Does what is due in all steps, the first one first. A step with much due comes before the results of earlier ones
+    /// at whose places it is due, as rows from outside wait for it.
     pub(super) async fn advance(&mut self, mut watermark: Watermark) -> Result<(), Stop> {
         for stage in 0..self.held.len() {
             let now = Now { watermark, clock: self.clock };
             self.sink.may_retreat &= !self.held[stage].store().is_due(now);
+            let now = match crowd(&mut self.held[stage + 1..], now) {
+                Some(crowd) => Now { watermark: watermark.min(Watermark::At(crowd)), clock: i64::MIN },
+                None => now,
+            };
             let mut left = CLOSING_GROUPS_MAX;
             while left > 0
                 && let Some(emission) = self.fire(stage, now, &mut left).await?

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::crowd::Cut;
 use super::error::Error;
 use super::machine::{CAREFUL_RECORDS, Input};
 use super::plan::Plan;
@@ -106,6 +107,19 @@ impl Intake {
             self.positions[taken.input] = taken.offsets.first().unwrap_or(self.positions[taken.input]);
         }
         self.limit = CAREFUL_RECORDS;
+    }
+
+    /// Puts back what comes behind a cut, to take it again.
+    pub(super) fn put_back(&mut self, inputs: &mut Vec<Input>, cut: Cut) {
+        if cut.records > 0
+            && let Some(last) = inputs.get_mut(cut.inputs)
+        {
+            last.truncate(cut.records);
+            self.positions[last.input] = last.offsets.next().unwrap_or(self.positions[last.input]);
+        }
+        for taken in inputs.drain((cut.inputs + usize::from(cut.records > 0)).min(inputs.len())..) {
+            self.positions[taken.input] = taken.offsets.first().unwrap_or(self.positions[taken.input]);
+        }
     }
 
     /// Takes more again after a micro-batch without failed calls.

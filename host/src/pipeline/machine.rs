@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::crowd::{Cut, crowd, cut};
 use super::dead_letter::Source;
 use super::error::Error;
 use super::flow::Flow;
@@ -61,6 +62,12 @@ pub(super) struct MicroBatch {
 }
 
 impl Input {
+    /// Leaves only the first records.
+    pub(super) fn truncate(&mut self, records: usize) {
+        self.records = self.records.view().split_at(records).0.to_owned();
+        self.offsets.truncate(records);
+    }
+
     fn arrival<'a>(&'a self, plan: &'a Plan) -> Arrival<'a> {
         let (at, records) = (&plan.inputs[self.input], self.records.view());
         let source = Source::Records { at, offsets: &self.offsets, records, through: None };
@@ -82,6 +89,9 @@ pub enum Applied {
     Whole,
     /// A call failed: they are to be applied again, fewer at a time. Nothing has changed but counters.
     Retreated,
+    /// Some have to wait until what is due before them has fired: what comes before the cut is to be applied. Nothing has
+    /// changed.
+    Cut(Cut),
 }
 
 /// The state of a running pipeline.
@@ -140,16 +150,25 @@ impl Machine {
     /// rows a commit.
     pub(super) async fn apply(&mut self, batch: &MicroBatch) -> Result<Applied, Error> {
         let (usage, watermarks, clock) = (self.usage, self.watermarks.clone(), self.clock);
-        match self.run(batch).await {
-            Ok(()) => {}
+        let poison_rows = self.poison.rows;
+        let applied = match self.run(batch).await {
+            Ok(()) => Applied::Whole,
             Err(Stop::Failed(error)) => return Err(error),
             Err(Stop::Retreat) => {
                 let Usage { failed_calls, fuel, .. } = self.usage;
                 self.usage = Usage { failed_calls, fuel, ..usage };
-                (self.watermarks, self.clock) = (watermarks, clock);
-                self.outputs.clear();
-                return Ok(Applied::Retreated);
+                Applied::Retreated
             }
+            // What the transforms did is done again, and counted then.
+            Err(Stop::Cut(cut)) => {
+                (self.usage, self.poison.rows) = (usage, poison_rows);
+                Applied::Cut(cut)
+            }
+        };
+        if applied != Applied::Whole {
+            (self.watermarks, self.clock) = (watermarks, clock);
+            self.outputs.clear();
+            return Ok(applied);
         }
         let used = self.state_bytes();
         if used > STATE_BYTES_MAX {
@@ -189,18 +208,30 @@ impl Machine {
             marks.sort_by_key(|(origin, _)| *origin);
             arrived.push((input.input, arrival, passed, marks));
         }
-        for (input, arrival, passed, marks) in &arrived {
+        if plan.stages[0].keyed.is_none() {
+            arrived.iter().for_each(|(_, arrival, passed, _)| flow.deliver(arrival.behind(passed)));
+            arrived.clear();
+        }
+        let before = Now { watermark: self.watermarks.output(), clock: self.clock };
+        let belief = Belief::new(plan.watermark.ahead_ms, self.clock);
+        let mut believed = Vec::with_capacity(arrived.len());
+        for (_, arrival, passed, _) in &arrived {
             let arrival = arrival.behind(passed);
-            if plan.stages[0].keyed.is_none() {
-                flow.deliver(arrival);
-                continue;
-            }
-            let belief = Belief::new(plan.watermark.ahead_ms, self.clock);
             let strange = belief.unbelievable(arrival.rows.timestamps);
-            let believed = flow.sink.believed(&plan.stages[0], arrival, &strange);
-            let arrival = arrival.after(believed.as_ref());
-            let moving = passed.moving(arrival);
-            let placed = place(&mut self.watermarks, *input, arrival.rows.len(), moving, belief, marks);
+            believed.push(flow.sink.believed(&plan.stages[0], arrival, &strange));
+        }
+        let mut arrivals = Vec::with_capacity(arrived.len());
+        for ((input, arrival, passed, marks), believed) in arrived.iter().zip(&believed) {
+            let arrival = arrival.behind(passed).after(believed.as_ref());
+            let (rows, moving) = (arrival.rows.len(), passed.moving(arrival));
+            let placed = place(&mut self.watermarks, *input, rows, moving, belief, marks);
+            arrivals.push((arrival, passed.records(), placed));
+        }
+        if let Some(cut) = cut(flow.held, before, &arrivals) {
+            return Err(Stop::Cut(cut));
+        }
+        for (arrival, _, placed) in &arrivals {
+            let arrival = *arrival;
             flow.enter(0, arrival, placed.view()).await?;
         }
         for &(input, mark) in &batch.marks {
@@ -261,6 +292,12 @@ impl Machine {
             now.watermark = held.store().output_watermark(now.watermark);
             due
         })
+    }
+
+    /// Whether so much waits to be done that rows have to wait for it.
+    pub(super) fn is_crowded(&mut self, clock: i64) -> bool {
+        let now = Now { watermark: self.watermark(), clock: self.clock.max(clock) };
+        crowd(&mut self.held, now).is_some()
     }
 
     /// When the clock next makes something due.

@@ -7,6 +7,7 @@
 
 mod blocks;
 mod calls;
+mod crowd;
 mod dead_letter;
 pub mod driver;
 mod error;

@@ -145,6 +145,8 @@ impl Runner {
 
     /// Takes what has arrived or is due at this time of the clock, applies and commits it. Whether there was anything.
     pub(super) async fn step(&mut self, take: &Take, clock: i64) -> Result<bool, Error> {
+        // Rows would only be put back.
+        let take = if self.machine.is_crowded(clock) { &Take::Records(0) } else { take };
         let drift_ms = self.plan.watermark.drift_ms;
         let machine = &self.machine;
         let is_ahead = |input| drift_ms.is_some_and(|drift_ms| machine.is_ahead(input, drift_ms));
@@ -156,10 +158,16 @@ impl Runner {
         fail::point("batch-taken");
         let failed_before = self.machine.usage_mut().failed_calls;
         self.machine.usage_mut().trimmed += taken.trimmed;
-        let batch = MicroBatch { inputs: taken.inputs, quiet: taken.quiet, marks: Vec::new(), clock };
-        if self.machine.apply(&batch).await? == Applied::Retreated {
-            self.intake.retreat(&batch.inputs);
-            return Ok(true);
+        let mut batch = MicroBatch { inputs: taken.inputs, quiet: taken.quiet, marks: Vec::new(), clock };
+        loop {
+            match self.machine.apply(&batch).await? {
+                Applied::Whole => break,
+                Applied::Retreated => {
+                    self.intake.retreat(&batch.inputs);
+                    return Ok(true);
+                }
+                Applied::Cut(cut) => self.intake.put_back(&mut batch.inputs, cut),
+            }
         }
         fail::point("batch-applied");
         self.commit().await?;

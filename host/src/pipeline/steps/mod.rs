@@ -1,6 +1,7 @@
 //! The kinds of step: what each does with its rows, and what they share.
 
 use super::calls::Calls;
+use super::crowd::Cut;
 use super::dead_letter::{Cause, Source, causes, letter, without_key};
 use super::error::Error;
 use super::outputs::Outputs;
@@ -91,6 +92,8 @@ pub(super) struct Sink<'a> {
 pub(super) enum Stop {
     /// A call failed and the micro-batch is to be taken again with fewer rows.
     Retreat,
+    /// Rows have to wait: only what comes before the cut is to be taken. Nothing has changed.
+    Cut(Cut),
     /// The host could not go on.
     Failed(Error),
 }

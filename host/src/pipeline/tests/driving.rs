@@ -61,6 +61,33 @@ fn a_crash_at_any_point_of_any_micro_batch_changes_nothing() {
 }
 
 #[test]
+fn rows_that_wait_for_what_is_due_before_them_are_taken_once() {
+    let manifest = COUNTING.replace("{ tumbling = \"10ms\" }", "{ tumbling = \"10ms\", lateness = \"500ms\" }");
+    let mut rows: Vec<String> = (0..40).map(|key| format!("{} k{key:02}", key % 7)).collect();
+    rows.extend(["99 x", "bad", "3 k07", "trap", "200 x", "4 k08", "300 x"].map(str::to_owned));
+    let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+    let counted = |driver: &Driver| {
+        let usage = driver.status().expect("a status").usage;
+        (usage.records_in, usage.windows_closed, usage.windows_updated, usage.dead_letters)
+    };
+    let mut singly = driver(&manifest, &rows);
+    singly.run(&Take::Records(1)).expect("the host is well");
+    assert_eq!(counted(&singly), (47, 42, 2, 2));
+    for crash in [Crash::Idle, Crash::BeforeCommit, Crash::AfterCommit] {
+        let mut whole = driver(&manifest, &rows);
+        assert!(whole.step(&Take::Records(40)).expect("it is well"));
+        while whole.crash(crash, &Take::Arrived).expect("it starts again")
+            | whole.step(&Take::Arrived).expect("it is well")
+        {}
+        assert!(whole.status().expect("a status").usage.commits >= 3, "{crash:?}: some rows waited");
+        for topic in ["out", "late", "dead"] {
+            assert_eq!(values(&whole, topic), values(&singly, topic), "{crash:?} {topic}");
+        }
+        assert_eq!(counted(&whole), counted(&singly), "{crash:?}");
+    }
+}
+
+#[test]
 fn a_lost_answer_of_a_commit_leaves_what_was_committed() {
     for (crash, read, written) in [(Crash::BeforeCommit, 0, 0), (Crash::AfterCommit, 5, 1)] {
         let mut driver = driver(COUNTING, &["1 a", "2 a", "99 a", "bad", "bad"]);

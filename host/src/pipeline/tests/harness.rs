@@ -1,5 +1,6 @@
 //! A pipeline driven by hand, micro-batch by micro-batch, on the in-memory log.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -48,6 +49,8 @@ pub(super) struct Driver {
     pub(super) sequence: u64,
     /// How often the machine asked for fewer records.
     pub(super) retreats: u32,
+    /// How often it asked for those before a crowd.
+    pub(super) cuts: u32,
     /// The clock of the next micro-batch.
     pub(super) clock: i64,
 }
@@ -124,7 +127,7 @@ impl Driver {
         machine.recover(&recovery.blocks, &recovery.head.usage).expect("our own blocks");
         let position = |at| recovery.head.positions.get(at).copied().unwrap_or_default();
         let positions = plan.inputs.iter().map(position).collect();
-        Self { log, machine, positions, sequence: recovery.head.sequence, retreats: 0, clock: 0, plan }
+        Self { log, machine, positions, sequence: recovery.head.sequence, retreats: 0, cuts: 0, clock: 0, plan }
     }
 
     /// Takes this many records from each partition, applies them and commits.
@@ -154,6 +157,18 @@ impl Driver {
         }
         let batch = MicroBatch { inputs, clock: self.clock, ..MicroBatch::default() };
         match wait(self.machine.apply(&batch))? {
+            Applied::Cut(cut) => {
+                let mut fewer = vec![0; take.len()];
+                for (number, input) in batch.inputs.iter().enumerate() {
+                    fewer[input.input] = match number.cmp(&cut.inputs) {
+                        Ordering::Less => input.records.len(),
+                        Ordering::Equal => cut.records,
+                        Ordering::Greater => 0,
+                    };
+                }
+                self.cuts += 1;
+                self.apply(&fewer)
+            }
             Applied::Retreated => {
                 self.retreats += 1;
                 let fewer: Vec<usize> = take.iter().map(|&take| take.min(CAREFUL_RECORDS / 4)).collect();

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::harness::Driver;
 use super::tracker::{Entries, Event, on};
+use crate::pipeline::flow::CLOSING_GROUPS_MAX;
 use crate::plugin::Domain;
 
 const TRACKING: &str = r#"
@@ -267,18 +268,42 @@ fn many_rows_of_many_keys_are_as_the_model_says() {
 
 #[test]
 fn timers_of_very_many_keys_fire_over_several_commits_and_restarts() {
-    let keys = 150_000;
+    let keys = 2500;
     let mut rows: Vec<String> = (0..keys).map(|key| format!("1 {key:06} s9@{}", 5 + key % 2)).collect();
     rows.push("99 end".to_owned());
     let mut driver = Driver::new(TRACKING, &[rows]);
     driver.step(&[usize::MAX]).expect("the host is well");
-    assert_eq!((fired(&driver).len(), driver.machine.is_due(0)), (65_536, true));
+    assert_eq!((fired(&driver).len(), driver.machine.is_due(0)), (CLOSING_GROUPS_MAX, true));
     let mut driver = driver.crash(TRACKING);
     assert!(driver.machine.is_due(0), "what is left fires without new records");
     driver.finish().expect("the host is well");
     let of =
         |parity| (0..keys).filter(move |key| key % 2 == parity).map(move |key| format!("{key:06} 9 {}", 5 + parity));
     assert!(fired(&driver) == of(0).chain(of(1)).collect::<Vec<_>>(), "every timer once, by time and key");
+}
+
+#[test]
+fn a_jump_over_very_many_timers_inside_a_batch_fires_them_over_several_commits() {
+    let keys = 5000;
+    let mut rows: Vec<String> = (0..keys).map(|key| format!("1 {key:06} s9@{}", 5 + key % 2)).collect();
+    rows.extend(["99 jump".to_owned(), "99 000007".to_owned(), "99 000008".to_owned()]);
+    let mut driver = Driver::new(TRACKING, &[rows]);
+    driver.step(&[keys]).expect("the host is well");
+    let (mut counts, mut had) = (Vec::new(), 0);
+    while driver.machine.is_due(0) || driver.positions[0] < keys as u64 + 3 {
+        driver.step(&[usize::MAX]).expect("the host is well");
+        let now = fired(&driver).len();
+        counts.push(now - had);
+        had = now;
+    }
+    assert_eq!(counts, [1024, 1024, 1024, 1024, 5000 - 4 * 1024, 0]);
+    assert!(driver.cuts > 0);
+    let of =
+        |parity| (0..keys).filter(move |key| key % 2 == parity).map(move |key| format!("{key:06} 9 {}", 5 + parity));
+    assert!(fired(&driver) == of(0).chain(of(1)).collect::<Vec<_>>(), "every timer once, by time and key");
+    let last = driver.values("out").split_off(10_001);
+    let row = |key: &str| last.iter().position(|value| value.contains(&format!("row 0 99 {key}")));
+    assert_eq!((last.len(), row("000007"), row("000008")), (2, Some(0), Some(1)), "rows behind the jump come last");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::harness::Driver;
 use super::model::{Model, Row};
+use crate::pipeline::flow::CLOSING_GROUPS_MAX;
 use crate::pipeline::spec::Spec;
 use crate::plugin::Metric;
 use crate::time::Windowing;
@@ -338,4 +339,74 @@ fn ten_thousand_windows_of_a_row_are_counted_as_state() {
     assert!((1_000_000..4_000_000).contains(&bytes), "{bytes} bytes");
     let crashed = driver.crash(&manifest);
     assert_eq!(crashed.machine.open_groups(), 10_004);
+}
+
+#[test]
+fn a_jump_over_very_many_windows_inside_a_batch_fires_them_over_several_commits() {
+    let keys = 5000;
+    let mut rows: Vec<String> = (0..keys).map(|key| format!("{} {key:06} - #0", key % 2)).collect();
+    rows.extend(["50 x - #jump", "5 000007 - #again", "51 x - #1"].map(str::to_owned));
+    let manifest = manifest(0, "tumbling = \"10ms\", lateness = \"60ms\"");
+    let mut driver = Driver::new(&manifest, &[rows]);
+    driver.step(&[keys]).expect("the host is well");
+    let (mut steps, mut most) = (0, 0);
+    while driver.machine.is_due(0) || driver.positions[0] < keys as u64 + 3 {
+        let before = driver.machine.usage.windows_closed;
+        driver.step(&[usize::MAX]).expect("the host is well");
+        most = most.max(driver.machine.usage.windows_closed - before);
+        steps += 1;
+    }
+    assert_eq!((steps, most), (6, CLOSING_GROUPS_MAX as u64));
+    assert!(driver.cuts > 0);
+    let first = (0..keys).map(|key| format!("{key:06} [0 10) #0"));
+    let again = "000007 [0 10) #0,#again".to_owned();
+    assert!(
+        driver.values("out") == first.chain([again]).collect::<Vec<_>>(),
+        "each once, before the row behind the jump"
+    );
+    assert_eq!(driver.machine.usage.records_in, keys as u64 + 3);
+}
+
+#[test]
+fn results_behind_which_very_many_windows_wait_come_when_those_have_fired() {
+    // The first step gives a result for each time; the second has a window open for each of very many keys.
+    let keys = 2500;
+    let mut rows: Vec<String> = (0..keys).map(|key| format!("0 {key:06} - #0")).collect();
+    rows.extend(["5 x - #1", "40 x - #2", "90 x - #3", "200 x - #4"].map(str::to_owned));
+    let again = "[[steps]]\nname = \"again\"\nplugin = \"collect\"\nlate = \"late\"\nwindow = { tumbling = \"20ms\", lateness = \"1ms\" }\n[output]";
+    let manifest = manifest(0, "tumbling = \"2ms\"").replace("[output]", again);
+    let mut driver = Driver::new(&manifest, &[rows]);
+    driver.step(&[keys]).expect("the host is well");
+    let (mut steps, mut most) = (0, 0);
+    while driver.machine.is_due(0) || driver.positions[0] < keys as u64 + 4 {
+        let before = driver.machine.usage.windows_closed;
+        driver.step(&[usize::MAX]).expect("the host is well");
+        most = most.max(driver.machine.usage.windows_closed - before);
+        steps += 1;
+        assert!(steps < 20, "it comes to an end");
+    }
+    // As much as may fire in a commit at each of the two steps, and few more.
+    assert!(most <= 2 * CLOSING_GROUPS_MAX as u64 + 16, "{most}");
+    let first = (0..keys).map(|key| format!("{key:06} [0 20) #0"));
+    let last = ["x [0 20) #1", "x [40 60) #2", "x [80 100) #3"].map(str::to_owned);
+    assert!(driver.values("out") == first.chain(last).collect::<Vec<_>>(), "each once, in the order of time");
+}
+
+#[test]
+fn a_restart_makes_nothing_due_again() {
+    let clock = "tumbling = \"20ms\", early = \"7ms\", early-clock = \"processing\"";
+    for window in KINDS.into_iter().chain([clock]) {
+        let manifest = manifest(3, window);
+        let rows = (0..60).map(|n| format!("{n} {} - #{n}", ["a", "b", "c"][n % 3])).collect();
+        let mut driver = Driver::new(&manifest, &[rows]);
+        while driver.positions[0] < 60 {
+            driver.step(&[1]).expect("the host is well");
+            driver.clock += 1;
+        }
+        driver.finish().expect("the host is well");
+        let next = driver.machine.next_clock();
+        let crashed = driver.crash(&manifest);
+        assert!(!crashed.machine.is_due(crashed.clock), "{window}");
+        assert_eq!(crashed.machine.next_clock(), next, "{window}");
+    }
 }

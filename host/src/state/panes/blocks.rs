@@ -114,16 +114,16 @@ impl Panes {
 
 impl Store for Panes {
     fn is_due(&self, now: Now) -> bool {
-        self.timers.first().is_some_and(|first| now.watermark.covers(first))
-            || self.clocks.first().is_some_and(|first| first <= now.clock)
+        self.first_timer().is_some_and(|first| now.watermark.covers(first))
+            || self.first_clock().is_some_and(|first| first <= now.clock)
     }
 
     fn next_clock(&self) -> Option<i64> {
-        self.clocks.first()
+        self.first_clock()
     }
 
     fn output_watermark(&self, input: Watermark) -> Watermark {
-        match self.timers.first() {
+        match self.first_timer() {
             Some(first) if input.covers(first) => first.checked_sub(1).map_or(Watermark::None, Watermark::At),
             _ => input,
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::plan::ALL;
 use super::{DIRTY, GIVEN, HEAD, LIVE, NEVER, PaneId, Panes, Program, next_multiple};
-use crate::time::Early;
+use crate::time::{Early, Watermark};
 
 /// Bytes of an entry in the map of timers, with the list that it holds.
 const BUCKET_BYTES: usize = 80;
@@ -26,12 +26,22 @@ impl Timers {
         self.entries += 1;
     }
 
-    /// The first time at which there is a timer.
-    pub(super) fn first(&self) -> Option<i64> {
+    /// The first time at which there may be a timer.
+    fn first(&self) -> Option<i64> {
         if !self.left.is_empty() {
             return Some(self.now);
         }
         self.buckets.first_key_value().map(|(&time, _)| time)
+    }
+
+    /// The first time at which there is a timer that counts. The others before it are gone with the next commit: they are
+    /// many only after blocks were read, of which each may have another timer of a pane.
+    fn first_that(&self, counts: impl Fn(PaneId, i64) -> bool) -> Option<i64> {
+        if self.left.iter().any(|&id| counts(id, self.now)) {
+            return Some(self.now);
+        }
+        let due = self.buckets.iter().find(|(time, ids)| ids.iter().any(|&id| counts(id, **time)));
+        due.map(|(&time, _)| time)
     }
 
     /// Puts what is left back, to be sorted again.
@@ -39,6 +49,21 @@ impl Timers {
         if !self.left.is_empty() {
             self.buckets.entry(self.now).or_default().append(&mut self.left);
         }
+    }
+
+    /// The time by which more than so many count, up to a time.
+    fn crowd(&self, until: i64, most: usize, counts: impl Fn(PaneId, i64) -> bool) -> Option<i64> {
+        if self.entries <= most {
+            return None;
+        }
+        let left = Some((&self.now, &self.left)).filter(|(now, _)| **now <= until);
+        let mut count = 0;
+        let mut exceeds = |time: i64, ids: &[PaneId]| {
+            count += ids.iter().filter(|&&id| counts(id, time)).count();
+            count > most
+        };
+        let due = left.into_iter().chain(self.buckets.range(..=until)).find(|(time, ids)| exceeds(**time, ids));
+        due.map(|(&time, _)| time)
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -98,6 +123,30 @@ impl Panes {
             }
         }
         true
+    }
+
+    /// When the first pane is due by the watermark.
+    pub(super) fn first_timer(&self) -> Option<i64> {
+        self.timers.first_that(|id, time| self.is_set(id, time))
+    }
+
+    /// Whether a pane knows of its timer.
+    fn is_set(&self, id: PaneId, time: i64) -> bool {
+        let meta = &self.slab[id as usize].meta;
+        meta.is(LIVE) && meta.timer == time
+    }
+
+    /// When the first pane is due by the clock.
+    pub(super) fn first_clock(&self) -> Option<i64> {
+        self.clocks.first_that(|id, time| {
+            let meta = &self.slab[id as usize].meta;
+            meta.is(LIVE) && meta.clock == time
+        })
+    }
+
+    /// The event time by which more than so many panes are due before rows that come, if the watermark covers it.
+    pub fn crowd(&self, watermark: Watermark, most: usize) -> Option<i64> {
+        if self.eager { self.timers.crowd(watermark.time()?, most, |id, time| self.is_set(id, time)) } else { None }
     }
 
     /// Takes out the timers of the first time, those that count, in the order of windows and keys.
