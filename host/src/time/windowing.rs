@@ -42,7 +42,8 @@ pub enum Mode {
 /// Results before a window is complete. A window gives one only if it has taken rows since its last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Early {
-    /// Whenever the watermark passes a multiple of so many milliseconds since the epoch.
+    /// Whenever the watermark passes a multiple of so many milliseconds since the epoch that comes after the time of the
+    /// window's first row.
     Event(i64),
     /// Whenever the clock passes a multiple of so many milliseconds since the epoch.
     Processing(i64),

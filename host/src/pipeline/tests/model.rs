@@ -36,6 +36,8 @@ struct Pane {
     since: u64,
     count: u64,
     newest: i64,
+    /// Early results come after this time, which is that of the first row.
+    from: Option<i64>,
 }
 
 /// Results and late rows so far.
@@ -65,6 +67,7 @@ impl Model {
                 let at_end = !self.is_endless() && self.panes[at].window.last() == now;
                 let open = self.is_endless() || self.panes[at].window.last() > now;
                 let early = matches!(self.windowing.early, Some(Early::Event(every)) if now.rem_euclid(every) == 0);
+                let early = early && self.panes[at].from.is_some_and(|from| now > from);
                 if at_end || open && early {
                     self.fire(at);
                 }
@@ -105,6 +108,7 @@ impl Model {
         let several = same.len() > 1;
         let merged = same.into_iter().reduce(|mut merged, pane| {
             merged.rows.extend(pane.rows);
+            merged.from = merged.from.min(pane.from);
             (merged.since, merged.count) = (merged.since + pane.since, merged.count + pane.count);
             merged
         });
@@ -120,10 +124,11 @@ impl Model {
         let found = self.panes.iter().position(|pane| pane.key == row.key && pane.window == window);
         let at = found.unwrap_or_else(|| {
             let (rows, key) = (BTreeSet::new(), row.key);
-            self.panes.push(Pane { key, window, rows, fresh: false, since: 0, count: 0, newest: i64::MIN });
+            self.panes.push(Pane { key, window, rows, fresh: false, since: 0, count: 0, newest: i64::MIN, from: None });
             self.panes.len() - 1
         });
         let pane = &mut self.panes[at];
+        pane.from = pane.from.or(Some(row.time));
         pane.since += 1;
         pane.count += 1;
         pane.newest = pane.newest.max(row.time);
@@ -147,6 +152,7 @@ impl Model {
         let (endless, discards) = (self.is_endless(), self.windowing.mode == Mode::Discarding);
         let pane = &mut self.panes[at];
         pane.since = 0;
+        pane.from = if discards && self.windowing.kind == Kind::Global { None } else { Some(i64::MIN) };
         if std::mem::take(&mut pane.fresh) && !pane.rows.is_empty() {
             let rows: Vec<String> = pane.rows.iter().map(|number| format!("#{number:03}")).collect();
             let (key, Window { start, end }) = (pane.key, pane.window);

@@ -321,6 +321,7 @@ impl Panes {
     /// Gives a result of what a pane has.
     fn fire(&mut self, id: PaneId, place: i64, at_end: bool, program: &mut Program) {
         let (endless, discards) = (self.is_endless(), self.windowing.mode == Mode::Discarding);
+        let is_global = self.windowing.kind == Kind::Global;
         let pane = self.touch(id, program);
         let Pane { key, node, given, meta, .. } = *pane;
         let time = if endless { meta.newest } else { meta.window.last() };
@@ -332,7 +333,8 @@ impl Panes {
         pane.given = pane.node;
         pane.meta.since = 0;
         pane.meta.set(DIRTY, false);
-        pane.meta.set(GIVEN, true);
+        // A window that never ends and forgets what it gave may be away until its next row, which is a first one then.
+        pane.meta.set(GIVEN, !(discards && is_global));
         program.fire(Fire { node, change: (given, node), key, window: meta.window, time, place, at_end, again });
     }
 
@@ -351,12 +353,17 @@ impl Panes {
         self.timers.insert(time, id);
     }
 
-    /// Sees to it that a pane that took a row gives a result in time.
-    fn expect(&mut self, id: PaneId, known: i64, clock: i64) {
-        let window = self.slab[id as usize].meta.window;
+    /// Sees to it that a pane that took a row of that time gives a result in time.
+    fn expect(&mut self, id: PaneId, (known, time): (i64, i64), clock: i64) {
+        let Meta { window, since, .. } = self.slab[id as usize].meta;
+        let is_given = self.slab[id as usize].meta.is(GIVEN);
         let end = if self.is_endless() { NEVER } else { window.last() };
         match self.windowing.early {
-            Some(Early::Event(every_ms)) => self.arm(id, end.min(next_multiple(known, every_ms))),
+            // Its first row says from when on multiples count; it is behind them once there was a result.
+            Some(Early::Event(every_ms)) if is_given => self.arm(id, end.min(next_multiple(known, every_ms))),
+            Some(Early::Event(every_ms)) if since == 1 => {
+                self.arm(id, end.min(next_multiple(known.max(time), every_ms)))
+            }
             Some(Early::Processing(every_ms)) => {
                 self.arm(id, end);
                 let meta = &mut self.slab[id as usize].meta;

@@ -167,10 +167,10 @@ impl Panes {
             Some(Early::Rows(rows)) if self.slab[id as usize].meta.since >= rows => {
                 self.fire(id, row.known, false, program);
                 if !self.is_endless() {
-                    self.expect(id, row.known, row.clock);
+                    self.expect(id, (row.known, row.time), row.clock);
                 }
             }
-            _ => self.expect(id, row.known, row.clock),
+            _ => self.expect(id, (row.known, row.time), row.clock),
         }
     }
 
@@ -185,6 +185,8 @@ impl Panes {
         (pane.node, pane.given) = (super::EMPTY, super::EMPTY);
         pane.meta.rows = 0;
         pane.meta.newest = i64::MIN;
+        // An early result that was to come was of the window that is over.
+        (pane.meta.timer, pane.meta.later) = (super::NEVER, super::NEVER);
         pane.meta.set(super::GIVEN, false);
         Taken::In
     }
