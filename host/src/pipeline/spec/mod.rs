@@ -228,7 +228,7 @@ impl Text<'_> {
         let watermark = self.watermark(&manifest.watermark)?;
         let checkpoint = self.checkpoint(&manifest.checkpoint)?;
         let tables = self.tables(&manifest.tables, &sources)?;
-        let steps = self.steps(&name, manifest.steps, &sources, &tables, &watermark)?;
+        let steps = self.steps(&name, manifest.steps, &sources, manifest.source.headers, &tables, &watermark)?;
         self.check_after(&manifest.watermark, &steps)?;
         let output: TopicName = self.parse(&manifest.output.topic)?;
         if sources.contains(&output) || tables.values().any(|topic| *topic == output) {
@@ -430,6 +430,20 @@ topic = "views-per-minute"
         assert_eq!(window("{ count = 100 }").kind, Kind::Count { rows: 100 });
         let global = window(r#"{ global = true, early = "1s", early-clock = "processing" }"#);
         assert_eq!((global.kind, global.early), (Kind::Global, Some(Early::Processing(1000))));
+    }
+
+    #[test]
+    fn a_gap_header_that_nothing_can_give_is_refused() {
+        let window = "{ session = \"30m\", gap-header = \"gap\" }";
+        let text = GOOD.replace("{ tumbling = \"1m\" }", window);
+        let first = text.find("[[steps]]").expect("it has steps");
+        let second = first + 1 + text[first + 1..].find("[[steps]]").expect("it has two");
+        let alone = format!("{}{}", &text[..first], &text[second..]);
+        assert!(text.parse::<Spec>().is_ok(), "the step before may give it");
+        let message = refused(&alone);
+        assert!(message.contains("no row can have the header `gap`"), "{message}");
+        let carried = alone.replacen("[source]\n", "[source]\nheaders = true\n", 1);
+        assert!(carried.parse::<Spec>().is_ok(), "{carried}");
     }
 
     #[test]

@@ -35,6 +35,7 @@ impl Text<'_> {
         pipeline: &PipelineName,
         steps: Spanned<Vec<Step>>,
         sources: &[TopicName],
+        headers: bool,
         tables: &BTreeMap<TopicName, TopicName>,
         watermark: &WatermarkSpec,
     ) -> Result<Vec<StepSpec>, ManifestError> {
@@ -49,6 +50,14 @@ impl Text<'_> {
             let name: StepName = self.parse(&step.name)?;
             if !names.insert(name.clone()) {
                 return Err(self.at(&step.name, format!("two steps are named `{name}`")));
+            }
+            let gap_header = step.window.as_ref().and_then(|window| window.get_ref().gap_header.as_ref());
+            if let Some(header) = gap_header.filter(|_| specs.is_empty() && !headers) {
+                let header_name = header.get_ref();
+                let message = format!(
+                    "no row can have the header `{header_name}`: say `headers = true` in `source`, or let a step before give it"
+                );
+                return Err(self.at(header, message));
             }
             specs.push(self.step(pipeline, name, step, sources, tables, watermark)?);
         }

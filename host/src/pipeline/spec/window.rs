@@ -17,7 +17,7 @@ pub(super) struct WindowTable {
     hopping: Option<Spanned<String>>,
     slide: Option<Spanned<String>>,
     session: Option<Spanned<String>>,
-    gap_header: Option<Spanned<String>>,
+    pub(super) gap_header: Option<Spanned<String>>,
     count: Option<Spanned<u64>>,
     global: Option<Spanned<bool>>,
     offset: Option<Spanned<String>>,
