@@ -16,12 +16,14 @@ impl Asked<'_> {
     /// Checks the answer of `process`.
     pub(in crate::plugin) fn done(self, given: Given, done: DoneResult) -> Result<Done, Trap> {
         let fired = self.fired(given, done.fired)?;
-        let rejected = self.rejected(done.rejected)?;
+        // Timers are rejected by the numbers by which they emit.
+        let all = Self { rows: self.rows + given.due + fired.groups.len(), ..self };
+        let rejected = all.rejected(done.rejected)?;
         // A timer that fired emits as one that was due does: how many of them are in one call must not be seen.
         let emitted = Self { units: self.units + fired.groups.len(), ..self }.emitted_from_anywhere(done.rows)?;
         self.sources(&emitted, self.rows + given.due + fired.groups.len())?;
         if !rejected.rows.is_empty() {
-            self.apart_in_any_order(&emitted.source_rows, &rejected.rows)?;
+            all.apart_in_any_order(&emitted.source_rows, &rejected.rows)?;
         }
         let state = self.states(given.groups, done.state, AS_SOURCE)?;
         Ok(Done { emitted, rejected, state, timers: self.changes(given, done.timers)?, fired })

@@ -113,6 +113,7 @@ fn a_timer_has_no_value() {
 #[test]
 fn rejected_rows_are_rows_and_are_not_emitted() {
     assert_eq!(code_of(|d| d.rejected.rows = vec![3]), "invalid_answer");
+    assert_eq!(code_of(|d| d.rejected.rows = vec![5]), "invalid_answer");
     assert_eq!(code_of(|d| d.rejected.rows = vec![0]), "invalid_answer");
     assert_eq!(code_of(|d| d.rejected.rows = vec![2]), "sound");
     assert_eq!(code_of(|d| d.rejected.reason_lengths.clear()), "invalid_answer");
@@ -150,4 +151,17 @@ fn floods_of_timers_are_found() {
     assert_eq!(code_of(set), "limit_timers");
     let fired = |d: &mut DoneResult| d.fired.groups = vec![0; 3];
     assert_eq!(code_of(fired), "limit_timers");
+}
+
+#[test]
+fn timers_are_rejected_by_the_numbers_by_which_they_emit() {
+    let silent = |number: u32| {
+        move |d: &mut DoneResult| {
+            d.rejected.rows = vec![number];
+            d.rows = RowsResult::default();
+        }
+    };
+    assert_eq!(code_of(silent(3)), "sound", "the due one");
+    assert_eq!(code_of(silent(4)), "sound", "the one that was set and fired in the call");
+    assert_eq!(code_of(silent(5)), "invalid_answer");
 }
