@@ -10,6 +10,7 @@
 use super::held::Held;
 use super::place::Placed;
 use super::steps::Arrival;
+use crate::plugin::Domain;
 use crate::state::{Now, Store as _};
 use crate::time::Watermark;
 
@@ -31,15 +32,15 @@ impl Cut {
 }
 
 /// The event time by which, at some step, more is due than may be when rows come; the least time if the clock says so.
-pub(super) fn crowd(held: &mut [Held], now: Now) -> Option<i64> {
-    held.iter_mut().filter_map(|held| held.crowd(now, CROWD_MAX)).min()
+pub(super) fn crowd(held: &[Held], now: Now) -> Option<i64> {
+    held.iter().filter_map(|held| held.crowd(now, CROWD_MAX)).min()
 }
 
 /// Rows of an input, the records of what they come from where those are not the records themselves, and their places.
 type Rows<'a> = (Arrival<'a>, Option<&'a [u32]>, Placed);
 
 /// Where rows have to wait, if some have. `before` is what is known before the first of them.
-pub(super) fn cut(held: &mut [Held], before: Now, rows: &[Rows<'_>]) -> Option<Cut> {
+pub(super) fn cut(held: &[Held], before: Now, rows: &[Rows<'_>]) -> Option<Cut> {
     let until = rows.iter().filter_map(|(.., placed)| placed.view().known.last()).copied().max()?;
     let crowd = crowd(held, Now { watermark: before.watermark.max(Watermark::At(until)), ..before })?;
     if crowd == i64::MIN || before.watermark.covers(crowd) {
@@ -56,7 +57,7 @@ pub(super) fn cut(held: &mut [Held], before: Now, rows: &[Rows<'_>]) -> Option<C
 
 impl Held {
     /// See [`crowd`].
-    fn crowd(&mut self, now: Now, most: usize) -> Option<i64> {
+    fn crowd(&self, now: Now, most: usize) -> Option<i64> {
         match self {
             Self::Windows(_) => None,
             Self::Panes(panes) => panes.crowd(now.watermark, most),
@@ -66,14 +67,8 @@ impl Held {
     }
 }
 
-/// Looks at the keys that are due by taking them out and bringing them back.
-fn keyed_crowd(keyed: &mut crate::state::Keyed, now: Now, most: usize) -> Option<i64> {
-    use crate::plugin::Domain::{Event, Processing};
-    let mut beyond = |domain, until| {
-        let due = keyed.pop_due(domain, until, most.saturating_add(1));
-        due.iter().for_each(|&(_, slot)| keyed.update(slot));
-        due.get(most).map(|&(time, _)| time)
-    };
-    let by_clock = beyond(Processing, now.clock).map(|_| i64::MIN);
-    by_clock.or_else(|| beyond(Event, now.watermark.time()?))
+/// The event time by which more keys than that are due; the least time if the clock says so.
+fn keyed_crowd(keyed: &crate::state::Keyed, now: Now, most: usize) -> Option<i64> {
+    let by_clock = keyed.crowd(Domain::Processing, now.clock, most).map(|_| i64::MIN);
+    by_clock.or_else(|| keyed.crowd(Domain::Event, now.watermark.time()?, most))
 }

@@ -80,7 +80,7 @@ impl Flow<'_> {
         for stage in 0..self.held.len() {
             let now = Now { watermark, clock: self.clock };
             self.sink.may_retreat &= !self.held[stage].store().is_due(now);
-            let now = match crowd(&mut self.held[stage + 1..], now) {
+            let now = match crowd(&self.held[stage + 1..], now) {
                 Some(crowd) => Now { watermark: watermark.min(Watermark::At(crowd)), clock: i64::MIN },
                 None => now,
             };

@@ -295,9 +295,9 @@ impl Machine {
     }
 
     /// Whether so much waits to be done that rows have to wait for it.
-    pub(super) fn is_crowded(&mut self, clock: i64) -> bool {
+    pub(super) fn is_crowded(&self, clock: i64) -> bool {
         let now = Now { watermark: self.watermark(), clock: self.clock.max(clock) };
-        crowd(&mut self.held, now).is_some()
+        crowd(&self.held, now).is_some()
     }
 
     /// When the clock next makes something due.

@@ -197,6 +197,11 @@ impl Keyed {
         self.timers.pop(&self.slots, domain, until, most)
     }
 
+    /// The time at which, in order of time, more than `most` keys have a timer due by `until`; none if no more have.
+    pub fn crowd(&self, domain: Domain, until: i64, most: usize) -> Option<i64> {
+        self.timers.crowd(&self.slots, domain, until, most)
+    }
+
     /// Makes changes of a key's timers known to those who look for what is due.
     pub fn update(&mut self, slot: SlotId) {
         self.timers.update(&mut self.slots, slot);

@@ -4,7 +4,7 @@
 //! ("ten minutes after the last row"), the entry stays where it is and moves when it is reached: so setting such a timer
 //! again costs nothing here. An entry counts if the key says that it is entered at this very time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use super::slots::SlotId;
 
@@ -128,6 +128,42 @@ impl Schedule {
         self.buckets.keys().next().copied()
     }
 
+    /// The time at which, in order of time, more than `most` keys are due by `until`. `first` says when the first timer of a
+    /// key is due, if the key is entered at that time.
+    ///
+    /// As long as there are not more entries than that up to `until`, nothing is asked of the keys.
+    pub(super) fn crowd(&self, until: i64, most: usize, first: impl Fn(SlotId, i64) -> Option<i64>) -> Option<i64> {
+        let due = || self.buckets.range(..=until);
+        let mut entries = due().scan(0, |sum, (_, bucket)| {
+            *sum += bucket.ids.len();
+            Some(*sum)
+        });
+        if self.entries <= most || !entries.any(|entries| entries > most) {
+            return None;
+        }
+        // The first times at which keys are due, one more than `most`, with the last of them on top.
+        let mut times = BinaryHeap::new();
+        let mut ids = Vec::new();
+        for (&entered, bucket) in due() {
+            // No timer is due before the time at which its key is entered.
+            if times.len() > most && times.peek().is_some_and(|&last| last <= entered) {
+                break;
+            }
+            ids.clear();
+            ids.extend(bucket.ids.iter().filter_map(|&id| Some((id, first(id, entered)?))));
+            // A key that left a bucket and came back is in it twice.
+            ids.sort_unstable();
+            ids.dedup();
+            for &(_, time) in ids.iter().filter(|(_, time)| *time <= until) {
+                times.push(time);
+                if times.len() > most.saturating_add(1) {
+                    times.pop();
+                }
+            }
+        }
+        times.pop().filter(|_| times.len() == most)
+    }
+
     /// Bytes of memory in use.
     pub(super) fn bytes(&self) -> usize {
         // A bucket is an allocation, a header and its share of a tree node.
@@ -196,6 +232,40 @@ mod tests {
         assert!(schedule.buckets.len() < 3 * STALE_MIN);
     }
 
+    #[test]
+    fn keys_are_looked_at_only_where_there_may_be_a_crowd() {
+        let (mut schedule, mut keys) = (Schedule::default(), Plain::default());
+        for id in 0..10 {
+            keys.0.entry(id).or_default().1 = Some(i64::from(id / 2));
+            schedule.update(id, &mut keys);
+        }
+        let asked = std::cell::Cell::new(0);
+        let crowd = |until, most| {
+            let crowd = schedule.crowd(until, most, |id, _| {
+                asked.set(asked.get() + 1);
+                keys.first(id)
+            });
+            (crowd, asked.take())
+        };
+        assert_eq!(crowd(9, 10), (None, 0));
+        assert_eq!(crowd(1, 4), (None, 0));
+        assert_eq!(crowd(2, 4), (Some(2), 6));
+        assert_eq!(crowd(9, 4), (Some(2), 6), "not those after the crowd");
+    }
+
+    #[test]
+    fn timers_that_moved_away_make_no_crowd() {
+        let (mut schedule, mut keys) = (Schedule::default(), Plain::default());
+        for id in 0..10 {
+            keys.0.entry(id).or_default().1 = Some(5);
+            schedule.update(id, &mut keys);
+            keys.0.entry(id).or_default().1 = Some(100 + i64::from(id));
+            schedule.update(id, &mut keys);
+        }
+        let crowd = |until| schedule.crowd(until, 3, |id, at| keys.first(id).filter(|_| keys.entered(id) == Some(at)));
+        assert_eq!((crowd(50), crowd(102), crowd(103), crowd(200)), (None, None, Some(103), Some(103)));
+    }
+
     proptest! {
         #[test]
         fn keys_come_in_the_order_of_their_first_timers(
@@ -213,6 +283,8 @@ mod tests {
                 schedule.settle(&mut keys);
                 prop_assert_eq!(schedule.first(), expected.first().map(|(time, _)| *time));
                 expected.retain(|(time, _)| *time <= until);
+                let crowd = schedule.crowd(until, most, |id, at| keys.first(id).filter(|_| keys.entered(id) == Some(at)));
+                prop_assert_eq!(crowd, expected.get(most).map(|(time, _)| *time));
                 expected.truncate(most);
                 let mut popped = Vec::new();
                 schedule.pop(until, most, &mut keys, &mut popped);
