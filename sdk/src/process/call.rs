@@ -83,20 +83,6 @@ pub struct Done {
     pub fired: DueTimers,
 }
 
-impl Done {
-    /// Why the call has to fail: a timer could not be processed, and the contract lets rows alone be rejected. The host
-    /// then finds the timer, makes a dead letter of it and calls again without it. `rows` is how many rows there were.
-    pub fn failed_timer(&self, rows: usize) -> Option<String> {
-        let rejected = &self.rejected;
-        let place = rejected.rows.iter().position(|&row| row as usize >= rows)?;
-        let text = |column: &Column| {
-            let cell = column.cells().nth(place).and_then(Cell::bytes);
-            String::from_utf8_lossy(cell.unwrap_or_default()).into_owned()
-        };
-        Some(format!("a timer failed: {}: {}", text(&rejected.codes), text(&rejected.reasons)))
-    }
-}
-
 /// Processes rows and timers of many keys.
 pub fn process<P: Process>(plugin: &P, work: &Work) -> Done {
     let due = &work.due;

@@ -26,10 +26,12 @@ impl Process for Ticker {
     }
 
     fn on_timer(&self, ctx: &mut Context<'_>, count: &mut Value<u8>, timer: Timer) -> Result<()> {
-        if timer.is(9) {
-            crate::reject!("told-to", "timer 9 always fails");
+        ctx.emit(format!("{}:{}", timer.time, count.take().unwrap_or_default()))?;
+        if timer.is(8) || timer.is(9) {
+            ctx.timers().set(2, timer.time + 100);
+            crate::reject!("told-to", "timers 8 and 9 always fail");
         }
-        ctx.emit(format!("{}:{}", timer.time, count.take().unwrap_or_default()))
+        Ok(())
     }
 }
 
@@ -106,19 +108,26 @@ fn state_that_is_none_fails_the_call() {
 }
 
 #[test]
-fn a_failed_timer_fails_the_call() {
+fn a_failed_timer_is_rejected_by_its_number_and_undone() {
     let work = Work {
-        group_rows: vec![1],
-        rows: rows(&[1]),
+        group_rows: vec![2],
+        rows: rows(&[1, 20]),
+        row_watermarks: vec![0, 10],
         keys: column(&[Some(b"a")]),
-        state: column(&[None]),
-        due: DueTimers { groups: vec![0], ids: vec![9], times: vec![0], domains: vec![0] },
+        state: column(&[Some(&[0x10, 1, 7])]),
+        // The second one comes between the rows, after the timer for 4 that the first row sets.
+        due: DueTimers { groups: vec![0; 2], ids: vec![9, 8], times: vec![0, 9], domains: vec![0; 2] },
+        watermark: 10,
         ..Work::default()
     };
     let done = process(&Ticker, &work);
-    assert_eq!(done.rejected.rows, [1]);
-    assert_eq!(done.failed_timer(1), Some("a timer failed: told-to: timer 9 always fails".to_owned()));
-    assert_eq!(process(&Ticker, &Work { due: DueTimers::default(), ..work }).failed_timer(1), None);
+    assert_eq!((done.rejected.rows, done.fired.times), (vec![2, 3], vec![4]));
+    assert_eq!(done.rejected.codes, column(&[Some(b"told-to".as_slice()); 2]));
+    assert_eq!(done.rejected.reasons, column(&[Some(b"timers 8 and 9 always fail".as_slice()); 2]));
+    assert_eq!(done.rows.source_rows, [4], "of the failed ones nothing is emitted");
+    assert_eq!(done.rows.values, column(&[Some(b"4:8")]), "the first failed one has not taken the count");
+    assert_eq!(done.state, column(&[Some(&[0x10, 1, 1])]), "nor has the second");
+    assert_eq!((done.timers.ids, done.timers.times), (vec![1], vec![23]), "what they set is not set");
 }
 
 #[test]

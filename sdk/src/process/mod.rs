@@ -91,8 +91,9 @@ use crate::state::State;
 /// the watermark has reached it, timers among themselves by time, then id. Nothing else can be seen: not where batches
 /// are cut, nor which keys a call is about. So a timer sees as watermark its own time, not what the watermark has become.
 ///
-/// An error from a row rejects it, and state, tables, timers and rows are as if it had not been. A timer's error does the
-/// same at a higher price: the call fails, and the host makes it again without the timer, which becomes a dead letter.
+/// An error from a row or a timer rejects it: it becomes a dead letter with the error's code and reason, and state, tables,
+/// timers and rows are as if it had not been. A timer that was rejected is gone; what is to be tried again has to be set
+/// again by a later row or timer.
 pub trait Process: Debug + Sized + Send + Sync + 'static {
     /// What the plugin does, in a sentence.
     const SUMMARY: &'static str;

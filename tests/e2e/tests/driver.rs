@@ -74,3 +74,59 @@ fn components_give_what_the_same_plugins_give_natively() {
     assert_eq!((&components.0, &components.1), (&native.0, &native.1));
     assert!(components.2.fuel > 0 && native.2.fuel == 0, "only the sandbox counts fuel");
 }
+
+/// Counts each key's rows until it is quiet for 100 ms; totals that are even are rejected.
+const TALLIES: &str = r#"
+name = "tallies"
+[source]
+topics = ["in"]
+[watermark]
+disorder = "0s"
+[[steps]]
+name = "tally"
+plugin = "tally"
+config = { every = 1, quiet_ms = 100, reject_every = 2 }
+[output]
+topic = "out"
+[dead-letters]
+topic = "dead"
+"#;
+
+/// The second row comes when the first timer of `a` has been rejected and that of `b` has fired, in the same micro-batch if
+/// that is not cut.
+fn tally(driver: &mut TestDriver) {
+    let row = |(key, time): (&str, i64)| Input::null().key(key).at(time);
+    driver.feed("in", [("a", 10), ("b", 10), ("a", 20), ("c", 300), ("a", 310), ("b", 320), ("d", 600)].map(row));
+    driver.end();
+}
+
+#[test]
+fn a_rejected_timer_is_a_dead_letter_and_changes_nothing_native_or_compiled() {
+    harness::binary().expect("the server can be built");
+    let native = TestDriver::of(TALLIES).plugin::<tally::Tally>("tally");
+    let component = TestDriver::of(TALLIES).component("tally", harness::component("tally").expect("it can be built"));
+    for setup in [native, component] {
+        let mut driver = setup.start().unwrap_or_else(|refused| panic!("{refused}"));
+        tally(&mut driver);
+        let rows: Vec<_> =
+            driver.read("out").iter().map(|row| (row.key_text() + " " + &row.value_text(), row.timestamp)).collect();
+        let of_a: Vec<_> = rows.iter().filter(|(text, _)| text.starts_with('a')).collect();
+        let row = |text: &str, time| (text.to_owned(), time);
+        let expected = [row("a count 1", 10), row("a count 2", 20), row("a count 3", 310), row("a total 3", 410)];
+        assert!(of_a.into_iter().eq(&expected), "the count goes on, and no total of 2: {rows:?}");
+        assert!(rows.contains(&row("b total 1", 110)), "{rows:?}");
+        let letters = driver.dead_letters();
+        let [letter] = letters.as_slice() else { panic!("one timer is rejected, once: {letters:?}") };
+        assert_eq!((letter.step.as_str(), letter.code.as_str()), ("tally", "told-to"));
+        assert_eq!(letter.reason, "its total is 2");
+        assert_eq!((letter.row.key_text().as_str(), letter.row.timestamp), ("a", 120));
+        let of_timer = |name: &str| letter.provenance.get(&format!("timer-{name}")).map(String::as_str);
+        assert_eq!(
+            (of_timer("id"), of_timer("time"), of_timer("domain")),
+            (Some("1"), Some("120"), Some("event-time"))
+        );
+        let usage = driver.status().usage;
+        assert_eq!((usage.dead_letters, usage.failed_calls), (1, 0), "no call had to be made again");
+        setup.check_cuts(tally);
+    }
+}

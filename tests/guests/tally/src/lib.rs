@@ -13,6 +13,9 @@ pub struct Config {
     /// So many bytes are kept for each key beside the count.
     #[serde(default)]
     pad_bytes: usize,
+    /// The timer of a key is rejected when its total is a multiple of this: after all else that it does. Never, if not
+    /// given.
+    reject_every: Option<u64>,
 }
 
 /// The timer that ends a key.
@@ -24,6 +27,7 @@ pub struct Tally {
     every: u64,
     quiet_ms: Option<i64>,
     pad_bytes: usize,
+    reject_every: Option<u64>,
 }
 
 /// What is kept for each key.
@@ -44,7 +48,8 @@ impl Process for Tally {
         if config.quiet_ms.is_some_and(|quiet| quiet <= 0) {
             reject!("bad-config", "`quiet_ms` is not above 0");
         }
-        Ok(Self { every: config.every, quiet_ms: config.quiet_ms, pad_bytes: config.pad_bytes })
+        let Config { every, quiet_ms, pad_bytes, reject_every } = config;
+        Ok(Self { every, quiet_ms, pad_bytes, reject_every })
     }
 
     fn on_row(&self, ctx: &mut Context<'_>, counted: &mut Counted, (): ()) -> Result<()> {
@@ -65,10 +70,15 @@ impl Process for Tally {
         Ok(())
     }
 
-    fn on_timer(&self, ctx: &mut Context<'_>, counted: &mut Counted, _: Timer) -> Result<()> {
+    fn on_timer(&self, ctx: &mut Context<'_>, counted: &mut Counted, timer: Timer) -> Result<()> {
         let rows = counted.rows.take().unwrap_or_default();
         counted.pad.clear();
-        ctx.emit(Row::text(format!("total {rows}")))
+        ctx.emit(Row::text(format!("total {rows}")))?;
+        if self.reject_every.is_some_and(|every| rows.is_multiple_of(every)) {
+            ctx.timers().set(QUIET, timer.time.saturating_add(1));
+            reject!("told-to", "its total is {rows}");
+        }
+        Ok(())
     }
 }
 

@@ -180,7 +180,7 @@ impl Run<'_, '_> {
 }
 
 /// The time to which firing has come in each group. A due timer that was set or deleted in the call need not have fired,
-/// unless it emitted something.
+/// unless it emitted something or was rejected.
 fn reached(groups: usize, sources: &Sources<'_>, done: &Done) -> Vec<i64> {
     let (changes, fired) = (&done.timers.timers, &done.fired);
     let changed: HashSet<(u32, u8, u64)> = changes
@@ -190,12 +190,12 @@ fn reached(groups: usize, sources: &Sources<'_>, done: &Done) -> Vec<i64> {
         .zip(&changes.ids)
         .map(|((&of, &domain), &id)| (of, domain, id))
         .collect();
-    let emitted: HashSet<u32> = done.emitted.source_rows.iter().copied().collect();
+    let heard_of: HashSet<u32> = done.emitted.source_rows.iter().chain(&done.rejected.rows).copied().collect();
     let rows = sources.range.len() as u32;
     let mut reached = vec![NEVER; groups];
     for ((number, &group), timer) in (rows..).zip(&sources.due.groups).zip(sources.timers) {
         let may_be_gone = changed.contains(&(group, timer.domain as u8, timer.id));
-        if timer.domain == Domain::Event && (!may_be_gone || emitted.contains(&number)) {
+        if timer.domain == Domain::Event && (!may_be_gone || heard_of.contains(&number)) {
             reached[group as usize] = reached[group as usize].max(timer.time);
         }
     }
