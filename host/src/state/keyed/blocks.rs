@@ -115,10 +115,11 @@ impl Keyed {
         }
         contents.timers.sort_unstable();
         contents.timers.dedup();
-        let timers: Vec<(u32, SlotId, Domain, u64)> = contents
+        // The times are looked up along with the numbers, as both begin at the slot.
+        let timers: Vec<(u32, Domain, u64, Option<i64>)> = contents
             .timers
             .into_iter()
-            .map(|(slot, domain, id)| (self.number(slot, &mut keys), slot, domain, id))
+            .map(|(slot, domain, id)| (self.number(slot, &mut keys), domain, id, self.timer(slot, domain, id)))
             .collect();
         contents.entries.sort_unstable();
         contents.entries.dedup();
@@ -137,8 +138,7 @@ impl Keyed {
         writer.column(keys.view());
         writer.column(values.view());
         writer.u32(timers.len() as u32);
-        for (number, slot, domain, id) in timers {
-            let time = self.timer(slot, domain, id);
+        for (number, domain, id, time) in timers {
             writer.u32(number);
             writer.u8(domain as u8 | u8::from(time.is_some()) << 1);
             writer.i64(id.cast_signed());

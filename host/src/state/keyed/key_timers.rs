@@ -26,10 +26,15 @@ pub(super) enum KeyTimers {
     /// What most keys have. It lies where the key's mark is, so that it costs no further look into memory.
     One(Timer),
     Few(Vec<Timer>),
-    Many {
-        by_id: BTreeMap<(Domain, u64), i64>,
-        by_time: BTreeSet<Timer>,
-    },
+    /// Elsewhere, so that the keys with one timer are not larger for it.
+    Many(Box<Many>),
+}
+
+/// Timers past the few.
+#[derive(Debug, Default)]
+pub(super) struct Many {
+    by_id: BTreeMap<(Domain, u64), i64>,
+    by_time: BTreeSet<Timer>,
 }
 
 impl KeyTimers {
@@ -39,7 +44,7 @@ impl KeyTimers {
             Self::None => Some(&[]),
             Self::One(timer) => Some(std::slice::from_ref(timer)),
             Self::Few(timers) => Some(timers),
-            Self::Many { .. } => None,
+            Self::Many(_) => None,
         }
     }
 
@@ -57,15 +62,15 @@ impl KeyTimers {
                     timers.push(timer);
                 } else {
                     let by_id = timers.iter().map(|timer| ((timer.domain, timer.id), timer.time)).collect();
-                    *self = Self::Many { by_id, by_time: timers.iter().copied().collect() };
+                    *self = Self::Many(Box::new(Many { by_id, by_time: timers.iter().copied().collect() }));
                     self.set(timer);
                 }
             }
-            Self::Many { by_id, by_time } => {
-                if let Some(time) = by_id.insert((timer.domain, timer.id), timer.time) {
-                    by_time.remove(&Timer { time, ..timer });
+            Self::Many(many) => {
+                if let Some(time) = many.by_id.insert((timer.domain, timer.id), timer.time) {
+                    many.by_time.remove(&Timer { time, ..timer });
                 }
-                by_time.insert(timer);
+                many.by_time.insert(timer);
             }
         }
     }
@@ -86,8 +91,8 @@ impl KeyTimers {
                 }
                 None => false,
             },
-            Self::Many { by_id, by_time } => match by_id.remove(&(domain, id)) {
-                Some(time) => by_time.remove(&Timer { domain, time, id }),
+            Self::Many(many) => match many.by_id.remove(&(domain, id)) {
+                Some(time) => many.by_time.remove(&Timer { domain, time, id }),
                 None => false,
             },
         }
@@ -96,7 +101,7 @@ impl KeyTimers {
     /// When a timer is due, if it is set.
     pub(super) fn get(&self, domain: Domain, id: u64) -> Option<i64> {
         match self {
-            Self::Many { by_id, .. } => by_id.get(&(domain, id)).copied(),
+            Self::Many(many) => many.by_id.get(&(domain, id)).copied(),
             few => few.list()?.iter().find(|timer| (timer.domain, timer.id) == (domain, id)).map(|timer| timer.time),
         }
     }
@@ -104,8 +109,8 @@ impl KeyTimers {
     /// When the first timer of a domain is due.
     pub(super) fn first(&self, domain: Domain) -> Option<i64> {
         match self {
-            Self::Many { by_time, .. } => {
-                let first = by_time.range(Timer { domain, time: i64::MIN, id: 0 }..).next();
+            Self::Many(many) => {
+                let first = many.by_time.range(Timer { domain, time: i64::MIN, id: 0 }..).next();
                 first.filter(|timer| timer.domain == domain).map(|timer| timer.time)
             }
             few => few.list()?.iter().filter(|timer| timer.domain == domain).map(|timer| timer.time).min(),
@@ -115,9 +120,9 @@ impl KeyTimers {
     /// Appends the timers of a domain that are due at a time, by time and id.
     pub(super) fn due(&self, domain: Domain, until: i64, into: &mut Vec<Timer>) {
         match self {
-            Self::Many { by_time, .. } => {
+            Self::Many(many) => {
                 let first = Timer { domain, time: i64::MIN, id: 0 };
-                into.extend(by_time.range(first..=Timer { domain, time: until, id: u64::MAX }));
+                into.extend(many.by_time.range(first..=Timer { domain, time: until, id: u64::MAX }));
             }
             few => {
                 let from = into.len();
@@ -130,7 +135,7 @@ impl KeyTimers {
 
     pub(super) fn len(&self) -> usize {
         match self {
-            Self::Many { by_id, .. } => by_id.len(),
+            Self::Many(many) => many.by_id.len(),
             few => few.list().map_or(0, <[Timer]>::len),
         }
     }
@@ -138,7 +143,7 @@ impl KeyTimers {
     /// All of them, in no particular order.
     pub(super) fn iter(&self) -> impl Iterator<Item = Timer> {
         let many = match self {
-            Self::Many { by_time, .. } => Some(by_time),
+            Self::Many(many) => Some(&many.by_time),
             _ => None,
         };
         self.list().into_iter().flatten().chain(many.into_iter().flatten()).copied()

@@ -19,8 +19,10 @@ pub(super) struct Timers {
     count: usize,
 }
 
-/// The timers of one key, and where it is entered in the schedules.
+/// The timers of one key, and where it is entered in the schedules: one cache line, as each row of a key that sets a timer
+/// has to look at it.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 struct Kept {
     timers: KeyTimers,
     entered: [Option<i64>; 2],
@@ -141,5 +143,15 @@ impl Timers {
         let schedules: usize = self.schedules.iter().map(Schedule::bytes).sum();
         // A timer is in a list of its own or in two trees with half-filled nodes; both come to about twice its size.
         self.kept.len() * size_of::<Kept>() + self.count * 2 * size_of::<Timer>() + schedules
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_a_key_is_one_cache_line() {
+        assert_eq!(size_of::<Kept>(), 64);
     }
 }
