@@ -41,5 +41,7 @@ pub mod names;
 pub mod pipeline;
 pub mod plugin;
 pub mod record;
+#[cfg(feature = "server")]
+pub mod spill;
 pub mod state;
 pub mod time;

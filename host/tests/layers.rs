@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["time"],
     &["log", "plugin"],
     &["state"],
-    &["catalog"],
+    &["catalog", "spill"],
     &["checkpoint"],
     &["pipeline"],
     &["api"],

@@ -204,7 +204,10 @@ fn show(format: Format, pipeline: &PipelineStatus) -> Result<(), Failure> {
             ("late", usage.late.to_string()),
             ("windows", format!("{} closed, {} open", usage.windows_closed, pipeline.open_groups)),
             ("further results", usage.windows_updated.to_string()),
-            ("state bytes", bytes(pipeline.state_bytes)),
+            (
+                "state",
+                format!("{} in memory, {} on disk", bytes(pipeline.state_bytes), bytes(pipeline.state_disk_bytes)),
+            ),
             ("unrouted", usage.unrouted.to_string()),
             ("trimmed", usage.trimmed.to_string()),
             ("commits", usage.commits.to_string()),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, value_parser};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -22,6 +22,8 @@ use crate::log::embedded::{EmbeddedConfig, EmbeddedLog};
 use crate::log::{self, Durability, Log};
 use crate::pipeline::Pipelines;
 use crate::plugin::{Sandbox, SandboxConfig};
+use crate::spill::Folder;
+use crate::state::{Room, STATE_MEMORY};
 
 /// How often records that need not be kept any more are removed.
 const RETENTION_PERIOD: Duration = Duration::from_secs(60);
@@ -41,6 +43,10 @@ pub(super) struct Serve {
     /// Loopback address to listen on; port 0 takes any that is free
     #[arg(long, default_value = "127.0.0.1:7070", value_name = "ADDRESS")]
     listen: SocketAddr,
+    /// Memory for the state of each pipeline, in MiB; values and tables of keys beyond it go to `spill` in the data folder
+    #[arg(long, default_value_t = (STATE_MEMORY >> 20) as u32, value_name = "MIB",
+          value_parser = value_parser!(u32).range(1..=1024))]
+    state_memory: u32,
     /// What an acknowledged write survives
     #[arg(long, value_enum, default_value_t)]
     durability: Promise,
@@ -79,7 +85,9 @@ impl Serve {
         let sandbox = Sandbox::new(SandboxConfig::new(self.data.join("artifacts")))?;
         let default = self.data.join("checkpoints").display().to_string();
         let checkpoints = Checkpoints::new(Store::open(self.checkpoints.as_ref().unwrap_or(&default))?);
-        let pipelines = Pipelines::open(Arc::clone(&log), sandbox.clone(), catalog.clone(), checkpoints).await?;
+        let disks = Folder::open(self.data.join("spill"))?;
+        let room = Room { memory: (self.state_memory as usize) << 20, disks: Some(Arc::new(disks)) };
+        let pipelines = Pipelines::open(Arc::clone(&log), sandbox.clone(), catalog.clone(), checkpoints, room).await?;
         let host = Arc::new(Host {
             log: Arc::clone(&log),
             catalog,

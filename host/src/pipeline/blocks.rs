@@ -42,7 +42,7 @@ impl Machine {
     pub(super) fn write_block(&mut self, sequence: u64) -> (Bytes, u64) {
         let mut writer = Writer::default();
         self.write_head(&mut writer);
-        let turn = self.sweep.turn(sequence, self.state_bytes() as usize);
+        let turn = self.sweep.turn(sequence, self.state_bytes() as usize, self.disk_bytes() as usize);
         let tables = &self.plan.references.tables;
         let stores = self.held.len() + tables.len();
         writer.u32(stores as u32);

@@ -4,7 +4,7 @@ use super::spec::ManifestError;
 use crate::error::{Blame, Coded, Kind, Limit};
 use crate::ids::{PipelineName, StepName, TopicName};
 use crate::plugin::World;
-use crate::state::BlockError;
+use crate::state::{BlockError, SpillError};
 #[cfg(feature = "server")]
 use crate::{catalog, checkpoint};
 use crate::{log, plugin};
@@ -102,6 +102,36 @@ pub enum Error {
         used: u64,
         /// The most there may be.
         limit: u64,
+    },
+    /// State on disk over its limit.
+    #[error(
+        "state of pipeline `{name}` takes {used} bytes on disk, over its limit of {limit} bytes: let state expire, or use fewer keys, then resume it"
+    )]
+    StateDiskLimit {
+        /// The pipeline.
+        name: PipelineName,
+        /// Bytes in use.
+        used: u64,
+        /// The most there may be.
+        limit: u64,
+    },
+    /// State on disk that cannot be read or written. It is built anew from the log.
+    #[error("pipeline `{name}`: {source}")]
+    StateDisk {
+        /// The pipeline.
+        name: PipelineName,
+        /// What happened.
+        source: SpillError,
+    },
+    /// State that is larger than memory, and a version that wants to see all of it.
+    #[error(
+        "step `{step}` has {bytes} bytes of state on disk, which `migrate` of a new version cannot take over: let the new version read the old values, and leave out `migrate`"
+    )]
+    MigrationTooLarge {
+        /// The step.
+        step: StepName,
+        /// Bytes on disk.
+        bytes: u64,
     },
     /// A call that the host could not make.
     #[error("step `{step}` could not be called: {source}")]
@@ -236,6 +266,9 @@ impl Coded for Error {
             Self::StateConflict { .. } => "state_conflict",
             Self::State { .. } => "state_corrupt",
             Self::StateLimit { .. } => "limit_state_bytes",
+            Self::StateDiskLimit { .. } => "limit_state_disk_bytes",
+            Self::StateDisk { source, .. } => source.code(),
+            Self::MigrationTooLarge { .. } => "migration_too_large",
             Self::Call { source, .. } => source.code,
             Self::Plugin { source, .. } => source.code(),
             Self::Exists { .. } => "pipeline_exists",
@@ -269,7 +302,9 @@ impl Coded for Error {
             | Self::DeadLettersCompacted { .. } => Kind::Invalid,
             Self::StateConflict { .. } => Kind::Conflict,
             Self::State { .. } => Kind::Corrupt,
-            Self::StateLimit { .. } => Kind::Limit,
+            Self::StateLimit { .. } | Self::StateDiskLimit { .. } => Kind::Limit,
+            Self::StateDisk { source, .. } => source.kind(),
+            Self::MigrationTooLarge { .. } => Kind::TooLarge,
             Self::Call { .. } => Kind::Unavailable,
             Self::Plugin { source, .. } => source.kind(),
             Self::Exists { .. } | Self::SharedTarget { .. } | Self::MigrationRefused { .. } => Kind::Conflict,
@@ -309,6 +344,9 @@ impl Coded for Error {
         match self {
             Self::StateLimit { used, limit, .. } => {
                 Some(Limit { name: "state_bytes".to_owned(), limit: *limit, used: *used })
+            }
+            Self::StateDiskLimit { used, limit, .. } => {
+                Some(Limit { name: "state_disk_bytes".to_owned(), limit: *limit, used: *used })
             }
             Self::Plugin { source, .. } => source.limit(),
             Self::Log(error) => error.limit(),

@@ -77,6 +77,10 @@ impl Live {
         for (keyed, held) in plan.keyed().zip(&mut machine.held) {
             let step = keyed.step();
             let Some((_, wrote)) = steps.iter().find(|(name, _)| *name == step.name) else { continue };
+            let bytes = held.store().bytes_on_disk();
+            if bytes > 0 {
+                return Err(Error::MigrationTooLarge { step: step.name.clone(), bytes });
+            }
             let wrote = wrote.to_string();
             let mut place = (0, 0);
             while let Some(values) = held.values_from(place) {

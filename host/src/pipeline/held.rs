@@ -3,7 +3,7 @@
 use super::plan::Keyed;
 use crate::record::Column;
 use crate::state::panes::PaneValues;
-use crate::state::{Keyed as KeyedState, Panes, SomeValues, Store, WindowValues, Windows};
+use crate::state::{Keyed as KeyedState, Panes, Room, SomeValues, Store, WindowValues, Windows};
 
 /// The state of one keyed step.
 #[derive(Debug)]
@@ -18,13 +18,13 @@ pub(super) enum Held {
 
 impl Held {
     /// No state, of the kind that a step needs.
-    pub(super) fn new(keyed: &Keyed) -> Self {
+    pub(super) fn new(keyed: &Keyed, room: &Room) -> Self {
         match keyed {
             Keyed::Fold(fold) => match fold.windowing.plain_tumbling() {
                 Some(tumbling) => Self::Windows(Windows::new(tumbling)),
                 None => Self::Panes(Box::new(Panes::new(fold.windowing.clone()))),
             },
-            Keyed::Process(_) => Self::Keyed(Box::new(KeyedState::new())),
+            Keyed::Process(_) => Self::Keyed(Box::new(KeyedState::new(room.disks.clone()))),
         }
     }
 

@@ -35,8 +35,11 @@ use crate::time::{self, Mark, Watermark, Watermarks};
 /// Records in a micro-batch up to which failed calls are taken apart where they are. More are first divided, so that a
 /// plugin that fails on everything fails on this many rows a commit.
 pub(super) const CAREFUL_RECORDS: usize = 256;
-/// Most bytes of state of one pipeline: it is held in memory.
+/// Most bytes of state of one pipeline that are in memory. Values and tables of keys go to disk long before it; windows,
+/// timers and reference tables stay.
 pub const STATE_BYTES_MAX: u64 = 2 << 30;
+/// Most bytes of state of one pipeline that are on disk: a quarter of an hour of reading back, after a crash.
+pub const STATE_DISK_BYTES_MAX: u64 = 64 << 30;
 /// Records of one partition.
 #[derive(Debug)]
 pub struct Input {
@@ -125,7 +128,7 @@ impl Machine {
     /// A pipeline that has seen nothing.
     pub fn new(plan: Arc<Plan>) -> Self {
         Self {
-            held: plan.keyed().map(Held::new).collect(),
+            held: plan.keyed().map(|keyed| Held::new(keyed, &plan.room)).collect(),
             watermarks: Watermarks::new(plan.watermark.source, plan.watermark.idle_ms, plan.sources.len()),
             clock: i64::MIN,
             changed: false,
@@ -170,11 +173,35 @@ impl Machine {
             self.outputs.clear();
             return Ok(applied);
         }
-        let used = self.state_bytes();
-        if used > STATE_BYTES_MAX {
-            return Err(Error::StateLimit { name: self.plan.name.clone(), used, limit: STATE_BYTES_MAX });
-        }
+        self.check_state()?;
         Ok(Applied::Whole)
+    }
+
+    /// Brings state to disk that there is no room for in memory. Nothing may have changed since the last block: so this
+    /// comes between the commit of one micro-batch and the next.
+    pub(super) fn make_room(&mut self) -> Result<(), Error> {
+        let mut over = (self.state_bytes() as usize).saturating_sub(self.plan.room.memory);
+        for held in &mut self.held {
+            over = over.saturating_sub(held.store_mut().spill(over));
+        }
+        self.check_state()
+    }
+
+    /// Whether the state is within its limits and wholly at hand.
+    fn check_state(&self) -> Result<(), Error> {
+        let name = || self.plan.name.clone();
+        if let Some(source) = self.held.iter().find_map(|held| held.store().failure()) {
+            return Err(Error::StateDisk { name: name(), source: source.clone() });
+        }
+        let (used, limit) = (self.state_bytes(), STATE_BYTES_MAX);
+        if used > limit {
+            return Err(Error::StateLimit { name: name(), used, limit });
+        }
+        let (used, limit) = (self.disk_bytes(), STATE_DISK_BYTES_MAX);
+        if used > limit {
+            return Err(Error::StateDiskLimit { name: name(), used, limit });
+        }
+        Ok(())
     }
 
     async fn run(&mut self, batch: &MicroBatch) -> Result<(), Stop> {
@@ -265,13 +292,16 @@ impl Machine {
         Block::Some { bytes, oldest }
     }
 
-    /// Rebuilds the state from the blocks and the counters of the last commit.
-    pub(super) fn recover(&mut self, blocks: &[(u64, Bytes)], usage: &[u8]) -> Result<(), Error> {
+    /// Rebuilds the state block by block, in order.
+    pub(super) fn recover(&mut self, number: u64, block: &[u8]) -> Result<(), Error> {
+        self.read_block(block).map_err(|error| error.of(&self.plan.name))?;
+        self.sweep.read(number, block.len());
+        self.make_room()
+    }
+
+    /// Takes the counters of the last commit.
+    pub(super) fn recover_usage(&mut self, usage: &[u8]) -> Result<(), Error> {
         let name = self.plan.name.clone();
-        for (number, block) in blocks {
-            self.read_block(block).map_err(|error| error.of(&name))?;
-            self.sweep.read(*number, block.len());
-        }
         if !usage.is_empty() {
             let unreadable =
                 |error: serde_json::Error| BlockError { at: error.column(), what: format!("usage: {error}") };
@@ -339,7 +369,12 @@ impl Machine {
         self.held.iter().map(|held| held.store().bytes()).chain(tables).sum::<usize>() as u64
     }
 
-    /// The state value that a step keeps for a key, as its plugin writes it.
+    /// Bytes of state on disk.
+    pub(super) fn disk_bytes(&self) -> u64 {
+        self.held.iter().map(|held| held.store().bytes_on_disk()).sum()
+    }
+
+    /// The state value that a step keeps in memory for a key, as its plugin writes it.
     pub(super) fn state(&self, step: &StepName, key: Option<&[u8]>) -> Option<&[u8]> {
         let held = self.plan.keyed().zip(&self.held).find(|(keyed, _)| keyed.step().name == *step);
         match held?.1 {

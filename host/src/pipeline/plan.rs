@@ -11,6 +11,7 @@ use super::spec::{AT_SOURCE, After, Spec, StepSpec, Target, WatermarkSpec};
 use crate::ids::{Digest, PipelineName, PluginName, StepName, TenantId, TopicName, TopicPartition};
 use crate::names::nearest;
 use crate::plugin::{Guest, Metric, World};
+use crate::state::Room;
 use crate::time::Windowing;
 
 /// An index into [`Plan::topics`].
@@ -37,6 +38,8 @@ pub struct Plan {
     pub(super) topics: Vec<TargetTopic>,
     pub(super) output: TopicId,
     pub(super) dead_letters: TopicId,
+    /// Where its state may be.
+    pub(super) room: Room,
 }
 
 /// Steps between two re-keys, and the keyed step that ends them.
@@ -223,6 +226,7 @@ impl Plan {
             topics,
             output,
             dead_letters,
+            room: Room::default(),
         })
     }
 
@@ -241,6 +245,12 @@ impl Plan {
             TargetTopic { name, needs_key: true, .. } => Err(Error::DeadLettersCompacted { topic: name.clone() }),
             _ => Ok(self),
         }
+    }
+
+    /// Says where its state may be.
+    #[cfg(any(feature = "server", test))]
+    pub(super) fn with_room(self, room: Room) -> Self {
+        Self { room, ..self }
     }
 
     /// The steps with state, in order.

@@ -1,6 +1,7 @@
 //! The loop of a running pipeline: take what has arrived, apply it, commit, again.
 
 use std::future::poll_fn;
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -102,10 +103,15 @@ impl Runner {
 
     /// What the commits of a pipeline amount to, under a plan.
     pub(super) fn read_back(id: PipelineId, plan: &Arc<Plan>, log: &dyn Log) -> Result<Live, Error> {
-        let recovery = log.recover(&plan.tenant, id)?;
         let mut machine = Machine::new(Arc::clone(plan));
-        machine.recover(&recovery.blocks, &recovery.head.usage)?;
-        Ok(Live { machine, positions: recovery.head.positions, sequence: recovery.head.sequence })
+        let mut recovered = Ok(());
+        let head = log.read_back(&plan.tenant, id, 0, &mut |number, block| {
+            recovered = machine.recover(number, &block);
+            if recovered.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        recovered?;
+        machine.recover_usage(&head.usage)?;
+        Ok(Live { machine, positions: head.positions, sequence: head.sequence })
     }
 
     /// What it has in memory, which is what it has committed.
@@ -240,7 +246,7 @@ impl Runner {
         };
         self.log.commit(&self.plan.tenant, commit).await?;
         self.sequence += 1;
-        Ok(())
+        self.machine.make_room()
     }
 
     /// Shows what is committed to whoever asks for the status.
@@ -258,14 +264,14 @@ impl Runner {
             progress.usage = usage;
             progress.open_groups = self.machine.open_groups();
             progress.state_bytes = self.machine.state_bytes();
+            progress.state_disk_bytes = self.machine.disk_bytes();
         });
     }
 }
 
 /// Whether a block and a plan go together: read back without running.
 pub(super) fn can_take_over(plan: Arc<Plan>, log: &dyn Log, id: PipelineId) -> Result<(), Error> {
-    let recovery = log.recover(&plan.tenant, id)?;
-    Machine::new(plan).recover(&recovery.blocks, &recovery.head.usage)
+    Runner::read_back(id, &plan, log).map(|_| ())
 }
 
 /// What is committed, for the status.
@@ -277,4 +283,5 @@ pub(super) struct Progress {
     pub(super) usage: Usage,
     pub(super) open_groups: u64,
     pub(super) state_bytes: u64,
+    pub(super) state_disk_bytes: u64,
 }

@@ -19,6 +19,7 @@ use crate::error::{Blame, Coded};
 use crate::ids::TenantId;
 use crate::log::Log;
 use crate::plugin::{Owner, Sandbox};
+use crate::state::Room;
 
 /// The first pause before another try.
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
@@ -32,6 +33,8 @@ pub(super) struct Ground {
     pub(super) sandbox: Sandbox,
     pub(super) catalog: Catalog,
     pub(super) checkpoints: Checkpoints,
+    /// How much memory the state of a pipeline may take, and where the rest goes.
+    pub(super) room: Room,
 }
 
 impl Ground {
@@ -59,7 +62,7 @@ impl Ground {
             None => Some(as_many),
         })?
         .require_keys(|topic| topics.get(topic).is_some_and(|topic| topic.config.cleanup.compacts()))
-        .map(Arc::new)
+        .map(|plan| Arc::new(plan.with_room(self.room.clone())))
     }
 
     /// Makes the topics that a plan writes and that do not exist.

@@ -14,6 +14,9 @@ const KEPT_RATIO: usize = 2;
 /// Bytes rewritten for each byte that changed: a round is over when half the state has changed, and blocks stay below
 /// about four times the state.
 const REWRITE_RATIO: usize = 2;
+/// The same where most of the state is on disk: reading it costs more than what changes, and the log's room is cheap.
+/// Blocks stay below about seven times the state.
+const REWRITE_PART_ON_DISK: usize = 2;
 /// Bytes rewritten at least, so that a small state is rewritten at once.
 const REWRITE_MIN: usize = 64 << 10;
 
@@ -48,13 +51,14 @@ impl Sweep {
         self.kept_bytes += bytes;
     }
 
-    /// What the next block, of this number, is to rewrite when the state has so many bytes.
-    pub(super) fn turn(&mut self, number: u64, state_bytes: usize) -> Turn {
-        let due = self.kept_bytes > KEPT_BYTES_MIN.max(state_bytes.saturating_mul(KEPT_RATIO));
+    /// What the next block, of this number, is to rewrite when the state has so many bytes in memory and on disk.
+    pub(super) fn turn(&mut self, number: u64, in_memory: usize, on_disk: usize) -> Turn {
+        let due = self.kept_bytes > KEPT_BYTES_MIN.max((in_memory + on_disk).saturating_mul(KEPT_RATIO));
         if self.began.is_none() && due {
             (self.began, self.store) = (Some(number), 0);
         }
         self.rewriting = match self.began {
+            Some(_) if on_disk > in_memory => (self.changed / REWRITE_PART_ON_DISK).max(REWRITE_MIN),
             Some(_) => self.changed.saturating_mul(REWRITE_RATIO).max(REWRITE_MIN),
             None => 0,
         };
@@ -95,11 +99,11 @@ mod tests {
     use super::*;
 
     /// Writes blocks of so many bytes of changes over a state of so many; answers the most bytes that were kept.
-    fn write(sweep: &mut Sweep, blocks: u64, changed: usize, state: usize) -> usize {
+    fn write(sweep: &mut Sweep, blocks: u64, changed: usize, state: usize, on_disk: usize) -> usize {
         let mut swept = 0;
         let mut most = 0;
         for number in 1..=blocks {
-            let turn = sweep.turn(number, state);
+            let turn = sweep.turn(number, state - on_disk, on_disk);
             let rewritten = turn.rewrite.min(state - swept);
             swept += rewritten;
             let ended = turn.rewrite > 0 && swept == state;
@@ -117,14 +121,16 @@ mod tests {
     #[test]
     fn what_is_kept_is_in_proportion_to_the_state() {
         let state = 100 << 20;
-        let most = write(&mut Sweep::default(), 3000, 1 << 20, state);
+        let most = write(&mut Sweep::default(), 3000, 1 << 20, state, 0);
         assert!(most > 2 * state && most < 5 * state, "{} MiB", most >> 20);
+        let most = write(&mut Sweep::default(), 6000, 1 << 20, state, state - 1);
+        assert!(most > 4 * state && most < 8 * state, "{} MiB", most >> 20);
     }
 
     #[test]
     fn a_small_state_is_rewritten_at_once_and_rarely() {
         let mut sweep = Sweep::default();
-        let most = write(&mut sweep, 100_000, 1000, 10_000);
+        let most = write(&mut sweep, 100_000, 1000, 10_000, 0);
         assert!(most < KEPT_BYTES_MIN + (1 << 20), "{most}");
         assert!(sweep.kept.len() < 10_000);
     }
@@ -133,12 +139,12 @@ mod tests {
     fn a_round_ends_when_all_stores_have_gone_round() {
         let mut sweep = Sweep::default();
         sweep.read(1, KEPT_BYTES_MIN + 1);
-        assert_eq!(sweep.turn(2, 0), Turn { store: 0, rewrite: REWRITE_MIN });
+        assert_eq!(sweep.turn(2, 0, 0), Turn { store: 0, rewrite: REWRITE_MIN });
         assert_eq!(sweep.end_turn(2, 10, true, 2), 1, "the second store may need it");
-        assert_eq!(sweep.turn(3, 0).store, 1);
+        assert_eq!(sweep.turn(3, 0, 0).store, 1);
         assert_eq!(sweep.end_turn(3, 10, false, 2), 1);
-        assert_eq!(sweep.turn(4, 0).store, 1);
+        assert_eq!(sweep.turn(4, 0, 0).store, 1);
         assert_eq!(sweep.end_turn(4, 10, true, 2), 2);
-        assert_eq!(sweep.turn(5, 0).rewrite, 0, "there is little to keep now");
+        assert_eq!(sweep.turn(5, 0, 0).rewrite, 0, "there is little to keep now");
     }
 }

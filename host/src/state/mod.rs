@@ -1,7 +1,8 @@
 //! State of pipelines: what is held in memory between commits, and the delta blocks that it is rebuilt from.
 //!
 //! State is a view of the log. A commit appends one block with the new value of everything that changed, as absolute
-//! values; applying a block twice changes nothing. Nothing here does I/O.
+//! values; applying a block twice changes nothing. Nothing here does I/O, but for the disk that a step of many keys may be
+//! given to keep there what memory has no room for.
 
 use crate::time::Watermark;
 
@@ -10,12 +11,16 @@ mod groups;
 mod keyed;
 pub mod panes;
 mod reference;
+mod spill;
 mod windows;
 
 pub use block::{BlockError, Reader, Writer};
 pub use keyed::{CallTables, KEY_ENTRIES_MAX, KEY_TABLE_BYTES_MAX, KeyGroups, Keyed, SlotId, SomeValues, Timer};
 pub use panes::Panes;
 pub use reference::Reference;
+#[cfg(test)]
+pub(crate) use spill::memory::{MemoryDisk, MemoryDisks};
+pub use spill::{Disks, Each, Room, STATE_MEMORY, Spill, SpillError, Stretch};
 pub use windows::{CallGroups, Due, Place, WindowValues, Windows};
 
 /// What time it is for a step: in event time and by the clock.
@@ -48,6 +53,23 @@ pub trait Store: Send + std::fmt::Debug {
 
     /// Bytes of memory in use.
     fn bytes(&self) -> usize;
+
+    /// Brings about so many bytes of what is used least to disk, where there is one; how many it were. Nothing may have
+    /// changed since the last block.
+    fn spill(&mut self, bytes: usize) -> usize {
+        let _ = bytes;
+        0
+    }
+
+    /// Bytes that are on disk.
+    fn bytes_on_disk(&self) -> u64 {
+        0
+    }
+
+    /// Why the disk is of no use any more, if it failed: what was computed since must not be committed.
+    fn failure(&self) -> Option<&SpillError> {
+        None
+    }
 
     /// Whether anything changed since the last block.
     fn is_changed(&self) -> bool;

@@ -33,6 +33,7 @@ use crate::ids::{Digest, PipelineName, StepName, TenantId};
 use crate::log::Log;
 use crate::names::nearest;
 use crate::plugin::Sandbox;
+use crate::state::Room;
 
 /// How long a pipeline may take to finish its micro-batch when it is stopped. After that its task is dropped where it
 /// stands, which the log makes harmless.
@@ -94,15 +95,16 @@ pub enum Change {
 }
 
 impl Pipelines {
-    /// Starts the pipelines that are deployed. One that cannot start shows why and does not hold the others up.
+    /// Starts the pipelines that are deployed, each with so much room for its state. One that cannot start shows why and does not hold the others up.
     pub async fn open(
         log: Arc<dyn Log>,
         sandbox: Sandbox,
         catalog: Catalog,
         checkpoints: Checkpoints,
+        room: Room,
     ) -> Result<Self, Error> {
         let stored = catalog.pipelines();
-        let ground = Ground { log, sandbox, catalog, checkpoints };
+        let ground = Ground { log, sandbox, catalog, checkpoints, room };
         ground.forget_strangers()?;
         let pipelines = Self(Arc::new(Inner { ground, entries: Mutex::default(), operations: Operations::new() }));
         for stored in stored {
@@ -333,6 +335,7 @@ impl Pipelines {
             usage: view.progress.usage,
             open_groups: view.progress.open_groups,
             state_bytes: view.progress.state_bytes,
+            state_disk_bytes: view.progress.state_disk_bytes,
             checkpoint: view.checkpoint,
             checkpoint_failure: view.checkpoint_failure,
             name: stored.name,

@@ -168,7 +168,7 @@ impl Pipelines {
                 }
                 Err(error) => return Err(error),
             };
-            live.machine.recover(&[], &usage)?;
+            live.machine.recover_usage(&usage)?;
             live.positions = positions.iter().cloned().collect();
             live.sequence = fresh.place(positions, usage).await?;
             fail::point("restore-installed");

@@ -33,6 +33,9 @@ pub struct PipelineStatus {
     pub open_groups: u64,
     /// Bytes of state in memory.
     pub state_bytes: u64,
+    /// Bytes of state on disk, which memory has no room for.
+    #[serde(default)]
+    pub state_disk_bytes: u64,
     /// The last checkpoint since the server was started.
     #[serde(default)]
     pub checkpoint: Option<Checkpointed>,

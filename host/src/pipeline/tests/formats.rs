@@ -56,7 +56,7 @@ fn blocks_of_all_versions_are_read() {
     for (version, block) in (1..).zip([version_1(), version_2()]) {
         // The first row is late by what the block knows of its partition; the second closes what is open.
         let mut driver = Driver::new(COUNTING, &[vec!["7 late".to_owned(), "99 z".to_owned()]]);
-        driver.machine.recover(&[(1, block.0.into())], b"").expect("it stays readable");
+        driver.machine.recover(1, &block.0).expect("it stays readable");
         driver.finish().expect("the host is well");
         assert_eq!(driver.values("out"), ["a 20 2"], "version {version}");
         assert_eq!(driver.values("late").len(), 1, "version {version}");

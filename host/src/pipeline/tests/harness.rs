@@ -18,6 +18,7 @@ use crate::pipeline::references::References;
 use crate::pipeline::spec::{Spec, StepSpec};
 use crate::plugin::{Grants, Metric};
 use crate::record::Batch;
+use crate::state::{MemoryDisks, Room};
 
 /// Parses, then counts in windows of 10 ms with 5 ms of disorder.
 pub(super) const COUNTING: &str = r#"
@@ -89,7 +90,10 @@ pub(super) fn plan(log: &MemoryLog, spec: &Spec) -> Result<Arc<Plan>, Error> {
     let loaded = spec.steps.iter().map(|step| load(step, Grants::default())).collect::<Result<_, _>>()?;
     let partitions = |topic: &TopicName| topics.get(topic).map(|topic| topic.config.partitions);
     let is_compacted = |topic: &TopicName| topics.get(topic).is_some_and(|topic| topic.config.cleanup.compacts());
-    Plan::new(tenant(), spec, loaded, References::new(spec), partitions)?.require_keys(is_compacted).map(Arc::new)
+    // Some keys are in memory, some on disk: results do not depend on where.
+    let room = Room { memory: 500, disks: Some(Arc::new(MemoryDisks)) };
+    let plan = Plan::new(tenant(), spec, loaded, References::new(spec), partitions)?.require_keys(is_compacted)?;
+    Ok(Arc::new(plan.with_room(room)))
 }
 
 impl Driver {
@@ -124,7 +128,10 @@ impl Driver {
         let plan = plan(&log, spec).expect("the plan is good");
         let recovery = log.recover(&tenant(), PipelineId(1)).expect("the log answers");
         let mut machine = Machine::new(Arc::clone(&plan));
-        machine.recover(&recovery.blocks, &recovery.head.usage).expect("our own blocks");
+        for (number, block) in &recovery.blocks {
+            machine.recover(*number, block).expect("our own blocks");
+        }
+        machine.recover_usage(&recovery.head.usage).expect("our own counters");
         let position = |at| recovery.head.positions.get(at).copied().unwrap_or_default();
         let positions = plan.inputs.iter().map(position).collect();
         Self { log, machine, positions, sequence: recovery.head.sequence, retreats: 0, cuts: 0, clock: 0, plan }
@@ -143,7 +150,7 @@ impl Driver {
         };
         wait(self.log.commit(&tenant(), commit))?;
         self.sequence += 1;
-        Ok(())
+        self.machine.make_room()
     }
 
     /// Takes this many records from each partition and applies them; fewer, if the machine asks for that.

@@ -132,7 +132,7 @@ fn migrated_state_is_what_the_new_version_made_of_it_also_when_it_is_read_back()
         assert!(live.machine.usage_mut().fuel > 7);
         let whole = live.machine.write_whole(1);
         let mut read = Machine::new(Arc::clone(&plan));
-        read.recover(&[(1, whole)], &live.machine.usage_bytes()).expect("our own block");
+        read.recover(1, &whole).expect("our own block");
         for machine in [&mut live.machine, &mut read] {
             let values = machine.held[0].values_from((0, 0)).expect("`a` is left");
             let counts: Vec<_> = values.column().iter().collect();

@@ -42,6 +42,12 @@ impl Arena {
         Self { bytes: Vec::with_capacity(self.bytes.len() - self.wasted), wasted: 0 }
     }
 
+    /// Bytes that somebody uses.
+    pub(super) fn used(&self) -> usize {
+        self.bytes.len() - self.wasted
+    }
+
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }

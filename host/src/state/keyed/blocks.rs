@@ -11,21 +11,31 @@
 //!               column of entries' keys; column of entries' values, null for none
 //! ```
 
-use super::slots::SlotId;
+use std::ops::{Bound, ControlFlow};
+
+use super::disk::{ENTRIES, VALUES, entry_of, key_of};
+use super::slots::{SlotId, Slots};
 use super::tables::{Place, parts, place};
-use super::{Keyed, Timer};
+use super::{KeyGroups, Keyed, Timer};
 use crate::plugin::Domain;
 use crate::record::Column;
-use crate::state::{BlockError, Now, Reader, Store, Writer};
+use crate::state::{BlockError, Now, Reader, SpillError, Store, Stretch, Writer};
 use crate::time::Watermark;
 
-/// Where the next block goes on writing what did not change.
-#[derive(Debug)]
+/// Bytes that looking at an entry on disk costs a block, if it is in memory too and is not written for it.
+const LOOK_BYTES: usize = 16;
+
+/// Where the next block goes on writing what did not change: memory first, disk after it.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Sweep {
     /// At the slot of that number.
     Slots(SlotId),
-    /// After the slots, at the first entry of a table after this place.
+    /// At the first value on disk that is not before this name.
+    ValuesOnDisk(Vec<u8>),
+    /// At the first entry of a table after this place.
     Entries(Place),
+    /// At the first entry on disk that is not before this name.
+    EntriesOnDisk(Vec<u8>),
 }
 
 impl Default for Sweep {
@@ -39,8 +49,12 @@ impl Default for Sweep {
 struct Contents {
     /// Slots whose value it says.
     values: Vec<SlotId>,
+    /// Keys that have no slot, and their values.
+    on_disk: (Column, Column),
     timers: Vec<(SlotId, Domain, u64)>,
     entries: Vec<Place>,
+    /// Entries that are not in memory.
+    entries_on_disk: Vec<(Place, Box<[u8]>)>,
 }
 
 impl Keyed {
@@ -52,31 +66,104 @@ impl Keyed {
             usize::MAX => self.sweep = Sweep::default(),
             _ => {}
         }
-        let after = match std::mem::take(&mut self.sweep) {
-            Sweep::Slots(from) => {
-                for slot in from..self.slots.end() {
-                    if budget == 0 {
-                        self.sweep = Sweep::Slots(slot);
-                        return false;
-                    }
-                    if self.slots.is_taken(slot) {
-                        budget = budget.saturating_sub(self.sweep_slot(slot, contents));
-                    }
+        loop {
+            let (stopped, next) = match std::mem::take(&mut self.sweep) {
+                Sweep::Slots(from) => {
+                    let stopped = self.sweep_slots(from, contents, &mut budget).map(Sweep::Slots);
+                    (stopped, Some(Sweep::ValuesOnDisk(vec![VALUES])))
                 }
-                Place::default()
+                Sweep::ValuesOnDisk(from) => {
+                    let stopped = self.sweep_values_on_disk(&from, contents, &mut budget).map(Sweep::ValuesOnDisk);
+                    (stopped, Some(Sweep::Entries(Place::default())))
+                }
+                Sweep::Entries(after) => {
+                    let stopped = self.sweep_entries(&after, contents, &mut budget).map(Sweep::Entries);
+                    (stopped, Some(Sweep::EntriesOnDisk(vec![ENTRIES])))
+                }
+                Sweep::EntriesOnDisk(from) => {
+                    let stopped = self.sweep_entries_on_disk(&from, contents, &mut budget);
+                    (stopped.map(Sweep::EntriesOnDisk), None)
+                }
+            };
+            match (stopped, next) {
+                (Some(stopped), _) => {
+                    self.sweep = stopped;
+                    return false;
+                }
+                (None, Some(next)) => self.sweep = next,
+                // A disk that failed did not show all that it has.
+                (None, None) => return self.disk.failure().is_none(),
             }
-            Sweep::Entries(after) => after,
-        };
-        for (at, value) in self.tables.range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded)) {
-            if budget == 0 {
-                let last = contents.entries.last().cloned().unwrap_or_default();
-                self.sweep = Sweep::Entries(last);
-                return false;
+        }
+    }
+
+    /// Each of these answers where it stopped, if the budget was used up before the end.
+    fn sweep_slots(&self, from: SlotId, contents: &mut Contents, budget: &mut usize) -> Option<SlotId> {
+        for slot in from..self.slots.end() {
+            if *budget == 0 {
+                return Some(slot);
+            }
+            if self.slots.is_taken(slot) {
+                *budget = budget.saturating_sub(self.sweep_slot(slot, contents));
+            }
+        }
+        None
+    }
+
+    fn sweep_values_on_disk(&self, from: &[u8], contents: &mut Contents, budget: &mut usize) -> Option<Vec<u8>> {
+        let mut stopped = None;
+        let range = Stretch { from, to: &[VALUES + 1], backwards: false };
+        self.disk.scan(range, &mut |name, value| {
+            if *budget == 0 {
+                stopped = Some(name.to_vec());
+                return ControlFlow::Break(());
+            }
+            let key = key_of(name);
+            let mut cost = LOOK_BYTES;
+            // What is in memory too was gone over there.
+            if self.slots.find(self.slots.hash(key), key).is_none() {
+                contents.on_disk.0.push(key);
+                contents.on_disk.1.push(Some(value));
+                cost = name.len() + value.len();
+            }
+            *budget = budget.saturating_sub(cost);
+            ControlFlow::Continue(())
+        });
+        stopped
+    }
+
+    fn sweep_entries(&self, after: &[u8], contents: &mut Contents, budget: &mut usize) -> Option<Place> {
+        for (at, value) in self.tables.range((Bound::Excluded(after), Bound::Unbounded)) {
+            if *budget == 0 {
+                return Some(contents.entries.last().cloned().unwrap_or_default());
             }
             contents.entries.push(at.into());
-            budget = budget.saturating_sub(at.len() + value.len());
+            *budget = budget.saturating_sub(at.len() + value.map_or(0, <[u8]>::len));
         }
-        true
+        None
+    }
+
+    fn sweep_entries_on_disk(&self, from: &[u8], contents: &mut Contents, budget: &mut usize) -> Option<Vec<u8>> {
+        let mut stopped = None;
+        let range = Stretch { from, to: &[ENTRIES + 1], backwards: false };
+        self.disk.scan(range, &mut |name, value| {
+            if *budget == 0 {
+                stopped = Some(name.to_vec());
+                return ControlFlow::Break(());
+            }
+            let mut cost = LOOK_BYTES;
+            // A key that has entries has a slot.
+            if let Some((key, table, entry)) = entry_of(name)
+                && let Some(slot) = self.slots.find(self.slots.hash(key), key)
+                && !self.tables.has(&place(slot, table, entry))
+            {
+                contents.entries_on_disk.push((place(slot, table, entry), value.into()));
+                cost = name.len() + value.len();
+            }
+            *budget = budget.saturating_sub(cost);
+            ControlFlow::Continue(())
+        });
+        stopped
     }
 
     /// Adds a slot's value and timers; their bytes.
@@ -94,11 +181,11 @@ impl Keyed {
     }
 
     /// The number of a slot's key in the block.
-    fn number(&mut self, slot: SlotId, keys: &mut Column) -> u32 {
-        self.slots.group_in(slot, self.call).unwrap_or_else(|| {
+    fn number(slots: &mut Slots, call: u32, slot: SlotId, keys: &mut Column) -> u32 {
+        slots.group_in(slot, call).unwrap_or_else(|| {
             let number = keys.len() as u32;
-            self.slots.set_group(slot, self.call, number);
-            keys.push(self.slots.key(slot));
+            slots.set_group(slot, call, number);
+            keys.push(slots.key(slot));
             number
         })
     }
@@ -109,31 +196,38 @@ impl Keyed {
         let (mut keys, mut values) = (Column::default(), Column::default());
         for slot in contents.values {
             if self.slots.group_in(slot, self.call).is_none() {
-                self.number(slot, &mut keys);
+                Self::number(&mut self.slots, self.call, slot, &mut keys);
                 values.push(self.slots.value(slot));
             }
         }
+        keys.extend(contents.on_disk.0.view());
+        values.extend(contents.on_disk.1.view());
         contents.timers.sort_unstable();
         contents.timers.dedup();
         // The times are looked up along with the numbers, as both begin at the slot.
         let timers: Vec<(u32, Domain, u64, Option<i64>)> = contents
             .timers
             .into_iter()
-            .map(|(slot, domain, id)| (self.number(slot, &mut keys), domain, id, self.timer(slot, domain, id)))
+            .map(|(slot, domain, id)| {
+                let number = Self::number(&mut self.slots, self.call, slot, &mut keys);
+                (number, domain, id, self.timer(slot, domain, id))
+            })
             .collect();
         contents.entries.sort_unstable();
         contents.entries.dedup();
         let mut runs: Vec<(u32, u32, u32)> = Vec::new();
         let (mut entry_keys, mut entry_values) = (Column::default(), Column::default());
-        for at in &contents.entries {
+        let in_memory = contents.entries.iter().map(|at| (at, self.tables.get(at)));
+        let on_disk = contents.entries_on_disk.iter().map(|(at, value)| (at, Some(&**value)));
+        for (at, value) in in_memory.chain(on_disk) {
             let (slot, table, key) = parts(at);
-            let number = self.number(slot, &mut keys);
+            let number = Self::number(&mut self.slots, self.call, slot, &mut keys);
             match runs.last_mut() {
                 Some((last, of, count)) if (*last, *of) == (number, table) => *count += 1,
                 _ => runs.push((number, table, 1)),
             }
             entry_keys.push(Some(key));
-            entry_values.push(self.tables.get(at));
+            entry_values.push(value);
         }
         writer.column(keys.view());
         writer.column(values.view());
@@ -181,11 +275,20 @@ impl Keyed {
             return Err(reader.error(format!("{count} entries of tables with {keys} keys and {values} values")));
         }
         let mut entries = keys.iter().zip(values.iter());
+        let (mut places, mut deleted) = (Vec::with_capacity(count), Vec::new());
         for (slot, table, count) in runs {
-            for (key, value) in entries.by_ref().take(count as usize) {
-                self.tables.set(place(slot, table, key.unwrap_or_default()), value.map(Box::from));
-            }
+            let of_run = entries.by_ref().take(count as usize);
+            places.extend(of_run.map(|(key, value)| (place(slot, table, key.unwrap_or_default()), value)));
         }
+        let slot_keys = &self.slots;
+        self.tables.fetch(places.iter().map(|(at, _)| at), |slot| slot_keys.key(slot));
+        for (at, value) in places {
+            if value.is_none() {
+                deleted.push(at.clone());
+            }
+            self.tables.set(at, value.map(Box::from));
+        }
+        self.tables.flush_deleted(&deleted, |slot| slot_keys.key(slot));
         Ok(())
     }
 }
@@ -211,11 +314,23 @@ impl Store for Keyed {
     }
 
     fn len(&self) -> usize {
-        self.slots.len()
+        self.slots.len() + self.on_disk_only
     }
 
     fn bytes(&self) -> usize {
         self.slots.bytes() + self.timers.bytes() + self.tables.bytes()
+    }
+
+    fn spill(&mut self, bytes: usize) -> usize {
+        self.evict(bytes)
+    }
+
+    fn bytes_on_disk(&self) -> u64 {
+        self.disk.bytes()
+    }
+
+    fn failure(&self) -> Option<&SpillError> {
+        self.disk.failure()
     }
 
     fn is_changed(&self) -> bool {
@@ -226,7 +341,7 @@ impl Store for Keyed {
         let mut contents = Contents {
             values: std::mem::take(&mut self.changed_values),
             timers: std::mem::take(&mut self.changed_timers),
-            entries: Vec::new(),
+            ..Contents::default()
         };
         let changed_entries = self.tables.take_changed();
         let mut spare = std::mem::take(&mut self.fresh);
@@ -234,9 +349,12 @@ impl Store for Keyed {
         spare.extend(contents.timers.iter().map(|&(slot, ..)| slot));
         spare.extend(changed_entries.iter().map(|at| parts(at).0));
         let round = self.sweep(&mut contents, rewrite);
-        contents.entries.extend(changed_entries);
+        contents.entries.extend(changed_entries.iter().cloned());
         self.write_contents(writer, contents);
+        let keys = &self.slots;
+        self.tables.flush_deleted(&changed_entries, |slot| keys.key(slot));
         spare.into_iter().for_each(|slot| self.free_if_empty(slot));
+        self.flush_deleted();
         self.commit += 1;
         self.settle();
         round
@@ -247,7 +365,10 @@ impl Store for Keyed {
         if values.len() > keys.len() {
             return Err(reader.error(format!("{} values of {} keys", values.len(), keys.len())));
         }
-        let slots: Vec<SlotId> = keys.iter().map(|key| self.slots.slot(self.slots.hash(key), key)).collect();
+        // Keys with timers or tables only keep the value that they have, so it must not be on disk.
+        let mut groups = KeyGroups::default();
+        self.group(keys.view(), &mut groups);
+        let slots: Vec<SlotId> = groups.row_groups.iter().map(|&group| groups.slots[group as usize]).collect();
         for (&slot, value) in slots.iter().zip(values.iter()) {
             self.slots.set_value(slot, value);
         }
@@ -257,6 +378,8 @@ impl Store for Keyed {
             self.timers.update(&mut self.slots, slot);
             self.free_if_empty(slot);
         }
+        self.flush_deleted();
+        self.fresh.clear();
         self.settle();
         Ok(())
     }

@@ -2,12 +2,15 @@
 //!
 //! A key is known by a slot while it has anything, and for the length of a micro-batch. Whoever makes calls works with
 //! slots: [`Keyed::group`] finds those of rows, [`Keyed::pop_due`] those of timers, [`Keyed::load`] and [`Keyed::store`]
-//! move the values of many at once. Where values are is nobody else's to know, so they may come to live elsewhere.
+//! move the values of many at once. What is not used may go to disk between micro-batches, and comes back when it is:
+//! nobody else sees where it is.
 //!
 //! Nothing here knows what a call is or how its answer is checked.
 
 mod arena;
 mod blocks;
+mod disk;
+mod exchange;
 mod key_timers;
 mod overlay;
 mod schedule;
@@ -22,11 +25,14 @@ pub use self::overlay::{CallTables, KEY_ENTRIES_MAX, KEY_TABLE_BYTES_MAX};
 pub use self::slots::SlotId;
 
 use self::blocks::Sweep;
+use self::disk::Disk;
+use self::exchange::Hand;
 use self::slots::Slots;
 use self::tables::Tables;
 use self::timers::Timers;
 use crate::plugin::{AS_SOURCE, Domain};
 use crate::record::{Column, ColumnRef};
+use crate::state::Disks;
 use crate::time::Watermark;
 
 /// Values that are migrated in one call.
@@ -49,6 +55,12 @@ pub struct Keyed {
     /// Slots that were made since the last block: most have something by now, the others are given away.
     fresh: Vec<SlotId>,
     sweep: Sweep,
+    disk: Arc<Disk>,
+    /// Keys whose values are on disk and not in memory.
+    on_disk_only: usize,
+    /// What the disk is to forget, by its names.
+    deleted: Column,
+    hand: Hand,
 }
 
 /// The groups of the rows of a call.
@@ -63,19 +75,23 @@ pub struct KeyGroups {
 }
 
 impl Keyed {
-    /// No state.
-    #[expect(clippy::new_without_default, reason = "as of the other stores, there is one way to make it")]
-    pub fn new() -> Self {
+    /// No state. Without `disks` all of it will be in memory.
+    pub fn new(disks: Option<Arc<dyn Disks>>) -> Self {
+        let disk = Arc::new(Disk::new(disks));
         Self {
             slots: Slots::default(),
             timers: Timers::default(),
-            tables: Tables::default(),
+            tables: Tables::new(Arc::clone(&disk)),
             call: 0,
             commit: 1,
             changed_values: Vec::new(),
             changed_timers: Vec::new(),
             fresh: Vec::new(),
             sweep: Sweep::default(),
+            disk,
+            on_disk_only: 0,
+            deleted: Column::default(),
+            hand: Hand::default(),
         }
     }
 
@@ -91,6 +107,9 @@ impl Keyed {
         into.candidates.extend(into.hashes.iter().map(|&hash| self.slots.candidate(hash)));
         let touched = into.candidates.iter().flatten().fold(0, |sum, &slot| sum ^ self.slots.touch_memory(slot));
         std::hint::black_box(touched);
+        if self.on_disk_only > 0 {
+            self.fetch(keys, &into.hashes, &into.candidates);
+        }
         for ((key, &hash), &candidate) in keys.iter().zip(&into.hashes).zip(&into.candidates) {
             let slot = match candidate {
                 Some(slot) if self.slots.is_of(slot, hash, key) => slot,
@@ -118,7 +137,7 @@ impl Keyed {
         self.slots.key(slot)
     }
 
-    /// The value of a key.
+    /// The value of a key, if it is in memory.
     pub fn value(&self, key: Option<&[u8]>) -> Option<&[u8]> {
         self.slots.value(self.slots.find(self.slots.hash(key), key)?)
     }
@@ -223,8 +242,9 @@ impl Keyed {
 
     /// Lends the tables to a call of these groups.
     pub fn lend_tables(&mut self, slots: &[SlotId]) -> Arc<Mutex<CallTables>> {
-        let kept = std::mem::take(&mut self.tables);
-        Arc::new(Mutex::new(CallTables::new(kept, slots.to_vec())))
+        let mut kept = std::mem::take(&mut self.tables);
+        kept.note_fetched(self.sweep != Sweep::default());
+        Arc::new(Mutex::new(CallTables::new(kept, slots.to_vec(), |slot| self.slots.key(slot))))
     }
 
     /// Takes the tables back, with what the call wrote if it is to be kept.
@@ -233,7 +253,7 @@ impl Keyed {
     }
 
     /// Passes all values through `each`, in batches and in no particular order, and replaces them by what it gives: as
-    /// many values, null for those to be dropped. If it fails, nothing has changed.
+    /// many values, null for those to be dropped. If it fails, nothing has changed. All must be in memory.
     pub fn migrate<E>(&mut self, mut each: impl FnMut(ColumnRef<'_>) -> Result<Column, E>) -> Result<(), E> {
         let mut migrated = Vec::new();
         let mut from = 0;
@@ -286,6 +306,7 @@ impl Keyed {
             && self.slots.timers(slot).is_none()
             && self.tables.size(slot).entries == 0;
         if is_empty {
+            self.delete_on_disk(slot);
             self.slots.free(slot);
         }
     }

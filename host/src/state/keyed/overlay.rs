@@ -1,7 +1,9 @@
 //! The tables of the groups of a call: what the call writes lies over what is kept, and is merged or forgotten with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 
+use super::disk::entries_of;
 use super::slots::SlotId;
 use super::tables::{Place, Size, Tables, bounds, parts, place};
 use crate::plugin::{self, TableRange};
@@ -13,11 +15,17 @@ pub const KEY_ENTRIES_MAX: u64 = 1_000_000;
 /// Bytes of the entries of one key: an eighth of what a pipeline may have in all.
 pub const KEY_TABLE_BYTES_MAX: u64 = 256 << 20;
 
+/// Entries that are looked for on disk at once: reads of a range want few or many, and an entry that was deleted in
+/// memory since is looked for in vain.
+const DISK_ENTRIES: std::ops::RangeInclusive<usize> = 16..=4096;
+
 /// Tables lent to one call.
 #[derive(Debug, Default)]
 pub struct CallTables {
     kept: Tables,
     slots: Vec<SlotId>,
+    /// The keys of slots that have entries on disk.
+    keys: HashMap<SlotId, Option<Box<[u8]>>>,
     /// What the call wrote; none for what it deleted.
     written: BTreeMap<Place, Option<Box<[u8]>>>,
     /// What each group would have, were the call to succeed now.
@@ -33,8 +41,11 @@ struct Undo {
 }
 
 impl CallTables {
-    pub(super) fn new(kept: Tables, slots: Vec<SlotId>) -> Self {
-        Self { kept, slots, ..Self::default() }
+    /// `key` says the key of a slot.
+    pub(super) fn new<'k>(kept: Tables, slots: Vec<SlotId>, key: impl Fn(SlotId) -> Option<&'k [u8]>) -> Self {
+        let on_disk = slots.iter().filter(|slot| kept.is_on_disk(**slot));
+        let keys = on_disk.map(|&slot| (slot, key(slot).map(Box::from))).collect();
+        Self { kept, slots, keys, ..Self::default() }
     }
 
     /// Gives the tables back, with what the call wrote if it is to be kept.
@@ -52,6 +63,26 @@ impl CallTables {
     fn slot(&self, group: u32) -> Result<SlotId, String> {
         let slot = self.slots.get(group as usize).copied();
         slot.ok_or_else(|| format!("group {group}: the call has {} groups, numbered from 0", self.slots.len()))
+    }
+
+    /// The key of a slot that has entries on disk.
+    fn key(keys: &HashMap<SlotId, Option<Box<[u8]>>>, slot: SlotId) -> Option<&[u8]> {
+        keys.get(&slot).and_then(Option::as_deref)
+    }
+
+    /// Brings what is kept at places, but on disk, into memory.
+    fn fetch(&mut self, places: &[Place]) {
+        let Self { kept, keys, .. } = self;
+        if !keys.is_empty() {
+            let keys = &*keys;
+            kept.fetch(places.iter(), |slot| Self::key(keys, slot));
+        }
+    }
+
+    /// The places of keys.
+    fn places(&self, table: u32, groups: &[u32], keys: ColumnRef<'_>) -> Result<Vec<Place>, String> {
+        let rows = groups.iter().zip(keys.iter());
+        rows.map(|(&group, key)| Ok(place(self.slot(group)?, table, key.unwrap_or_default()))).collect()
     }
 
     fn read(&self, place: &[u8]) -> Option<&[u8]> {
@@ -89,71 +120,96 @@ impl CallTables {
         }
     }
 
-    /// Entries of a range, in order, of what is kept and what was written.
+    /// Calls `each` with the entries of a range, in order, but with no more than `limit`.
+    fn walk(
+        &self,
+        (slot, table): (SlotId, u32),
+        range: TableRange<'_>,
+        limit: usize,
+        mut each: impl FnMut(&[u8], &[u8]),
+    ) {
+        let Some((mut start, mut end)) = bounds(slot, table, range) else { return };
+        let names = self.kept.is_on_disk(slot).then(|| entries_of(Self::key(&self.keys, slot)));
+        let mut left = limit;
+        while left > 0 {
+            let most = left.clamp(*DISK_ENTRIES.start(), *DISK_ENTRIES.end());
+            let disk = names.as_ref().map_or_else(Vec::new, |names| {
+                self.kept.first_on_disk(names, (&start, end.as_deref()), range.backwards, most)
+            });
+            // Beyond the last of them the disk has not been looked at.
+            let last = disk.last().filter(|_| disk.len() == most).map(|(place, _)| place.clone());
+            let seen = match &last {
+                Some(last) if range.backwards => (&**last, end.as_deref()),
+                Some(last) => (&*start, Some(&*[last, &[0][..]].concat())),
+                None => (&*start, end.as_deref()),
+            };
+            for (place, value) in self.merged(&disk, seen, range.backwards).take(left) {
+                each(place, value);
+                left -= 1;
+            }
+            match last {
+                Some(last) if range.backwards => end = Some(last),
+                Some(last) => start = [&last, &[0][..]].concat().into(),
+                None => return,
+            }
+        }
+    }
+
+    /// Entries between two places, in order: on disk, in memory over it, written over both.
     fn merged<'a>(
         &'a self,
-        slot: SlotId,
-        table: u32,
-        range: TableRange<'_>,
+        disk: &'a [(Place, Box<[u8]>)],
+        (start, end): (&'a [u8], Option<&'a [u8]>),
+        backwards: bool,
     ) -> Box<dyn Iterator<Item = (&'a [u8], &'a [u8])> + 'a> {
-        let Some(bounds) = bounds(slot, table, range) else { return Box::new(std::iter::empty()) };
-        let written = self.written.range(bounds.clone()).map(|(place, value)| (&**place, value.as_deref()));
-        let kept = self.kept.range(bounds).map(|(place, value)| (place, Some(value)));
-        if range.backwards {
-            Box::new(merge(kept.rev(), written.rev(), |left, right| left > right))
+        let bounds = (Bound::Included(start), end.map_or(Bound::Unbounded, Bound::Excluded));
+        let written = self.written.range::<[u8], _>(bounds).map(|(place, value)| (&**place, value.as_deref()));
+        let kept = self.kept.range(bounds);
+        let disk = disk.iter().map(|(place, value)| (&**place, Some(&**value)));
+        let is_there = |(place, value): (&'a [u8], Option<&'a [u8]>)| Some((place, value?));
+        if backwards {
+            let before = |left: &[u8], right: &[u8]| left > right;
+            Box::new(merge(merge(disk, kept.rev(), before), written.rev(), before).filter_map(is_there))
         } else {
-            Box::new(merge(kept, written, |left, right| left < right))
+            let before = |left: &[u8], right: &[u8]| left < right;
+            Box::new(merge(merge(disk, kept, before), written, before).filter_map(is_there))
         }
     }
 }
 
-/// Merges entries in order; those written count where both have one, and nothing is there where that was deleted.
+/// Merges entries in order; those above count where both have one.
 fn merge<'a>(
-    kept: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
-    written: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    below: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    above: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
     before: impl Fn(&[u8], &[u8]) -> bool,
-) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-    let (mut kept, mut written) = (kept.peekable(), written.peekable());
-    std::iter::from_fn(move || {
-        loop {
-            let next = match (kept.peek(), written.peek()) {
-                (None, None) => return None,
-                (Some(_), None) => kept.next(),
-                (Some((left, _)), Some((right, _))) if before(left, right) => kept.next(),
-                (Some((left, _)), Some((right, _))) if left == right => {
-                    kept.next();
-                    written.next()
-                }
-                (_, Some(_)) => written.next(),
-            };
-            if let Some((place, Some(value))) = next {
-                return Some((place, value));
-            }
+) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> {
+    let (mut below, mut above) = (below.peekable(), above.peekable());
+    std::iter::from_fn(move || match (below.peek(), above.peek()) {
+        (Some(_), None) => below.next(),
+        (Some((left, _)), Some((right, _))) if before(left, right) => below.next(),
+        (Some((left, _)), Some((right, _))) if left == right => {
+            below.next();
+            above.next()
         }
+        _ => above.next(),
     })
 }
 
 impl plugin::Tables for CallTables {
     fn get(&mut self, table: u32, groups: &[u32], keys: ColumnRef<'_>) -> Result<Column, String> {
+        let places = self.places(table, groups, keys)?;
+        self.fetch(&places);
         let mut values = Column::default();
-        for (&group, key) in groups.iter().zip(keys.iter()) {
-            let place = place(self.slot(group)?, table, key.unwrap_or_default());
-            values.push(self.read(&place));
-        }
+        places.iter().for_each(|place| values.push(self.read(place)));
         Ok(values)
     }
 
     fn put(&mut self, table: u32, groups: &[u32], keys: ColumnRef<'_>, values: ColumnRef<'_>) -> Result<(), String> {
+        let places = self.places(table, groups, keys)?;
+        self.fetch(&places);
         let mut undo = Vec::with_capacity(groups.len());
-        for ((&group, key), value) in groups.iter().zip(keys.iter()).zip(values.iter()) {
-            let slot = match self.slot(group) {
-                Ok(slot) => slot,
-                Err(error) => {
-                    self.undo(undo);
-                    return Err(error);
-                }
-            };
-            undo.push(self.write(group, place(slot, table, key.unwrap_or_default()), value));
+        for ((&group, place), value) in groups.iter().zip(places).zip(values.iter()) {
+            undo.push(self.write(group, place, value));
         }
         let over = undo.iter().find_map(|undo| {
             let Size { entries, bytes } = self.sizes.get(&undo.group).copied().unwrap_or_default();
@@ -176,15 +232,17 @@ impl plugin::Tables for CallTables {
 
     fn range(&mut self, table: u32, group: u32, range: TableRange<'_>, limit: u32) -> Result<(Column, Column), String> {
         let (mut keys, mut values) = (Column::default(), Column::default());
-        for (place, value) in self.merged(self.slot(group)?, table, range).take(limit as usize) {
+        self.walk((self.slot(group)?, table), range, limit as usize, |place, value| {
             keys.push(Some(parts(place).2));
             values.push(Some(value));
-        }
+        });
         Ok((keys, values))
     }
 
     fn delete_range(&mut self, table: u32, group: u32, range: TableRange<'_>) -> Result<u64, String> {
-        let places: Vec<Place> = self.merged(self.slot(group)?, table, range).map(|(place, _)| place.into()).collect();
+        let mut places: Vec<Place> = Vec::new();
+        self.walk((self.slot(group)?, table), range, usize::MAX, |place, _| places.push(place.into()));
+        self.fetch(&places);
         let count = places.len() as u64;
         for place in places {
             self.write(group, place, None);
@@ -200,13 +258,17 @@ mod tests {
     use super::*;
     use crate::plugin::Tables as _;
 
+    fn no_key(_: SlotId) -> Option<&'static [u8]> {
+        None
+    }
+
     fn column(rows: &[&[u8]]) -> Column {
         rows.iter().map(|row| Some(*row)).collect()
     }
 
     #[test]
     fn a_call_that_failed_leaves_nothing() {
-        let mut call = CallTables::new(Tables::default(), vec![3]);
+        let mut call = CallTables::new(Tables::default(), vec![3], no_key);
         call.put(0, &[0], column(&[b"a"]).view(), column(&[b"1"]).view()).expect("within limits");
         assert_eq!(call.end(false).bytes(), 0);
     }
@@ -215,7 +277,7 @@ mod tests {
     fn a_put_over_the_limit_changes_nothing_and_says_so() {
         let mut kept = Tables::default();
         kept.set(place(3, 0, b"a"), Some(vec![0; KEY_TABLE_BYTES_MAX as usize - 10].into()));
-        let mut call = CallTables::new(kept, vec![3, 4]);
+        let mut call = CallTables::new(kept, vec![3, 4], no_key);
         let (groups, keys) = ([1, 0, 0], column(&[b"x", b"y", b"a"]));
         let error = call.put(0, &groups, keys.view(), column(&[b"1", &[0; 20], &[1; 30]]).view());
         assert_eq!(error, Ok(()), "the large one was replaced");
@@ -257,7 +319,7 @@ mod tests {
         #[test]
         fn it_is_an_ordered_map_of_each_group_and_table(ops in proptest::collection::vec(op(), 0..80)) {
             let slots = vec![u32::MAX, 7];
-            let mut call = CallTables::new(Tables::default(), slots.clone());
+            let mut call = CallTables::new(Tables::default(), slots.clone(), no_key);
             let mut model: BTreeMap<(u32, u32, Vec<u8>), Vec<u8>> = BTreeMap::new();
             let mut committed = model.clone();
             for op in ops {
@@ -302,7 +364,7 @@ mod tests {
                             });
                             prop_assert_eq!(kept.size(slot), size);
                         }
-                        call = CallTables::new(kept, slots.clone());
+                        call = CallTables::new(kept, slots.clone(), no_key);
                     }
                 }
             }

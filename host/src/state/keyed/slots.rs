@@ -20,6 +20,10 @@ const KEY_INLINE: usize = 20;
 const VALUE_INLINE: usize = 16;
 /// The length of the key of a slot that is free.
 const FREE: i32 = -2;
+/// A mark beside the place of timers: there may be an entry of this key on disk.
+const ON_DISK: u32 = 1 << 31;
+/// A mark beside the place of timers: the entry on disk is the value that is in memory.
+const SAME: u32 = 1 << 30;
 
 /// Keys and values.
 #[derive(Debug, Default)]
@@ -43,11 +47,14 @@ struct Slot {
     group: u32,
     /// The last commit in which this slot was noted as touched.
     commit: u32,
-    /// Where its timers are, counted from 1; 0 if it has none.
+    /// Where its timers are, counted from 1; 0 if it has none. The highest bits are marks.
     timers: u32,
     key: [u8; KEY_INLINE],
     value: [u8; VALUE_INLINE],
 }
+
+/// A slot and its share of the table.
+const SLOT_BYTES: usize = size_of::<Slot>() + size_of::<SlotId>() + 1;
 
 /// The table wants hashes of 64 bits that differ at both ends.
 fn spread(hash: u32) -> u64 {
@@ -82,14 +89,12 @@ impl Slots {
 
     /// The slot of a key, made if it is new.
     pub(super) fn slot(&mut self, hash: u32, key: Option<&[u8]>) -> SlotId {
+        self.find(hash, key).unwrap_or_else(|| self.add(hash, key))
+    }
+
+    /// A slot for a key that has none.
+    pub(super) fn add(&mut self, hash: u32, key: Option<&[u8]>) -> SlotId {
         let Self { table, slots, keys, .. } = self;
-        let found = table.find(spread(hash), |&id| {
-            let slot = &slots[id as usize];
-            slot.hash == hash && slot.key(keys) == key
-        });
-        if let Some(&id) = found {
-            return id;
-        }
         let slot = Slot::new(hash, key, keys);
         let id = match self.free.pop() {
             Some(id) => {
@@ -146,6 +151,7 @@ impl Slots {
 
     pub(super) fn set_value(&mut self, id: SlotId, value: Option<&[u8]>) {
         let slot = &mut self.slots[id as usize];
+        slot.timers &= !SAME;
         let room = slot.spilled_capacity();
         match value {
             Some(bytes) if bytes.len() <= VALUE_INLINE => {
@@ -185,11 +191,32 @@ impl Slots {
 
     /// Where the slot's timers are, if it has any.
     pub(super) fn timers(&self, id: SlotId) -> Option<u32> {
-        self.slots[id as usize].timers.checked_sub(1)
+        (self.slots[id as usize].timers & !(ON_DISK | SAME)).checked_sub(1)
     }
 
     pub(super) fn set_timers(&mut self, id: SlotId, timers: Option<u32>) {
-        self.slots[id as usize].timers = timers.map_or(0, |at| at + 1);
+        let slot = &mut self.slots[id as usize];
+        slot.timers = slot.timers & (ON_DISK | SAME) | timers.map_or(0, |at| at + 1);
+    }
+
+    /// Notes that the value of a slot is what the disk has.
+    pub(super) fn mark_same(&mut self, id: SlotId) {
+        self.slots[id as usize].timers |= ON_DISK | SAME;
+    }
+
+    /// Whether the disk may have an entry of the slot's key.
+    pub(super) fn may_be_on_disk(&self, id: SlotId) -> bool {
+        self.slots[id as usize].timers & ON_DISK != 0
+    }
+
+    /// Whether the value of a slot is what the disk has.
+    pub(super) fn is_same(&self, id: SlotId) -> bool {
+        self.slots[id as usize].timers & SAME != 0
+    }
+
+    /// Whether a slot took part in a call after the one of that number.
+    pub(super) fn is_used_since(&self, id: SlotId, call: u32) -> bool {
+        self.slots[id as usize].call > call
     }
 
     /// How many keys there are.
@@ -202,10 +229,16 @@ impl Slots {
         self.slots.len() as SlotId
     }
 
-    /// Bytes of memory in use.
+    /// Bytes of what there is. Free slots are used again, and waste is at most as much.
     pub(super) fn bytes(&self) -> usize {
-        let slot = size_of::<Slot>() + size_of::<SlotId>() + 1;
-        self.slots.len() * slot + self.keys.len() + self.values.len()
+        self.len() * SLOT_BYTES + self.keys.used() + self.values.used()
+    }
+
+    /// Bytes of a slot, its key and its value.
+    pub(super) fn bytes_of(&self, id: SlotId) -> usize {
+        let slot = &self.slots[id as usize];
+        let key = if slot.key_length > KEY_INLINE as i32 { slot.key_length as usize } else { 0 };
+        SLOT_BYTES + key + slot.spilled_capacity()
     }
 
     fn tidy_keys(&mut self) {
@@ -309,7 +342,9 @@ mod tests {
             slots.set_value(id, Some(&key));
             slots.free(id);
         }
-        assert!(slots.bytes() < 8 << 20, "{} bytes for one key", slots.bytes());
+        let taken = slots.keys.len() + slots.values.len();
+        assert!(taken < 8 << 20, "{taken} bytes for one key");
+        assert_eq!(slots.bytes(), SLOT_BYTES + 200);
         assert_eq!((slots.key(kept), slots.value(kept)), (Some(&[7; 100][..]), Some(&[8; 100][..])));
         assert_eq!((slots.len(), slots.end()), (1, 2), "numbers are given away again");
     }

@@ -1,12 +1,13 @@
-//! Keyed state is a map, and blocks rebuild it from any round on.
+//! Keyed state is a map wherever it is, and blocks rebuild it from any round on.
 
 use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::plugin::Tables as _;
-use crate::state::{Now, Reader, Store, Writer};
+use crate::plugin::{TableRange, Tables as _};
+use crate::state::{MemoryDisk, Now, Reader, Spill as _, Store, Stretch, Writer};
 
 type Key = Option<Vec<u8>>;
 
@@ -23,16 +24,27 @@ enum Op {
     Value(Key, Option<Vec<u8>>),
     Timer(Key, Domain, u64, Option<i64>),
     Entry(Key, u32, Vec<u8>, Option<Vec<u8>>),
-    /// A commit that rewrites so many bytes on top.
-    Block(usize),
+    /// A look at a value and an entry.
+    Look(Key, u32, Vec<u8>),
+    /// A look at entries between two, at most so many.
+    Range(Key, u32, Vec<u8>, Vec<u8>, u32, bool),
+    /// A commit that rewrites so many bytes on top, after which so many go to disk.
+    Block(usize, usize),
 }
 
 fn key() -> impl Strategy<Value = Key> {
-    proptest::option::of(proptest::collection::vec(0_u8..3, 0..24))
+    // Few of them, so that they meet again; some do not fit into a slot.
+    let few = proptest::collection::vec(0_u8..2, 0..3);
+    let long = (0_u8..3).prop_map(|byte| vec![byte; 30]);
+    proptest::option::of(prop_oneof![few, long])
 }
 
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(any::<u8>(), 0..30)
+}
+
+fn entry() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![3 => proptest::collection::vec(0_u8..3, 0..2), 1 => bytes()]
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -42,9 +54,13 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (key(), proptest::option::of(bytes())).prop_map(|(key, value)| Op::Value(key, value)),
         4 => (key(), domain(), 0_u64..4, proptest::option::weighted(0.7, time()))
             .prop_map(|(key, domain, id, time)| Op::Timer(key, domain, id, time)),
-        3 => (key(), 0_u32..2, bytes(), proptest::option::weighted(0.7, bytes()))
+        3 => (key(), 0_u32..2, entry(), proptest::option::weighted(0.7, bytes()))
             .prop_map(|(key, table, entry, value)| Op::Entry(key, table, entry, value)),
-        4 => prop_oneof![Just(0), 1_usize..200, Just(usize::MAX)].prop_map(Op::Block),
+        3 => (key(), 0_u32..2, entry()).prop_map(|(key, table, entry)| Op::Look(key, table, entry)),
+        2 => (key(), 0_u32..2, entry(), entry(), 0_u32..4, any::<bool>())
+            .prop_map(|(key, table, from, to, limit, backwards)| Op::Range(key, table, from, to, limit, backwards)),
+        4 => (prop_oneof![Just(0), 1_usize..200, Just(usize::MAX)], prop_oneof![Just(0), 1_usize..500, Just(usize::MAX)])
+            .prop_map(|(rewrite, spill)| Op::Block(rewrite, spill)),
     ]
 }
 
@@ -94,7 +110,39 @@ fn apply(state: &mut Keyed, model: &mut Model, op: Op) {
                 None => model.entries.remove(&(key, table, entry)),
             };
         }
-        Op::Block(_) => unreachable!("blocks are made by the test"),
+        Op::Look(key, table, entry) => {
+            let slot = slot_of(state, &key);
+            let mut value = Column::default();
+            state.load(&[slot], &mut value);
+            assert_eq!(value.view().iter().next().flatten(), model.values.get(&key).map(Vec::as_slice));
+            let tables = state.lend_tables(&[slot]);
+            let asked: Column = [Some(&entry)].into_iter().collect();
+            let found = tables.lock().expect("nobody panicked").get(table, &[0], asked.view()).expect("a group");
+            state.take_tables(&tables, true);
+            let expected = model.entries.get(&(key, table, entry));
+            assert_eq!(found.view().iter().next().flatten(), expected.map(Vec::as_slice));
+        }
+        Op::Range(key, table, start, end, limit, backwards) => {
+            let slot = slot_of(state, &key);
+            let tables = state.lend_tables(&[slot]);
+            let range = TableRange { start: &start, end: &end, backwards };
+            let found = tables.lock().expect("nobody panicked").range(table, 0, range, limit).expect("a group");
+            state.take_tables(&tables, true);
+            let is_within = |entry: &Vec<u8>| *entry >= start && (end.is_empty() || *entry < end);
+            let of_table = model
+                .entries
+                .iter()
+                .filter(|((of, number, entry), _)| (of, *number) == (&key, table) && is_within(entry));
+            let mut expected: Vec<_> =
+                of_table.map(|((_, _, entry), value)| (entry.as_slice(), value.as_slice())).collect();
+            if backwards {
+                expected.reverse();
+            }
+            expected.truncate(limit as usize);
+            let found: Vec<_> = found.0.iter().flatten().zip(found.1.iter().flatten()).collect();
+            assert_eq!(found, expected);
+        }
+        Op::Block(..) => unreachable!("blocks are made by the test"),
     }
 }
 
@@ -115,10 +163,27 @@ fn contents(state: &mut Keyed) -> Model {
             model.timers.insert((key.clone(), timer.domain, timer.id), timer.time);
         }
     }
-    for (at, value) in state.tables.range((std::ops::Bound::Unbounded, std::ops::Bound::Unbounded)) {
+    for (at, value) in state.tables.range((Bound::Unbounded, Bound::Unbounded)) {
         let (slot, table, entry) = tables::parts(at);
-        model.entries.insert((keys[&slot].clone(), table, entry.to_vec()), value.to_vec());
+        if let Some(value) = value {
+            model.entries.insert((keys[&slot].clone(), table, entry.to_vec()), value.to_vec());
+        }
     }
+    state.disk.scan(Stretch { from: &[], to: &[u8::MAX], backwards: false }, &mut |name, value| {
+        if name[0] == disk::VALUES {
+            let key: Key = disk::key_of(name).map(<[u8]>::to_vec);
+            if !keys.values().any(|known| *known == key) {
+                model.values.insert(key, value.to_vec());
+            }
+        } else {
+            let (key, table, entry) = disk::entry_of(name).expect("one of our names");
+            let slot = state.slots.find(state.slots.hash(key), key).expect("a key with entries has a slot");
+            if !state.tables.has(&tables::place(slot, table, entry)) {
+                model.entries.insert((key.map(<[u8]>::to_vec), table, entry.to_vec()), value.to_vec());
+            }
+        }
+        ControlFlow::Continue(())
+    });
     model
 }
 
@@ -142,24 +207,30 @@ fn expected_due(model: &Model, domain: Domain, until: i64) -> Vec<(i64, Key)> {
     due
 }
 
-fn read(blocks: &[Vec<u8>]) -> Keyed {
-    let mut state = Keyed::new();
+/// Reads blocks back, and brings so many bytes to disk after each.
+fn read(blocks: &[Vec<u8>], spill: usize) -> Keyed {
+    let mut state = on_disk();
     for block in blocks {
         let mut reader = Reader::new(block).expect("our version");
         state.read_block(&mut reader).expect("our own block");
         assert!(reader.is_at_end());
+        state.spill(spill);
     }
     state
+}
+
+fn on_disk() -> Keyed {
+    Keyed::new(Some(Arc::new(MemoryDisk::default())))
 }
 
 proptest! {
     #[test]
     fn blocks_of_one_round_rebuild_the_state(ops in proptest::collection::vec(op(), 0..120), until in -12_i64..12) {
-        let (mut state, mut model) = (Keyed::new(), Model::default());
+        let (mut state, mut model) = (on_disk(), Model::default());
         // Blocks since the round before the last began: those of the last whole round are enough.
         let (mut before, mut blocks): (Vec<Vec<u8>>, Vec<Vec<u8>>) = (Vec::new(), Vec::new());
-        for op in ops.into_iter().chain([Op::Block(0)]) {
-            let Op::Block(rewrite) = op else {
+        for op in ops.into_iter().chain([Op::Block(0, 0)]) {
+            let Op::Block(rewrite, spill) = op else {
                 apply(&mut state, &mut model, op);
                 prop_assert_eq!(&contents(&mut state), &model);
                 continue;
@@ -168,7 +239,9 @@ proptest! {
             let round = state.write_block(&mut writer, rewrite);
             blocks.push(writer.finish());
             prop_assert!(!state.is_changed());
-            let mut rebuilt = read(&[before.clone(), blocks.clone()].concat());
+            state.spill(spill);
+            let mut rebuilt = read(&[before.clone(), blocks.clone()].concat(), spill);
+            prop_assert_eq!(&contents(&mut state), &model);
             prop_assert_eq!(&contents(&mut rebuilt), &model);
             prop_assert_eq!(rebuilt.len(), state.len());
             rebuilt.read_block(&mut Reader::new(&blocks[blocks.len() - 1]).expect("our version")).expect("again");
@@ -184,7 +257,7 @@ proptest! {
             if round {
                 before = std::mem::take(&mut blocks);
                 if rewrite == usize::MAX {
-                    prop_assert_eq!(&contents(&mut read(&before[before.len() - 1..])), &model, "it is the whole state");
+                    prop_assert_eq!(&contents(&mut read(&before[before.len() - 1..], 0)), &model, "it is the whole state");
                 }
             }
         }
@@ -194,9 +267,9 @@ proptest! {
     fn migrated_values_replace_the_old_ones_or_nothing_does(
         ops in proptest::collection::vec(op(), 0..60), fail in any::<bool>(),
     ) {
-        let (mut state, mut model) = (Keyed::new(), Model::default());
+        let (mut state, mut model) = (Keyed::new(None), Model::default());
         for op in ops {
-            if !matches!(op, Op::Block(_)) {
+            if !matches!(op, Op::Block(..)) {
                 apply(&mut state, &mut model, op);
             }
         }
@@ -216,7 +289,7 @@ proptest! {
 
 #[test]
 fn keys_that_have_nothing_take_no_room() {
-    let mut state = Keyed::new();
+    let mut state = Keyed::new(None);
     for round in 0..100_u32 {
         for number in 0..1000_u32 {
             let key: Key = Some((round * 1000 + number).to_le_bytes().repeat(10));
@@ -238,7 +311,7 @@ fn keys_that_have_nothing_take_no_room() {
 
 #[test]
 fn the_watermark_is_held_below_what_is_due() {
-    let mut state = Keyed::new();
+    let mut state = Keyed::new(None);
     let slot = slot_of(&mut state, &None);
     state.set_timer(slot, Timer { domain: Domain::Event, time: 10, id: 0 });
     state.update(slot);
@@ -259,6 +332,67 @@ fn a_block_that_makes_no_sense_is_an_error() {
     writer.u32(1);
     writer.u32(0);
     let block = writer.finish();
-    let error = Keyed::new().read_block(&mut Reader::new(&block).expect("our version"));
+    let error = Keyed::new(None).read_block(&mut Reader::new(&block).expect("our version"));
     assert!(error.expect_err("there is no key").to_string().contains("key 0 of 0"));
+}
+
+/// A state of so many keys, each with a value and an entry of a table, of which nothing changed since the last block.
+fn of_many(keys: u32, disk: &MemoryDisk) -> (Keyed, Model) {
+    let (mut state, mut model) = (Keyed::new(Some(Arc::new(disk.clone()))), Model::default());
+    for number in 0..keys {
+        let key: Key = Some(number.to_le_bytes().to_vec());
+        apply(&mut state, &mut model, Op::Value(key.clone(), Some(vec![1; 100])));
+        if number % 4 == 0 {
+            apply(&mut state, &mut model, Op::Entry(key, 0, vec![2; 10], Some(vec![3; 100])));
+        }
+    }
+    state.write_block(&mut Writer::default(), 0);
+    (state, model)
+}
+
+#[test]
+fn what_is_not_used_goes_to_disk_first() {
+    let (mut state, model) = of_many(1000, &MemoryDisk::default());
+    // From now on it is known what is used.
+    state.spill(1);
+    for number in (0..1000_u32).filter(|number| number % 4 == 1) {
+        slot_of(&mut state, &Some(number.to_le_bytes().to_vec()));
+    }
+    let all = state.bytes();
+    let freed = state.spill(all / 4);
+    assert!(freed >= all / 4 && state.bytes() == all - freed, "{freed} of {all}");
+    for number in (0..1000_u32).filter(|number| number % 4 == 1) {
+        assert!(state.value(Some(&number.to_le_bytes())).is_some(), "{number} was used last");
+    }
+    assert_eq!((contents(&mut state), state.len()), (model, 1000));
+}
+
+#[test]
+fn what_comes_back_unchanged_is_not_written_again() {
+    let disk = MemoryDisk::default();
+    let (mut state, model) = of_many(100, &disk);
+    state.spill(usize::MAX);
+    let written = disk.bytes();
+    for number in 0..100_u32 {
+        slot_of(&mut state, &Some(number.to_le_bytes().to_vec()));
+    }
+    assert_eq!(state.on_disk_only, 0);
+    // Neither providing nor writing would work any more.
+    disk.fail_after(0);
+    state.spill(usize::MAX);
+    assert_eq!(state.failure(), None);
+    disk.fail_after(usize::MAX);
+    assert_eq!((contents(&mut state), disk.bytes()), (model, written));
+}
+
+#[test]
+fn a_disk_that_fails_is_told_of_and_not_used_again() {
+    let disk = MemoryDisk::default();
+    let (mut state, _) = of_many(100, &disk);
+    disk.fail_after(1);
+    state.spill(usize::MAX);
+    let failure = state.failure().cloned().expect("it failed");
+    assert_eq!(failure.to_string(), "state on disk: a test failed: it is over");
+    disk.fail_after(usize::MAX);
+    assert_eq!((state.spill(usize::MAX), disk.bytes()), (0, 0));
 }
