@@ -12,6 +12,8 @@ use millstream::log::{Durability, Log, TopicConfig};
 use millstream::pipeline::status::{PipelineStatus, State};
 use millstream::pipeline::{Done, Operation, Pipelines};
 use millstream::plugin::{Sandbox, SandboxConfig};
+use millstream::spill::Folder;
+use millstream::state::{Room, STATE_MEMORY};
 use tempfile::TempDir;
 
 use crate::generator::GeneratorLog;
@@ -34,6 +36,8 @@ pub struct Setup<'a> {
     pub tables: Vec<(&'a str, Input)>,
     /// Whether nothing that it commits is written.
     pub discards: bool,
+    /// Memory that its state may take, if not as much as usual.
+    pub state_memory: Option<usize>,
 }
 
 /// A pipeline that runs. Nothing of its inputs is visible yet.
@@ -65,7 +69,9 @@ impl Setup<'_> {
             inputs.push((topic, input));
         }
         let log = Arc::new(GeneratorLog::new(inner, inputs, self.discards));
-        let pipelines = deploy(folder.path(), Arc::clone(&log) as Arc<dyn Log>, self.manifest, self.plugins).await?;
+        let pipelines =
+            deploy(folder.path(), Arc::clone(&log) as Arc<dyn Log>, self.manifest, self.plugins, self.state_memory)
+                .await?;
         let bench = Bench { log, pipelines, name: "bench".parse()?, folder };
         bench.ready().await?;
         Ok(bench)
@@ -73,14 +79,20 @@ impl Setup<'_> {
 
     /// Records a CPU second, all of its inputs together.
     pub async fn rate(self) -> anyhow::Result<f64> {
+        Ok(self.rate_and_status().await?.0)
+    }
+
+    /// The same, and what can be seen of the pipeline at the end.
+    pub async fn rate_and_status(self) -> anyhow::Result<(f64, PipelineStatus)> {
         let records: u64 = self.inputs.iter().map(|(_, input)| input.records).sum();
         let bench = self.start().await?;
         let before = cpu_time()?;
         bench.log.open();
         bench.log.done().await;
         let used = cpu_time()? - before;
+        let status = bench.status()?;
         bench.pipelines.stop().await;
-        Ok(records as f64 / used.as_secs_f64())
+        Ok((records as f64 / used.as_secs_f64(), status))
     }
 }
 
@@ -122,7 +134,13 @@ pub fn embedded(folder: &Path) -> anyhow::Result<Arc<dyn Log>> {
 }
 
 /// Lets a pipeline run on a log.
-pub async fn deploy(folder: &Path, log: Arc<dyn Log>, manifest: &str, plugins: &[&str]) -> anyhow::Result<Pipelines> {
+pub async fn deploy(
+    folder: &Path,
+    log: Arc<dyn Log>,
+    manifest: &str,
+    plugins: &[&str],
+    state_memory: Option<usize>,
+) -> anyhow::Result<Pipelines> {
     let (sandbox, catalog) = (sandbox(folder)?, Catalog::open(folder.join("catalog"))?);
     let tenant = default_tenant();
     for plugin in plugins {
@@ -131,7 +149,9 @@ pub async fn deploy(folder: &Path, log: Arc<dyn Log>, manifest: &str, plugins: &
         catalog.push_plugin(&tenant, &plugin.parse()?, &certificate, &component)?;
     }
     let checkpoints = Checkpoints::new(Store::open(&folder.join("checkpoints").display().to_string())?);
-    let pipelines = Pipelines::open(log, sandbox, catalog, checkpoints).await?;
+    let disks = Folder::open(folder.join("spill"))?;
+    let room = Room { memory: state_memory.unwrap_or(STATE_MEMORY), disks: Some(Arc::new(disks)) };
+    let pipelines = Pipelines::open(log, sandbox, catalog, checkpoints, room).await?;
     let applied = pipelines.apply(&tenant, manifest).await?;
     anyhow::ensure!(applied.status.reason.is_none(), "{:?}", applied.status.reason);
     Ok(pipelines)

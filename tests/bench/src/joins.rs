@@ -63,7 +63,7 @@ pub async fn run(report: &mut Report, records: u64) -> anyhow::Result<()> {
             batch.push(0, Some(name_key(at).as_bytes()), Some(name.as_bytes()));
         });
         let (inputs, tables) = (vec![("in", input.clone())], vec![("names", names.clone())]);
-        let setup = Setup { manifest: LOOK_UP, plugins: &["look-up"], inputs, tables, discards: false };
+        let setup = Setup { manifest: LOOK_UP, plugins: &["look-up"], inputs, tables, ..Setup::default() };
         let rate = setup.rate().await?;
         let mut table: HashMap<Vec<u8>, Vec<u8>, RandomState> = HashMap::default();
         for batch in names.decoded() {

@@ -11,6 +11,7 @@ mod generator;
 mod idle;
 mod input;
 mod joins;
+mod larger;
 mod measure;
 mod paced;
 mod recovery;
@@ -53,6 +54,7 @@ async fn main() -> anyhow::Result<()> {
     counts::run(&mut report, arguments.records).await?;
     windows::run(&mut report, arguments.records).await?;
     joins::run(&mut report, arguments.records).await?;
+    larger::run(&mut report, arguments.records).await?;
     checkpoints::run(&mut report).await?;
     restores::run(&mut report, arguments.state_mib).await?;
     upgrades::run(&mut report).await?;

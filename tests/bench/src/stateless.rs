@@ -76,7 +76,7 @@ async fn log_to_log(input: &Input) -> anyhow::Result<f64> {
     let tenant = default_tenant();
     let at = TopicPartition { topic: "in".parse()?, partition: 0 };
     log.create_topic(&tenant, &at.topic, TopicConfig::with_partitions(1))?;
-    let pipelines = deploy(folder.path(), Arc::clone(&log), FILTER, &["bench-guest"]).await?;
+    let pipelines = deploy(folder.path(), Arc::clone(&log), FILTER, &["bench-guest"], None).await?;
     let name = "bench".parse()?;
     pipelines.pause(&tenant, &name).await?;
     for batch in &input.batches {
