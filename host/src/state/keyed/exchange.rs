@@ -12,8 +12,9 @@ use super::disk::{in_order, value_name};
 use super::slots::SlotId;
 use crate::record::{Column, ColumnRef};
 
-/// Slots or entries that are always looked at: a millisecond.
-const LOOKS_MIN: usize = 1 << 15;
+/// Slots or entries that are looked at between two micro-batches: half a millisecond at least, so that the search comes
+/// round; some milliseconds at most, as where keys have timers there may be none that can go.
+const LOOKS: std::ops::RangeInclusive<usize> = 1 << 15..=1 << 18;
 /// An eighth of what a small key takes: one in eight has to be found that is not in use.
 const BYTES_A_LOOK: usize = 8;
 
@@ -30,7 +31,7 @@ pub(super) struct Hand {
 /// How many slots or entries are looked at to free so many bytes. Memory may take a little more for a while, until the
 /// search has come round: no micro-batch waits for all of it.
 pub(super) fn looks(wanted: usize) -> usize {
-    LOOKS_MIN + wanted / BYTES_A_LOOK
+    (wanted / BYTES_A_LOOK).clamp(*LOOKS.start(), *LOOKS.end())
 }
 
 impl Keyed {
@@ -89,6 +90,7 @@ impl Keyed {
             let slot = self.hand.slot;
             self.hand.slot += 1;
             let stays = !self.slots.is_taken(slot)
+                || self.slots.value(slot).is_none()
                 || self.slots.is_used_since(slot, self.hand.before)
                 || self.slots.timers(slot).is_some()
                 || self.tables.size(slot).entries > 0;
