@@ -26,6 +26,9 @@ plugin = "tally"
 config = { every = 0, pad_bytes = 960 }
 "#;
 
+/// Memory that holds all of the state.
+const IN_MEMORY: usize = 2 << 30;
+
 pub async fn run(report: &mut Report, mib: u64) -> anyhow::Result<()> {
     if !report.wants("restore") {
         return Ok(());
@@ -34,7 +37,13 @@ pub async fn run(report: &mut Report, mib: u64) -> anyhow::Result<()> {
     let input = Input::new(keys, |at, batch| {
         batch.push(time_of(at), Some(format!("user-{at:07}").as_bytes()), None);
     });
-    let setup = Setup { manifest: MANIFEST, plugins: &["tally"], inputs: vec![("in", input)], ..Setup::default() };
+    let setup = Setup {
+        manifest: MANIFEST,
+        plugins: &["tally"],
+        inputs: vec![("in", input)],
+        state_memory: Some(IN_MEMORY),
+        ..Setup::default()
+    };
     let bench = setup.start().await?;
     bench.log.open();
     bench.log.done().await;
