@@ -20,7 +20,16 @@ pub(crate) fn command(program: impl AsRef<OsStr>, arguments: &[&str]) -> Shown {
 /// The cargo that runs this tool, in the workspace's root.
 pub(crate) fn cargo(arguments: &[&str]) -> Shown {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    command(program, arguments).within_workspace()
+    let mut shown = command(program, arguments).within_workspace();
+    // What cargo says to this tool of its package. Build scripts that ask for it would run again, and all that depends on
+    // them be compiled anew, each time that cargo is run by hand and by this tool in turns.
+    let own = std::env::vars_os().map(|(name, _)| name);
+    for name in
+        own.filter(|name| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|of| name.to_string_lossy().starts_with(of)))
+    {
+        shown.command.env_remove(name);
+    }
+    shown
 }
 
 impl Shown {
