@@ -1,3 +1,5 @@
+//! A disk is an ordered map that ends with its step, and its folder begins empty.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
