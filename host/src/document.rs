@@ -1,5 +1,5 @@
 //! Documents: JSON that says what format it has and carries the digest of its content, so that what was changed by hand
-//! or by a failing disk is seen, not believed.
+//! or by a failing disk is detected.
 //!
 //! ```json
 //! {"format":1,"digest":"sha256:..","content":{..}}

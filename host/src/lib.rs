@@ -8,10 +8,10 @@
 //! ```text
 //! api::batches        a producer's record batches come in
 //!   log::embedded     checked, queued by bytes, written and synced with all other tenants' writes; visible
-//! pipeline::runner    the pipeline's task wakes
-//!   pipeline::intake  reads what is there, from every partition in turn, into columns
-//!   pipeline::machine runs stages: transforms in the sandbox (plugin), rows into windows (time, state),
-//!                     complete windows into results; poisonous rows are isolated (pipeline::calls)
+//! pipeline::io        the pipeline's task wakes
+//!     intake          reads what is there, from every partition in turn, into columns
+//!   pipeline::engine  runs stages: transforms in the sandbox (plugin), rows into windows (time, state),
+//!                     complete windows into results; poisonous rows are isolated (engine::calls)
 //!   log::Log::commit  results, late rows, dead letters, offsets, state block, counters: one write
 //! api::records        readers see the results
 //! ```

@@ -153,7 +153,7 @@ mod guest {
         #[expect(clippy::mut_from_ref, reason = "single-threaded, and each use ends before the next begins")]
         #[inline]
         unsafe fn heap(&self) -> &mut Heap {
-            // SAFETY: as said above.
+            // SAFETY: see above.
             let heap = unsafe { &mut *self.0.get() };
             if heap.end == 0 {
                 begin(heap);

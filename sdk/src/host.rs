@@ -17,23 +17,23 @@ mod recorder {
     use std::cell::RefCell;
     use std::mem;
 
-    use crate::testing::Said;
+    use crate::testing::Reported;
 
-    thread_local!(static SAID: RefCell<Said> = RefCell::default());
+    thread_local!(static REPORTED: RefCell<Reported> = RefCell::default());
 
     pub(crate) fn log(level: u8, message: &str) {
-        SAID.with_borrow_mut(|said| said.logs.push((level, message.to_owned())));
+        REPORTED.with_borrow_mut(|reported| reported.logs.push((level, message.to_owned())));
     }
 
     pub(crate) fn add_to_counter(name: &'static str, value: u64) {
-        SAID.with_borrow_mut(|said| *said.counters.entry(name.to_owned()).or_default() += value);
+        REPORTED.with_borrow_mut(|reported| *reported.counters.entry(name.to_owned()).or_default() += value);
     }
 
     pub(crate) fn set_gauge(name: &'static str, value: f64) {
-        SAID.with_borrow_mut(|said| said.gauges.insert(name.to_owned(), value));
+        REPORTED.with_borrow_mut(|reported| reported.gauges.insert(name.to_owned(), value));
     }
 
-    pub(crate) fn take() -> Said {
-        SAID.with_borrow_mut(mem::take)
+    pub(crate) fn take() -> Reported {
+        REPORTED.with_borrow_mut(mem::take)
     }
 }

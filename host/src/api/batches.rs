@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
-use super::extract::{Asked, Named};
+use super::extract::{ValidPath, ValidQuery};
 use super::reading::{self, ReadFrom};
 use super::{Problem, Shared};
 use crate::ids::{PartitionId, TopicName, TopicPartition};
@@ -35,7 +35,7 @@ pub(super) struct Query {
 
 pub(super) async fn append(
     State(app): Shared,
-    Named((topic, partition)): Named<(TopicName, PartitionId)>,
+    ValidPath((topic, partition)): ValidPath<(TopicName, PartitionId)>,
     request: Request,
 ) -> Result<Json<Appended>, Problem> {
     let at = TopicPartition { topic, partition };
@@ -46,8 +46,8 @@ pub(super) async fn append(
 
 pub(super) async fn read(
     State(app): Shared,
-    Named((topic, partition)): Named<(TopicName, PartitionId)>,
-    Asked(query): Asked<Query>,
+    ValidPath((topic, partition)): ValidPath<(TopicName, PartitionId)>,
+    ValidQuery(query): ValidQuery<Query>,
 ) -> Result<Response, Problem> {
     let at = TopicPartition { topic, partition };
     let bytes_max = query.max_bytes.unwrap_or(BYTES_DEFAULT).min(BYTES_MAX);

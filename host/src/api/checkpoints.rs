@@ -7,7 +7,7 @@ use axum::response::Response;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::extract::Named;
+use super::extract::ValidPath;
 use super::operations::accepted;
 use super::{App, Details, Error, List, Problem, Shared};
 use crate::checkpoint::{CheckpointId, Kind, Manifest};
@@ -56,14 +56,17 @@ pub struct About {
 
 pub(super) async fn take(
     State(app): Shared,
-    Named(name): Named<PipelineName>,
+    ValidPath(name): ValidPath<PipelineName>,
     request: Request,
 ) -> Result<Response, Problem> {
     let Take { note } = read(&app, request).await?;
     Ok(accepted(&*app.pipelines.savepoint(&app.tenant, &name, note)?))
 }
 
-pub(super) async fn list(State(app): Shared, Named(name): Named<PipelineName>) -> Result<Json<List<Summary>>, Problem> {
+pub(super) async fn list(
+    State(app): Shared,
+    ValidPath(name): ValidPath<PipelineName>,
+) -> Result<Json<List<Summary>>, Problem> {
     let listed = app.pipelines.checkpoints(&app.tenant, &name).await?;
     let summary = |listed: crate::checkpoint::Listed| {
         let (about, error) = match listed.manifest {
@@ -77,26 +80,29 @@ pub(super) async fn list(State(app): Shared, Named(name): Named<PipelineName>) -
 
 pub(super) async fn show(
     State(app): Shared,
-    Named((name, id)): Named<(PipelineName, CheckpointId)>,
+    ValidPath((name, id)): ValidPath<(PipelineName, CheckpointId)>,
 ) -> Result<Json<Manifest>, Problem> {
     Ok(Json(app.pipelines.checkpoint(&app.tenant, &name, id).await?))
 }
 
 pub(super) async fn delete(
     State(app): Shared,
-    Named((name, id)): Named<(PipelineName, CheckpointId)>,
+    ValidPath((name, id)): ValidPath<(PipelineName, CheckpointId)>,
 ) -> Result<StatusCode, Problem> {
     app.pipelines.delete_checkpoint(&app.tenant, &name, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(super) async fn verify(State(app): Shared, Named((name, id)): Named<(PipelineName, CheckpointId)>) -> Response {
+pub(super) async fn verify(
+    State(app): Shared,
+    ValidPath((name, id)): ValidPath<(PipelineName, CheckpointId)>,
+) -> Response {
     accepted(&app.pipelines.verify(&app.tenant, &name, id))
 }
 
 pub(super) async fn restore(
     State(app): Shared,
-    Named(name): Named<PipelineName>,
+    ValidPath(name): ValidPath<PipelineName>,
     request: Request,
 ) -> Result<Response, Problem> {
     let restore: Restore = read(&app, request).await?;
@@ -105,14 +111,17 @@ pub(super) async fn restore(
 
 pub(super) async fn rewind(
     State(app): Shared,
-    Named(name): Named<PipelineName>,
+    ValidPath(name): ValidPath<PipelineName>,
     request: Request,
 ) -> Result<Response, Problem> {
     let rewind: Rewind = read(&app, request).await?;
     Ok(accepted(&*app.pipelines.rewind(&app.tenant, &name, rewind)?))
 }
 
-pub(super) async fn rollback(State(app): Shared, Named(name): Named<PipelineName>) -> Result<Response, Problem> {
+pub(super) async fn rollback(
+    State(app): Shared,
+    ValidPath(name): ValidPath<PipelineName>,
+) -> Result<Response, Problem> {
     Ok(accepted(&*app.pipelines.rollback(&app.tenant, &name)?))
 }
 

@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
-use super::extract::{Asked, Named};
+use super::extract::{ValidPath, ValidQuery};
 use super::reading::ReadFrom;
 use super::records::{self, Data, Page, Record};
 use super::{Problem, Shared};
@@ -56,8 +56,8 @@ pub(super) struct Query {
 
 pub(super) async fn list(
     State(app): Shared,
-    Named(name): Named<PipelineName>,
-    Asked(query): Asked<Query>,
+    ValidPath(name): ValidPath<PipelineName>,
+    ValidQuery(query): ValidQuery<Query>,
 ) -> Result<Response, Problem> {
     let topic = app.pipelines.show(&app.tenant, &name)?.dead_letters;
     let at = TopicPartition { topic: topic.clone(), partition: query.partition };

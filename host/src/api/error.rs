@@ -75,7 +75,7 @@ pub enum Error {
     CannotListen {
         /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// What the system reported.
         reason: String,
     },
     /// A pipeline reads or writes the topic.

@@ -137,7 +137,7 @@ async fn path_not_found(request: Request) -> Problem {
     Error::PathNotFound { path: request.uri().path().to_owned() }.into()
 }
 
-/// A list, in an object so that more can be said beside it later.
+/// A list, in an object so that fields can be added later.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct List<T> {
     /// What is listed.

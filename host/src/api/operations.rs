@@ -8,7 +8,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
-use super::extract::{Asked, Named};
+use super::extract::{ValidPath, ValidQuery};
 use super::{Details, List, Problem, Shared};
 use crate::ids::PipelineName;
 use crate::pipeline::{self, Done, OperationKind};
@@ -97,8 +97,8 @@ pub(super) async fn list(State(app): Shared) -> Json<List<Operation>> {
 
 pub(super) async fn show(
     State(app): Shared,
-    Named(id): Named<u64>,
-    Asked(Wait { wait_ms }): Asked<Wait>,
+    ValidPath(id): ValidPath<u64>,
+    ValidQuery(Wait { wait_ms }): ValidQuery<Wait>,
 ) -> Result<Json<Operation>, Problem> {
     let operation = app.pipelines.operation(&app.tenant, id)?;
     let mut stop = app.stop.clone();

@@ -5,7 +5,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::extract::Named;
+use super::extract::ValidPath;
 use super::{Error, List, Problem, Shared};
 use crate::checkpoint::CheckpointId;
 use crate::ids::PipelineName;
@@ -45,26 +45,29 @@ pub(super) async fn list(State(app): Shared) -> Json<List<PipelineStatus>> {
 
 pub(super) async fn show(
     State(app): Shared,
-    Named(name): Named<PipelineName>,
+    ValidPath(name): ValidPath<PipelineName>,
 ) -> Result<Json<PipelineStatus>, Problem> {
     Ok(Json(app.pipelines.show(&app.tenant, &name)?))
 }
 
 pub(super) async fn pause(
     State(app): Shared,
-    Named(name): Named<PipelineName>,
+    ValidPath(name): ValidPath<PipelineName>,
 ) -> Result<Json<PipelineStatus>, Problem> {
     Ok(Json(app.pipelines.pause(&app.tenant, &name).await?))
 }
 
 pub(super) async fn resume(
     State(app): Shared,
-    Named(name): Named<PipelineName>,
+    ValidPath(name): ValidPath<PipelineName>,
 ) -> Result<Json<PipelineStatus>, Problem> {
     Ok(Json(app.pipelines.resume(&app.tenant, &name).await?))
 }
 
-pub(super) async fn delete(State(app): Shared, Named(name): Named<PipelineName>) -> Result<StatusCode, Problem> {
+pub(super) async fn delete(
+    State(app): Shared,
+    ValidPath(name): ValidPath<PipelineName>,
+) -> Result<StatusCode, Problem> {
     app.pipelines.delete(&app.tenant, &name).await?;
     Ok(StatusCode::NO_CONTENT)
 }

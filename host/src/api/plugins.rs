@@ -5,7 +5,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::extract::{Asked, Named};
+use super::extract::{ValidPath, ValidQuery};
 use super::{List, Problem, Shared};
 use crate::catalog::PluginVersion;
 use crate::ids::{Digest, PluginName, PluginRef};
@@ -34,7 +34,7 @@ pub struct Pushed {
 
 pub(super) async fn push(
     State(app): Shared,
-    Asked(Push { name }): Asked<Push>,
+    ValidQuery(Push { name }): ValidQuery<Push>,
     request: Request,
 ) -> Result<(StatusCode, Json<Pushed>), Problem> {
     let body = app.body(request, plugin::Limits::default().component.bytes).await?;
@@ -57,8 +57,8 @@ pub(super) async fn list(State(app): Shared) -> Json<List<PluginVersion>> {
 
 pub(super) async fn show(
     State(app): Shared,
-    Named(name): Named<PluginName>,
-    Asked(Pinned { digest }): Asked<Pinned>,
+    ValidPath(name): ValidPath<PluginName>,
+    ValidQuery(Pinned { digest }): ValidQuery<Pinned>,
 ) -> Result<Json<PluginVersion>, Problem> {
     Ok(Json(app.catalog.plugin(&app.tenant, &PluginRef { name, digest })?))
 }

@@ -16,7 +16,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::extract::{Asked, Named};
+use super::extract::{ValidPath, ValidQuery};
 use super::reading::{self, ReadFrom};
 use super::{App, Error, Problem, Shared};
 use crate::clock::now_ms;
@@ -176,7 +176,7 @@ pub(super) struct Query {
 
 pub(super) async fn append(
     State(app): Shared,
-    Named(topic): Named<TopicName>,
+    ValidPath(topic): ValidPath<TopicName>,
     request: Request,
 ) -> Result<Json<Written>, Problem> {
     let body = app.body(request, Limits::default().append_bytes_max).await?;
@@ -231,8 +231,8 @@ fn sort(lines: &[u8], partitions: u32) -> Result<BTreeMap<PartitionId, Batch>, E
 
 pub(super) async fn read(
     State(app): Shared,
-    Named(topic): Named<TopicName>,
-    Asked(query): Asked<Query>,
+    ValidPath(topic): ValidPath<TopicName>,
+    ValidQuery(query): ValidQuery<Query>,
 ) -> Result<Response, Problem> {
     let at = TopicPartition { topic, partition: query.partition };
     let count = query.limit.unwrap_or(COUNT_DEFAULT).clamp(1, COUNT_MAX);

@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::extract::Named;
+use super::extract::ValidPath;
 use super::{Error, Host, List, Problem, Shared};
 use crate::ids::{Offset, PartitionId, TopicName};
 use crate::log::{self, Cleanup, PartitionInfo, TOMBSTONE_RETENTION, TopicConfig, TopicInfo};
@@ -104,11 +104,11 @@ pub(super) async fn list(State(app): Shared) -> Result<Json<List<Topic>>, Proble
     Ok(Json(List { items: topics.into_iter().map(|(name, info)| topic(name, &info)).collect() }))
 }
 
-pub(super) async fn show(State(app): Shared, Named(name): Named<TopicName>) -> Result<Json<Topic>, Problem> {
+pub(super) async fn show(State(app): Shared, ValidPath(name): ValidPath<TopicName>) -> Result<Json<Topic>, Problem> {
     app.off_thread(move |host| find_or_suggest(host, &name)).await.map(Json)
 }
 
-pub(super) async fn delete(State(app): Shared, Named(name): Named<TopicName>) -> Result<StatusCode, Problem> {
+pub(super) async fn delete(State(app): Shared, ValidPath(name): ValidPath<TopicName>) -> Result<StatusCode, Problem> {
     app.off_thread(move |host| {
         find_or_suggest(host, &name)?;
         refuse_if_used(host, &name)?;

@@ -61,7 +61,7 @@ pub enum Error {
         action: &'static str,
         /// The file or folder.
         file: PathBuf,
-        /// What the system said.
+        /// What the system reported.
         reason: String,
     },
 }
@@ -74,7 +74,7 @@ fn hint(nearest: Option<&str>) -> String {
 }
 
 impl Error {
-    /// The error for what the system said of a file.
+    /// The error for what the system reported of a file.
     pub(super) fn system(action: &'static str, file: &Path, error: &std::io::Error) -> Self {
         let file = file.to_owned();
         match error.kind() {

@@ -54,8 +54,7 @@ impl Ahead {
     pub async fn stand_still(&mut self, now_ms: i64) -> Result<(), Error> {
         self.order.now_ms = now_ms;
         let deployment = &self.order.deployment;
-        let head =
-            self.log.read_back(&deployment.tenant, deployment.id, u64::MAX, &mut |_, _| ControlFlow::Break(()))?;
+        let head = self.log.replay(&deployment.tenant, deployment.id, u64::MAX, &mut |_, _| ControlFlow::Break(()))?;
         if head.sequence == self.taken.id.commit {
             return Ok(());
         }

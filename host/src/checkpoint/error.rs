@@ -117,7 +117,7 @@ pub enum Error {
         action: &'static str,
         /// On what.
         object: String,
-        /// What the store said.
+        /// What the store reported.
         reason: String,
     },
     /// The log.

@@ -143,7 +143,7 @@ impl Turn {
         tokio::task::spawn_blocking(move || {
             let mut copy = Copy { store, folder, runtime, meter, filling: Filling::default(), written: Vec::new() };
             let mut failure = None;
-            let head = log.read_back(&tenant, id, after, &mut |number, block| {
+            let head = log.replay(&tenant, id, after, &mut |number, block| {
                 drop(begun.take());
                 match copy.add(number, &block) {
                     Ok(()) => ControlFlow::Continue(()),

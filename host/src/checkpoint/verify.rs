@@ -1,4 +1,4 @@
-//! Reading a whole checkpoint to see whether it is what was written. What is wrong with a chunk is said as a restore would
+//! Reading a whole checkpoint to see whether it is what was written. What is wrong with a chunk is reported as a restore would
 //! say it; what is wrong with the checkpoint itself is an error, as there.
 
 use std::sync::Arc;

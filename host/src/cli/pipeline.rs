@@ -15,7 +15,7 @@ use crate::checkpoint::CheckpointId;
 use crate::error::Kind;
 use crate::ids::PipelineName;
 use crate::pipeline::status::{PipelineStatus, State};
-use crate::pipeline::{Change, Place, Restore, Rewind};
+use crate::pipeline::{Change, Restore, Rewind, StartOffset};
 use crate::plugin::Metric;
 
 #[derive(Debug, Subcommand)]
@@ -76,7 +76,7 @@ pub(super) enum Pipeline {
         to_time: Option<When>,
         /// To this record; other partitions go on where they are
         #[arg(long, value_name = "TOPIC:PARTITION=N", conflicts_with = "to_time", value_parser = place)]
-        to_offset: Vec<Place>,
+        to_offset: Vec<StartOffset>,
     },
     /// Put a pipeline back to before its last upgrade: versions, manifest and state
     Rollback {
@@ -159,11 +159,11 @@ fn text(file: &Path) -> Result<String, Failure> {
 }
 
 /// A place such as `clicks:0=1500`.
-fn place(text: &str) -> Result<Place, String> {
+fn place(text: &str) -> Result<StartOffset, String> {
     let wrong = || "it is not like `TOPIC:PARTITION=N`".to_owned();
     let (at, offset) = text.rsplit_once('=').ok_or_else(wrong)?;
     let (topic, partition) = at.rsplit_once(':').ok_or_else(wrong)?;
-    Ok(Place {
+    Ok(StartOffset {
         topic: topic.parse().map_err(|error: crate::ids::InvalidName| error.to_string())?,
         partition: partition.parse().map_err(|_| wrong())?,
         offset: offset.parse().map_err(|_| wrong())?,

@@ -137,13 +137,13 @@ pub enum Error {
     /// The disk is full.
     #[error("the disk is full ({reason}): free space and restart the server; nothing that was acknowledged is lost")]
     StorageFull {
-        /// What the system said.
+        /// What the system reported.
         reason: String,
     },
     /// Reading or writing failed, and the log takes no more writes until the server is restarted.
     #[error("storage failed: {reason}")]
     Storage {
-        /// What the system said.
+        /// What the system reported.
         reason: String,
     },
     /// The log is shutting down.

@@ -283,7 +283,7 @@ impl Log for MemoryLog {
         })
     }
 
-    fn read_back(
+    fn replay(
         &self,
         tenant: &TenantId,
         pipeline: PipelineId,

@@ -89,7 +89,7 @@ pub trait Log: Send + Sync + std::fmt::Debug {
     /// Reads back what the commits of a pipeline amount to. `each` gets the blocks that are still needed and have a
     /// greater number than `after`, with their numbers, in order and one at a time, and may end the reading with `Break`.
     /// Blocks and answer are of one moment, whatever is committed meanwhile. A block that is missing is an error.
-    fn read_back(
+    fn replay(
         &self,
         tenant: &TenantId,
         pipeline: PipelineId,
@@ -100,7 +100,7 @@ pub trait Log: Send + Sync + std::fmt::Debug {
     /// The same with all blocks at once. A pipeline that never committed has an empty recovery.
     fn recover(&self, tenant: &TenantId, pipeline: PipelineId) -> Result<Recovery> {
         let mut blocks = Vec::new();
-        let head = self.read_back(tenant, pipeline, 0, &mut |number, block| {
+        let head = self.replay(tenant, pipeline, 0, &mut |number, block| {
             blocks.push((number, block));
             ControlFlow::Continue(())
         })?;
@@ -239,7 +239,7 @@ pub struct Head {
     pub sequence: u64,
     /// The number of the last commit that had a block; 0 if there was none.
     pub last_block: u64,
-    /// The number of the oldest commit whose block is still needed, as blocks said; 0 if none did.
+    /// The number of the oldest commit whose block is still needed, as blocks state it; 0 if none did.
     pub oldest: u64,
     /// For each input that was read, the next record to read.
     pub positions: BTreeMap<TopicPartition, Offset>,

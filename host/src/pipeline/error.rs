@@ -196,7 +196,7 @@ pub enum Error {
     MigrationRefused {
         /// The step.
         step: StepName,
-        /// What the plugin said.
+        /// What the plugin reported.
         reason: String,
     },
     /// The new version failed to take the state over.

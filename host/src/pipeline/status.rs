@@ -65,7 +65,7 @@ pub struct InputStatus {
     pub end: Offset,
     /// Newest event time seen, in milliseconds since the Unix epoch. While it is `null`, no window can close.
     pub newest: Option<i64>,
-    /// Whether it is left out of the watermark, because nothing came by it for a while or a mark said so.
+    /// Whether it is left out of the watermark, because nothing came by it for a while or a mark set it.
     #[serde(default)]
     pub idle: bool,
 }

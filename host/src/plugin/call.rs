@@ -11,7 +11,7 @@ use super::bindings::{
     AnswerResult, BatchParam, ClosedParam, ColumnParam, ColumnResult, ContributionParam, DoneResult, FoldedResult,
     WorkParam,
 };
-use super::check::{Asked, Given};
+use super::check::{CallShape, Given};
 use super::code::{Code, Entry};
 use super::ctx::{self, Ctx};
 use super::failure::{self, Code as FailureCode, Trap};
@@ -138,9 +138,9 @@ impl Image {
         Ok(result)
     }
 
-    fn asked(&self, rows: usize, units: usize) -> Asked<'_> {
+    fn shape(&self, rows: usize, units: usize) -> CallShape<'_> {
         let outputs = self.code.description.outputs.len();
-        Asked { rows, units, outputs, values_as_source: true, limits: &self.code.limits }
+        CallShape { rows, units, outputs, values_as_source: true, limits: &self.code.limits }
     }
 
     /// The reference tables that the plugin was granted.
@@ -194,10 +194,10 @@ impl Guest for Image {
             let Entry::Transform { transform } = &self.code.entry else {
                 return Err(not_of_this_world("transform", self.description()));
             };
-            let asked = self.asked(rows.len(), rows.len());
+            let shape = self.shape(rows.len(), rows.len());
             let reach = Reach { lookups: self.lookups(), ..Reach::default() };
-            let check = |answer: AnswerResult| asked.answer(answer);
-            self.call(transform, asked.units, reach, (BatchParam::from(rows),), check).await
+            let check = |answer: AnswerResult| shape.answer(answer);
+            self.call(transform, shape.units, reach, (BatchParam::from(rows),), check).await
         })
     }
 
@@ -207,9 +207,9 @@ impl Guest for Image {
                 return Err(not_of_this_world("add", self.description()));
             };
             let groups = rows.groups.len();
-            let asked = self.asked(rows.rows.len(), rows.rows.len() + groups);
-            let check = |folded: FoldedResult| asked.folded(groups, folded);
-            self.call(add, asked.units, Reach::default(), (ContributionParam::from(rows),), check).await
+            let shape = self.shape(rows.rows.len(), rows.rows.len() + groups);
+            let check = |folded: FoldedResult| shape.folded(groups, folded);
+            self.call(add, shape.units, Reach::default(), (ContributionParam::from(rows),), check).await
         })
     }
 
@@ -219,8 +219,8 @@ impl Guest for Image {
                 return Err(not_of_this_world("finish", self.description()));
             };
             let count = windows.groups.len();
-            let asked = Asked { values_as_source: false, ..self.asked(count, count) };
-            let check = |answer: AnswerResult| asked.answer(answer);
+            let shape = CallShape { values_as_source: false, ..self.shape(count, count) };
+            let check = |answer: AnswerResult| shape.answer(answer);
             self.call(finish, count, Reach::default(), (ClosedParam::from(windows),), check).await
         })
     }
@@ -231,8 +231,8 @@ impl Guest for Image {
                 return Err(not_of_this_world("merge", self.description()));
             };
             let pairs = left.len();
-            let asked = self.asked(0, pairs);
-            let check = |merged: ColumnResult| asked.merged(pairs, merged);
+            let shape = self.shape(0, pairs);
+            let check = |merged: ColumnResult| shape.merged(pairs, merged);
             let params = (ColumnParam::from(left), ColumnParam::from(right));
             self.call(merge, pairs, Reach::default(), params, check).await
         })
@@ -245,9 +245,9 @@ impl Guest for Image {
             };
             let reach = self.reach(&work)?;
             let (rows, given) = (work.rows.len(), Given { groups: work.keys.len(), due: work.due.groups.len() });
-            let asked = self.asked(rows, rows + given.groups + given.due);
-            let check = |done: DoneResult| asked.done(given, done);
-            self.call(process, asked.units, reach, (WorkParam::from(&work),), check).await
+            let shape = self.shape(rows, rows + given.groups + given.due);
+            let check = |done: DoneResult| shape.done(given, done);
+            self.call(process, shape.units, reach, (WorkParam::from(&work),), check).await
         })
     }
 
@@ -262,8 +262,8 @@ impl Guest for Image {
                 return Err(Trap::new(FailureCode::Host, message).charged(0));
             };
             let (world, values) = (self.code.description.world, state.len());
-            let asked = self.asked(0, values);
-            let check = |migrated: Result<ColumnResult, String>| asked.migrated(world, values, migrated);
+            let shape = self.shape(0, values);
+            let check = |migrated: Result<ColumnResult, String>| shape.migrated(world, values, migrated);
             self.call(migrate, values, Reach::default(), (from, ColumnParam::from(state)), check).await
         })
     }

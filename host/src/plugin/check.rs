@@ -12,7 +12,7 @@ use crate::record::{Column, Headers, NULL};
 
 /// What an answer is checked against.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asked<'a> {
+pub(super) struct CallShape<'a> {
     /// Rows or windows that went in.
     pub(super) rows: usize,
     /// What the size of an answer may grow with: rows, groups, windows, due timers.
@@ -32,7 +32,7 @@ fn over(code: Code, what: &str, limit: u64, used: u64) -> Trap {
     Trap::new(code, format!("{what}: {used}, the limit is {limit}"))
 }
 
-impl Asked<'_> {
+impl CallShape<'_> {
     /// Checks the answer of `transform` or `finish`.
     pub(super) fn answer(self, answer: AnswerResult) -> Result<Answer, Trap> {
         let rejected = self.rejected(answer.rejected)?;

@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn asked(limits: &CallLimits) -> Asked<'_> {
-    Asked { rows: 3, units: 3, outputs: 2, values_as_source: true, limits }
+fn shape(limits: &CallLimits) -> CallShape<'_> {
+    CallShape { rows: 3, units: 3, outputs: 2, values_as_source: true, limits }
 }
 
 /// Rows 0 and 2 of three, changed a little; row 1 is rejected.
@@ -46,17 +46,17 @@ fn code_of(lie: impl FnOnce(&mut AnswerResult)) -> &'static str {
     };
     let mut answer = sound();
     lie(&mut answer);
-    asked(&limits).answer(answer).err().map_or("sound", |trap| trap.code.as_str())
+    shape(&limits).answer(answer).err().map_or("sound", |trap| trap.code.as_str())
 }
 
 #[test]
 fn a_sound_answer_comes_through_as_it_is() {
     let limits = CallLimits::default();
-    let answer = asked(&limits).answer(sound()).unwrap();
+    let answer = shape(&limits).answer(sound()).unwrap();
     assert_eq!(answer.emitted.source_rows, [0, 2]);
     assert_eq!(answer.emitted.keys, Column { lengths: vec![AS_SOURCE, 2], bytes: b"kk".to_vec() });
     assert_eq!(answer.rejected.codes.bytes, b"bad");
-    assert!(asked(&limits).answer(AnswerResult::default()).is_ok());
+    assert!(shape(&limits).answer(AnswerResult::default()).is_ok());
     assert_eq!(code_of(|_| ()), "sound");
 }
 
@@ -105,7 +105,7 @@ fn answers_over_their_limits_are_found() {
 #[test]
 fn a_window_has_no_value_of_its_own() {
     let limits = CallLimits::default();
-    let finish = Asked { values_as_source: false, ..asked(&limits) };
+    let finish = CallShape { values_as_source: false, ..shape(&limits) };
     let mut answer = AnswerResult::default();
     answer.rows.source_rows = vec![0];
     assert!(finish.answer(answer).is_err());
@@ -122,7 +122,7 @@ fn reasons_are_made_text_and_cut() {
     let limits = CallLimits { reason_bytes: 4, ..CallLimits::default() };
     let mut answer = sound();
     (answer.rejected.reason_lengths, answer.rejected.reasons) = (vec![7], b"a\xffbcdef".to_vec());
-    let rejected = asked(&limits).answer(answer).unwrap().rejected;
+    let rejected = shape(&limits).answer(answer).unwrap().rejected;
     assert_eq!(rejected.reasons, Column { lengths: vec![4], bytes: "a\u{fffd}".as_bytes().to_vec() });
 }
 
@@ -131,7 +131,7 @@ fn each_group_gets_one_accumulator() {
     let limits = CallLimits::default();
     let folded = |lengths: &[i32], bytes: &[u8]| {
         let groups = ColumnResult { lengths: lengths.to_vec(), bytes: bytes.to_vec() };
-        asked(&limits).folded(2, FoldedResult { groups, ..FoldedResult::default() })
+        shape(&limits).folded(2, FoldedResult { groups, ..FoldedResult::default() })
     };
     assert_eq!(folded(&[1, NULL], b"x").unwrap().groups.bytes, b"x");
     assert!(folded(&[1], b"x").is_err());
@@ -144,7 +144,7 @@ fn merging_gives_each_pair_one_accumulator() {
     let limits = CallLimits { value_bytes: 3, ..CallLimits::default() };
     let merged = |lengths: &[i32], bytes: &[u8]| {
         let merged = ColumnResult { lengths: lengths.to_vec(), bytes: bytes.to_vec() };
-        asked(&limits).merged(2, merged).map_err(|trap| trap.code())
+        shape(&limits).merged(2, merged).map_err(|trap| trap.code())
     };
     assert_eq!(merged(&[1, 0], b"x").unwrap(), Column { lengths: vec![1, 0], bytes: b"x".to_vec() });
     assert_eq!(merged(&[1], b"x"), Err("invalid_answer"));
@@ -160,7 +160,7 @@ fn migrated_state_has_the_limits_of_its_world_and_a_refusal_is_cut() {
     let migrated = |world, lengths: &[i32]| {
         let bytes = vec![7; crate::record::total(lengths)];
         let column = ColumnResult { lengths: lengths.to_vec(), bytes };
-        asked(&limits).migrated(world, 2, Ok(column)).map(Result::unwrap).map_err(|trap| trap.code())
+        shape(&limits).migrated(world, 2, Ok(column)).map(Result::unwrap).map_err(|trap| trap.code())
     };
     assert_eq!(migrated(World::Process, &[2, NULL]).unwrap().lengths, [2, NULL]);
     assert_eq!(migrated(World::Process, &[3, 0]), Err("limit_state_bytes"));
@@ -168,6 +168,6 @@ fn migrated_state_has_the_limits_of_its_world_and_a_refusal_is_cut() {
     assert_eq!(migrated(World::Aggregate, &[2, NULL]), Err("limit_value_bytes"));
     assert_eq!(migrated(World::Process, &[1, AS_SOURCE]), Err("invalid_answer"));
     assert_eq!(migrated(World::Process, &[1]), Err("invalid_answer"));
-    let refused = asked(&limits).migrated(World::Process, 2, Err("aaaé".to_owned()));
+    let refused = shape(&limits).migrated(World::Process, 2, Err("aaaé".to_owned()));
     assert_eq!(refused.unwrap(), Err("aaa".to_owned()));
 }

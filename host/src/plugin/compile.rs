@@ -112,7 +112,7 @@ fn image(scanned: &Scanned, component: &[u8], config: &str, limits: &Limits) -> 
     let lines = guest.lines();
     let (code, no_snapshot) = match instrumented {
         Err(reason) => (component.to_vec(), Some(reason)),
-        // The handles that a guest holds are no part of its memory: in a snapshot they would point nowhere.
+        // The handles that a guest holds are no part of its memory: in a snapshot they would dangle.
         Ok(_) if guest.store.data().wasi.handles() > 0 => {
             let held = guest.store.data().wasi.handles();
             (component.to_vec(), Some(format!("it holds {held} handles after `init`")))

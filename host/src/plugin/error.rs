@@ -106,7 +106,7 @@ pub enum Error {
     /// The plugin refused its configuration.
     #[error("`init` refused the configuration: {reason}")]
     InitFailed {
-        /// What it said.
+        /// What it reported.
         reason: String,
     },
     /// The plugin describes itself in a way that makes no sense.

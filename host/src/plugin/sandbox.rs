@@ -86,14 +86,14 @@ struct Inner {
 /// Code that is in memory, by identity.
 #[derive(Debug, Default)]
 struct Loaded {
-    codes: HashMap<Digest, Arc<Place>>,
+    codes: HashMap<Digest, Arc<CodeSlot>>,
     /// The number of places at which those whose code is gone are removed.
     prune_at: usize,
 }
 
 /// The place of one code. Who holds the lock makes it; the others wait and share it.
 #[derive(Debug, Default)]
-struct Place(tokio::sync::Mutex<Weak<Code>>);
+struct CodeSlot(tokio::sync::Mutex<Weak<Code>>);
 
 impl Sandbox {
     /// Sets up the engine, the pool and the folder of artifacts.
@@ -182,10 +182,10 @@ impl Sandbox {
         Ok(Digest::of(&parts))
     }
 
-    fn place(&self, id: Digest) -> Arc<Place> {
+    fn place(&self, id: Digest) -> Arc<CodeSlot> {
         let mut loaded = self.0.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if loaded.codes.len() >= loaded.prune_at {
-            let in_use = |place: &Arc<Place>| {
+            let in_use = |place: &Arc<CodeSlot>| {
                 Arc::strong_count(place) > 1 || place.0.try_lock().is_ok_and(|code| code.strong_count() > 0)
             };
             loaded.codes.retain(|_, place| in_use(place));

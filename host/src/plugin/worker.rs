@@ -69,20 +69,20 @@ impl Workers {
             }
         };
         let listen = async {
-            let mut said = Vec::new();
+            let mut message = Vec::new();
             if let Some(stderr) = stderr {
-                drop(stderr.take(STDERR_BYTES_MAX).read_to_end(&mut said).await);
+                drop(stderr.take(STDERR_BYTES_MAX).read_to_end(&mut message).await);
             }
-            String::from_utf8_lossy(&said).into_owned()
+            String::from_utf8_lossy(&message).into_owned()
         };
         let served = async { tokio::join!(send, receive, listen, child.wait()) };
         let served = tokio::time::timeout(Duration::from_millis(limits.wall_ms), served).await;
-        let Ok(((), answer, said, status)) = served else {
+        let Ok(((), answer, message, status)) = served else {
             return Err(Error::CompileTimeout { limit_ms: limits.wall_ms });
         };
         let status = status.map_err(failed)?;
         if !status.success() {
-            return Err(died(status, &said, limits));
+            return Err(died(status, &message, limits));
         }
         let answer = answer.map_err(failed)?;
         let (reply, artifact) = wire::decode::<Result<Reply, Error>>(&answer).map_err(failed)?;
@@ -91,16 +91,16 @@ impl Workers {
 }
 
 /// Why a process died.
-fn died(status: ExitStatus, said: &str, limits: &CompileLimits) -> Error {
+fn died(status: ExitStatus, message: &str, limits: &CompileLimits) -> Error {
     use rustix::process::Signal;
     let signal = status.signal();
     if signal == Some(Signal::XCPU.as_raw()) {
         return Error::CompileTimeout { limit_ms: limits.cpu_seconds * 1_000 };
     }
-    if signal == Some(Signal::ABORT.as_raw()) && said.contains(NO_MEMORY_TEXT) {
+    if signal == Some(Signal::ABORT.as_raw()) && message.contains(NO_MEMORY_TEXT) {
         return Error::CompileMemory { limit_bytes: limits.memory_bytes };
     }
-    let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+    let last = message.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it printed nothing");
     let last = super::failure::clip(last);
     Error::CompileCrash { how: format!("{status}; {last}") }
 }

@@ -9,19 +9,19 @@ use crate::time::Watermark;
 mod block;
 mod groups;
 mod keyed;
-pub mod panes;
+pub mod keyed_windows;
 mod reference;
 mod spill;
 mod windows;
 
 pub use block::{BlockError, Reader, Writer};
 pub use keyed::{CallTables, KEY_ENTRIES_MAX, KEY_TABLE_BYTES_MAX, KeyGroups, Keyed, SlotId, SomeValues, Timer};
-pub use panes::Panes;
+pub use keyed_windows::KeyedWindows;
 pub use reference::Reference;
 #[cfg(test)]
 pub(crate) use spill::memory::{MemoryDisk, MemoryDisks};
 pub use spill::{Disks, Each, Room, STATE_MEMORY, Spill, SpillError, Stretch};
-pub use windows::{CallGroups, Due, Place, WindowValues, Windows};
+pub use windows::{CallGroups, Due, WindowAssignment, WindowValues, Windows};
 
 /// What time it is for a step: in event time and by the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -45,13 +45,13 @@ struct OpenWindow {
 
 /// Where a row belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum WindowAssignment {
     /// In a window that is open.
     Open(Window),
     /// In a window that is complete.
     Late,
     /// In a window past the ends of time.
-    Nowhere,
+    Unassignable,
 }
 
 /// The groups of a call: which slot each is.
@@ -131,15 +131,15 @@ impl Windows {
 
     /// Where a row of this time belongs when the watermark at its place is this. `near` is the window of a row before,
     /// which most rows share.
-    pub fn place(&self, time: i64, watermark: Watermark, near: Option<Window>) -> Place {
+    pub fn assign(&self, time: i64, watermark: Watermark, near: Option<Window>) -> WindowAssignment {
         let window = match near.filter(|window| window.contains(time)) {
             Some(window) => window,
             None => match self.tumbling.window_of(time) {
                 Some(window) => window,
-                None => return Place::Nowhere,
+                None => return WindowAssignment::Unassignable,
             },
         };
-        if watermark.covers(window.last()) { Place::Late } else { Place::Open(window) }
+        if watermark.covers(window.last()) { WindowAssignment::Late } else { WindowAssignment::Open(window) }
     }
 
     /// Finds the groups of rows for one call; every row must belong in an open window.

@@ -36,7 +36,7 @@ impl Disorder {
     /// The watermark after rows of which the newest has this event time.
     ///
     /// One millisecond less than the newest minus the bound, because rows of equal time may follow. Near the least time
-    /// there is, nothing can be said.
+    /// there is, nothing is known.
     pub fn watermark(self, newest: Option<i64>) -> Watermark {
         match newest.and_then(|newest| newest.checked_sub(self.bound_ms)?.checked_sub(1)) {
             Some(time) => Watermark::At(time),

@@ -35,7 +35,7 @@ pub struct Input {
     pub watermark: Watermark,
     /// Whether it is left out.
     pub idle: bool,
-    /// Whether it is so because a mark said so, and not because it was quiet.
+    /// Whether it is so because a mark told so, and not because it was quiet.
     pub told: bool,
     /// Whether it came back from idleness and has not caught up yet.
     pub behind: bool,

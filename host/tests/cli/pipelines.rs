@@ -56,8 +56,8 @@ fn a_pipeline_is_deployed_watched_paused_and_removed() {
     let file = server.folder.path().join("views.toml");
     std::fs::write(&file, MANIFEST.replace("10s", "5s")).unwrap();
     let changed = server.run(&["pipeline", "apply", file.to_str().unwrap()]).ok();
-    let (said, undo) = changed.split_once("; ").unwrap();
-    assert!(said.starts_with("pipeline `views` changed in ") && said.ends_with(" ms"), "{changed}");
+    let (message, undo) = changed.split_once("; ").unwrap();
+    assert!(message.starts_with("pipeline `views` changed in ") && message.ends_with(" ms"), "{changed}");
     assert_eq!(undo, "`millstream pipeline rollback views` undoes it\n");
 
     let clicks =
@@ -123,8 +123,8 @@ fn a_manifest_that_is_wrong_is_refused_where_it_is_wrong() {
         ("plugin = \"count\"", "plugin = \"parse-json\"", 1, "wrong_world", "`count`"),
     ];
     for (from, to, exit, code, text) in cases {
-        let said = apply(&server, &MANIFEST.replacen(from, to, 1)).failed(exit, code);
-        assert!(said.contains(text), "{said}");
+        let message = apply(&server, &MANIFEST.replacen(from, to, 1)).failed(exit, code);
+        assert!(message.contains(text), "{message}");
     }
     server.feed(&["pipeline", "apply", "-"], b"\xff").failed(1, "invalid_request");
     server.run(&["pipeline", "apply", "/nowhere/x.toml"]).failed(3, "local_file");

@@ -43,8 +43,8 @@ fn what_is_no_plugin_is_refused_here_and_there_with_the_same_code() {
 
     let meant = built("count");
     server.run(&["plugin", "push", meant.to_str().unwrap()]).ok();
-    let said = server.run(&["plugin", "inspect", "cuont"]).failed(3, "plugin_not_found");
-    assert!(said.contains("did you mean `count`?"), "{said}");
+    let message = server.run(&["plugin", "inspect", "cuont"]).failed(3, "plugin_not_found");
+    assert!(message.contains("did you mean `count`?"), "{message}");
     let other = format!("count@sha256:{}", "0".repeat(64));
     server.run(&["plugin", "inspect", &other]).failed(3, "plugin_version_not_found");
     assert_eq!(server.run(&["plugin", "inspect", "Count"]).code, Some(2));
@@ -82,7 +82,7 @@ fn a_new_project_passes_its_tests_and_becomes_a_plugin() {
     }
     let broken = folder.path().join("my-transform/src/lib.rs");
     std::fs::write(broken, "this is not Rust").unwrap();
-    let said = here(&["plugin", "build", "my-transform"]).failed(1, "build_failed");
-    assert!(said.contains("src/lib.rs:1"), "the compiler's words are shown: {said}");
+    let message = here(&["plugin", "build", "my-transform"]).failed(1, "build_failed");
+    assert!(message.contains("src/lib.rs:1"), "the compiler's words are shown: {message}");
     here(&["plugin", "new", "x", "--sdk", "/nowhere"]).failed(3, "sdk_not_found");
 }

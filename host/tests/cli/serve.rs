@@ -12,8 +12,8 @@ fn refused(folder: &std::path::Path, listen: &str) -> crate::program::Ended {
 #[test]
 fn a_second_server_on_the_same_folder_gives_up_and_the_first_goes_on() {
     let server = Server::start();
-    let said = refused(server.folder.path(), "127.0.0.1:0").failed(4, "data_folder_in_use");
-    assert!(said.contains(server.folder.path().to_str().unwrap()), "{said}");
+    let message = refused(server.folder.path(), "127.0.0.1:0").failed(4, "data_folder_in_use");
+    assert!(message.contains(server.folder.path().to_str().unwrap()), "{message}");
     server.run(&["topic", "create", "t"]).ok();
 }
 
@@ -35,19 +35,19 @@ fn a_server_that_is_asked_to_stop_ends_well_and_keeps_everything() {
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stdout = process.stdout.take().unwrap();
         // The line comes in one piece, or in several on a bad day.
-        let mut said = String::new();
-        while !said.ends_with('\n') {
+        let mut message = String::new();
+        while !message.ends_with('\n') {
             let mut byte = [0];
             stdout.read_exact(&mut byte).unwrap();
-            said.push(char::from(byte[0]));
+            message.push(char::from(byte[0]));
         }
-        let url = said.trim().strip_prefix("listening on ").unwrap().to_owned();
+        let url = message.trim().strip_prefix("listening on ").unwrap().to_owned();
         run(program().args(["topic", "create", "t", "--server", &url]), b"").ok();
         kill_process(Pid::from_child(&process), signal).unwrap();
         let status = until("its end", || process.try_wait().unwrap());
         assert_eq!(status.code(), Some(0));
-        stdout.read_to_string(&mut said).unwrap();
-        assert_eq!(said.lines().count(), 1, "standard output has one line: {said}");
+        stdout.read_to_string(&mut message).unwrap();
+        assert_eq!(message.lines().count(), 1, "standard output has one line: {message}");
         let mut log = String::new();
         process.stderr.take().unwrap().read_to_string(&mut log).unwrap();
         assert_eq!(log, "");
@@ -61,8 +61,8 @@ fn a_catalog_that_was_tampered_with_stops_the_start_by_name() {
     server.process.wait().unwrap();
     let stray = server.folder.path().join("catalog/stray.json");
     std::fs::write(&stray, "{}").unwrap();
-    let said = refused(server.folder.path(), "127.0.0.1:0").failed(7, "catalog_corrupt");
-    assert!(said.contains("stray.json"), "{said}");
+    let message = refused(server.folder.path(), "127.0.0.1:0").failed(7, "catalog_corrupt");
+    assert!(message.contains("stray.json"), "{message}");
     std::fs::remove_file(stray).unwrap();
     server.kill_and_restart();
     server.run(&["topic", "list"]).ok();

@@ -51,8 +51,8 @@ fn no_server_is_said_with_what_to_do() {
     let mut server = Server::start();
     server.process.kill().unwrap();
     server.process.wait().unwrap();
-    let said = server.run(&["topic", "list"]).failed(6, "server_unreachable");
-    assert!(said.contains(&server.url) && said.contains("millstream serve --data"), "{said}");
+    let message = server.run(&["topic", "list"]).failed(6, "server_unreachable");
+    assert!(message.contains(&server.url) && message.contains("millstream serve --data"), "{message}");
     server.run(&["topic", "list", "--server", "https://x"]).failed(1, "invalid_server");
 }
 
@@ -185,8 +185,8 @@ fn an_oversize_record_is_refused_with_the_limit_and_the_rest_is_taken() {
     let server = Server::start();
     server.run(&["topic", "create", "t"]).ok();
     let large = format!("{}\n", "x".repeat((1 << 20) + 1));
-    let said = server.feed(&["topic", "produce", "t"], large.as_bytes()).failed(1, "record_too_large");
-    assert!(said.contains("line 1: record of 1048577 bytes exceeds the limit of 1048576 bytes"), "{said}");
+    let message = server.feed(&["topic", "produce", "t"], large.as_bytes()).failed(1, "record_too_large");
+    assert!(message.contains("line 1: record of 1048577 bytes exceeds the limit of 1048576 bytes"), "{message}");
     server.feed(&["topic", "produce", "t"], b"small").ok();
     assert_eq!(server.values("t"), ["small"]);
 }

@@ -116,7 +116,7 @@ async fn exit_ends_the_call_and_nothing_else() {
     assert_eq!((failure.code, failure.message.as_str()), ("guest_exit", "called exit with status 1"));
 }
 
-/// A handle is not in memory: in a snapshot it would point nowhere.
+/// A handle is not in memory: in a snapshot it would dangle.
 #[tokio::test]
 async fn a_guest_that_keeps_a_handle_from_init_is_initialised_in_every_call() {
     let folder = tempfile::tempdir().unwrap();

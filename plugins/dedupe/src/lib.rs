@@ -209,14 +209,14 @@ mod tests {
 
     #[test]
     fn configurations_that_make_no_sense_are_refused() {
-        for (config, said) in [
+        for (config, message) in [
             ("{}", "missing field `ttl_ms`"),
             (r#"{"ttl_ms": 0}"#, "`ttl_ms` is 0"),
             (r#"{"ttl_ms": 1, "fields": ["a", "a"]}"#, "named twice"),
             (r#"{"ttl_ms": 1, "time": "wall"}"#, "unknown variant `wall`"),
         ] {
             let error = plugin::<DedupeRows>(config).expect_err(config);
-            assert!(error.contains(said), "{config}: {error}");
+            assert!(error.contains(message), "{config}: {error}");
         }
     }
 }

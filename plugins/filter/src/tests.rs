@@ -1,4 +1,4 @@
-//! Expressions over rows, and what is said of those that cannot be read.
+//! Expressions over rows, and the errors of those that cannot be read.
 
 use super::*;
 use testing::{Input, Outcome, plugin, run};

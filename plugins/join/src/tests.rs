@@ -129,7 +129,7 @@ fn rows_that_cannot_be_joined_are_rejected() {
 
 #[test]
 fn configurations_that_make_no_sense_are_refused() {
-    for (config, said) in [
+    for (config, message) in [
         ("{}", "missing field `by`"),
         (r#"{"by": {"interval": {"lower_ms": 5, "upper_ms": 4}}}"#, "bad-interval"),
         (r#"{"by": {"interval": {"lower_ms": 5, "upper_ms": 6, "lower": 1}}}"#, "unknown field `lower`"),
@@ -139,6 +139,6 @@ fn configurations_that_make_no_sense_are_refused() {
         (r#"{"by": {"latest": {}}, "kind": "full"}"#, "`inner` or `left`"),
     ] {
         let error = plugin::<Join>(config).expect_err(config);
-        assert!(error.contains(said), "{config}: {error}");
+        assert!(error.contains(message), "{config}: {error}");
     }
 }

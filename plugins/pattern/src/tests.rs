@@ -1,4 +1,4 @@
-//! Configurations at work, and what is said of those that make no sense.
+//! Configurations at work, and the errors of those that make no sense.
 
 use super::*;
 use millstream_sdk::serde_json;
@@ -129,7 +129,7 @@ fn configurations_that_make_no_sense_are_refused() {
     let second = |more: &str| {
         format!(r#"{{"stages": [{{"name": "a", "where": "x = 1"}}, {{"name": "b", "where": "x = 2"{more}}}]}}"#)
     };
-    for (config, said) in [
+    for (config, message) in [
         ("{}".to_owned(), "missing field `stages`"),
         (r#"{"stages": []}"#.to_owned(), "`stages` is empty"),
         (r#"{"stages": [{"name": "a", "where": "x ="}]}"#.to_owned(), "`stages[0].where`, column 4: expected"),
@@ -149,7 +149,7 @@ fn configurations_that_make_no_sense_are_refused() {
         (r#"{"stages": [{"name": "a", "where": "x"}], "skip": {"to_first": "b"}}"#.to_owned(), "names the stage `b`"),
         (r#"{"stages": [{"name": "a", "where": "x"}], "partial_matches_max": 0}"#.to_owned(), "1 at least"),
     ] {
-        let error = plugin::<PatternRows>(&config).expect_err(said);
-        assert!(error.contains(said), "{config}: {error}");
+        let error = plugin::<PatternRows>(&config).expect_err(message);
+        assert!(error.contains(message), "{config}: {error}");
     }
 }

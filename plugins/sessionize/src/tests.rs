@@ -126,7 +126,7 @@ fn rows_that_cannot_be_placed_in_the_funnel_are_rejected() {
 #[test]
 fn configurations_that_make_no_sense_are_refused() {
     let many: Vec<JsonValue> = (0..33).map(|step| json!({"name": step.to_string(), "where": "true"})).collect();
-    for (config, said) in [
+    for (config, message) in [
         (json!({}), "missing field `gap_ms`"),
         (json!({"gap_ms": 0}), "`gap_ms` is 0"),
         (json!({"gap_ms": 1, "gap": 2}), "unknown field `gap`"),
@@ -141,8 +141,8 @@ fn configurations_that_make_no_sense_are_refused() {
         (json!({"gap_ms": 1, "funnel": many}), "32 are the limit"),
         (json!({"gap_ms": 1, "fields": ["a", "a"]}), "named twice"),
     ] {
-        let error = plugin::<Sessionize>(&config.to_string()).expect_err(said);
-        assert!(error.contains(said), "{config}: {error}");
+        let error = plugin::<Sessionize>(&config.to_string()).expect_err(message);
+        assert!(error.contains(message), "{config}: {error}");
     }
 }
 

@@ -101,13 +101,13 @@ fn rows_without_a_number_or_group_are_rejected() {
 
 #[test]
 fn configurations_that_make_no_sense_are_refused() {
-    for (config, said) in [
+    for (config, message) in [
         (r#"{"field": "x"}"#, "missing field `count`"),
         (r#"{"field": "x", "count": 0}"#, "1 to 1000"),
         (r#"{"field": "x", "count": 1001}"#, "1 to 1000"),
         (r#"{"field": "x", "count": 1, "group": "x"}"#, "named twice"),
     ] {
         let error = plugin::<TopN>(config).expect_err(config);
-        assert!(error.contains(said), "{config}: {error}");
+        assert!(error.contains(message), "{config}: {error}");
     }
 }

@@ -3,7 +3,7 @@
 //! It owns the order in which a group's rows and timers are seen, and what happens to the state around each of them.
 
 use super::Process;
-use super::context::{Context, Place};
+use super::context::{Context, CurrentRow};
 use super::queue::{Op, Queue, Waiting};
 use super::timer::{CLEAN_UP, Domain, timer_of};
 use crate::answer::{Answer, Rejects, Rows};
@@ -147,7 +147,7 @@ impl<'a, P: Process> Call<'a, P> {
                 answer: Answer::new(&work.rows, P::OUTPUTS).with_later_sources(&work.due.times),
                 tables: Pending::default(),
                 ops: Vec::new(),
-                place: Place { source: 0, key: None, input: 0, time: 0, row: false, now },
+                place: CurrentRow { source: 0, key: None, input: 0, time: 0, row: false, now },
             },
             queue: Queue::default(),
             group: 0,

@@ -17,12 +17,12 @@ pub struct Context<'a> {
     pub(super) answer: Answer<'a>,
     pub(super) tables: Pending,
     pub(super) ops: Vec<Op>,
-    pub(super) place: Place<'a>,
+    pub(super) place: CurrentRow<'a>,
 }
 
 /// Where a callback stands.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place<'a> {
+pub(super) struct CurrentRow<'a> {
     /// The number of the row or timer, by which the host knows where rows come from.
     pub(super) source: u32,
     pub(super) key: Option<&'a [u8]>,

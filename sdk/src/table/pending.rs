@@ -182,8 +182,8 @@ impl Pending {
                 host::table_range(table, self.group, &bounds.0, end, asked, backwards).map_err(refused)?;
             let complete = keys.len() < step;
             let last = keys.cells().last().and_then(Cell::bytes).map(<[u8]>::to_vec);
-            // What the host has said of, and what it has not: the part of the bounds that comes next.
-            let (said, next) = match last {
+            // What the host has answered, and what it has not: the part of the bounds that comes next.
+            let (answered, next) = match last {
                 Some(last) if !complete && backwards => ((last.clone(), bounds.1.clone()), (bounds.0, Some(last))),
                 Some(mut last) if !complete => {
                     last.push(0);
@@ -198,8 +198,9 @@ impl Pending {
                     entries.insert(key, value);
                 }
             }
-            entries
-                .extend(changes.written_in(&said).filter_map(|(key, value)| Some((key.as_slice(), value.as_deref()?))));
+            entries.extend(
+                changes.written_in(&answered).filter_map(|(key, value)| Some((key.as_slice(), value.as_deref()?))),
+            );
             let own = |(key, value): (&[u8], &[u8])| (key.to_vec(), value.to_vec());
             match backwards {
                 true => all.extend(entries.into_iter().rev().map(own)),

@@ -112,14 +112,14 @@ impl<P: Process> Keyed<'_, P> {
     /// # Panics
     /// If a key then sees something else: results must not depend on where batches are cut.
     pub fn end(mut self) -> Outcome {
-        let said = host::take();
+        let message = host::take();
         for size in [2, 3, 7, usize::MAX] {
             let mut other = Simulation::new(self.plugin);
             self.steps.chunks(size).for_each(|steps| other.run(steps));
             other.assert_same(&self.simulation, size);
         }
         drop(host::take());
-        std::mem::take(&mut self.simulation.outcome).with(said)
+        std::mem::take(&mut self.simulation.outcome).with(message)
     }
 }
 

@@ -31,7 +31,7 @@ mod store;
 pub use driver::{Crash, DeadLetter, Drivable, Refused, Setup, TestDriver, TopicRow};
 pub use input::Input;
 pub use keyed::{FROM_TIMER, Keyed, keyed};
-pub(crate) use output::Said;
+pub(crate) use output::Reported;
 pub use output::{Emitted, Outcome, Rejected};
 pub use run::{FromConfig, fold, fold_merged, plugin, run, state};
 #[doc(hidden)]

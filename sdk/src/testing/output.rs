@@ -8,9 +8,9 @@ use crate::batch::{Batch, HeaderSeeker};
 use crate::columns::{Cell, Column};
 use crate::describe::Output;
 
-/// What a plugin said to the host.
+/// What a plugin reported to the host.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Said {
+pub(crate) struct Reported {
     pub(crate) logs: Vec<(u8, String)>,
     pub(crate) counters: BTreeMap<String, u64>,
     pub(crate) gauges: BTreeMap<String, f64>,
@@ -144,8 +144,8 @@ impl Outcome {
         Self { rejected: rejected.collect(), rows: emitted, ..Self::default() }
     }
 
-    pub(super) fn with(self, said: Said) -> Self {
-        Self { logs: said.logs, counters: said.counters, gauges: said.gauges, ..self }
+    pub(super) fn with(self, reported: Reported) -> Self {
+        Self { logs: reported.logs, counters: reported.counters, gauges: reported.gauges, ..self }
     }
 }
 

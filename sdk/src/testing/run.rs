@@ -68,7 +68,7 @@ pub fn run<P: Transform>(plugin: &P, rows: impl IntoIterator<Item = impl Into<In
     let inputs: Vec<Input> = rows.into_iter().map(Into::into).collect();
     drop(host::take());
     let outcome = run_batch(plugin, &inputs);
-    let said = host::take();
+    let message = host::take();
     let mut alone = Outcome::default();
     for (row, input) in inputs.iter().enumerate() {
         let part = run_batch(plugin, std::slice::from_ref(input));
@@ -77,7 +77,7 @@ pub fn run<P: Transform>(plugin: &P, rows: impl IntoIterator<Item = impl Into<In
     }
     drop(host::take());
     assert_eq!(outcome, alone, "the outcome depends on where the batch is cut: at once (left), row by row (right)");
-    outcome.with(said)
+    outcome.with(message)
 }
 
 fn run_batch<P: Transform>(plugin: &P, inputs: &[Input]) -> Outcome {

@@ -107,11 +107,11 @@ pub(crate) fn lookup_many(name: &str, keys: &Column) -> Result<Column, String> {
 pub(super) struct MemoryTables {
     /// The keys of the groups of the call.
     pub(super) groups: Vec<Option<Vec<u8>>>,
-    entries: BTreeMap<Place, BTreeMap<Vec<u8>, Vec<u8>>>,
+    entries: BTreeMap<TableId, BTreeMap<Vec<u8>, Vec<u8>>>,
 }
 
 /// A table and the key of the stream whose entries they are.
-type Place = (u32, Option<Vec<u8>>);
+type TableId = (u32, Option<Vec<u8>>);
 
 impl MemoryTables {
     fn of_group(&mut self, table: u32, group: u32) -> &mut BTreeMap<Vec<u8>, Vec<u8>> {
@@ -120,8 +120,8 @@ impl MemoryTables {
     }
 
     /// All entries that there are, with their keys and values.
-    pub(super) fn all(&self) -> Vec<(Place, Vec<u8>, Vec<u8>)> {
-        let of_place = |(place, entries): (&Place, &BTreeMap<Vec<u8>, Vec<u8>>)| {
+    pub(super) fn all(&self) -> Vec<(TableId, Vec<u8>, Vec<u8>)> {
+        let of_place = |(place, entries): (&TableId, &BTreeMap<Vec<u8>, Vec<u8>>)| {
             entries.iter().map(|(key, value)| (place.clone(), key.clone(), value.clone())).collect::<Vec<_>>()
         };
         self.entries.iter().flat_map(of_place).collect()

@@ -143,14 +143,14 @@ impl Log for GeneratorLog {
         })
     }
 
-    fn read_back(
+    fn replay(
         &self,
         tenant: &TenantId,
         pipeline: PipelineId,
         after: u64,
         each: &mut dyn FnMut(u64, Bytes) -> ControlFlow<()>,
     ) -> Result<Head> {
-        self.inner.read_back(tenant, pipeline, after, each)
+        self.inner.replay(tenant, pipeline, after, each)
     }
 
     fn forget(&self, tenant: &TenantId, pipeline: PipelineId) -> Result<()> {

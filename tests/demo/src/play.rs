@@ -88,13 +88,13 @@ fn kill(stage: &mut Stage, feed: &Feed, screen: &mut Screen, start: Instant) -> 
     stage.server.kill()?;
     stage.server.start_again()?;
     let answers = killed.elapsed();
-    let mut read_back = None;
+    let mut replay = None;
     let counts = until(PATIENCE, "the pipeline to count again", || {
         let status = stage.client.pipeline(&stage.names.pipeline)?;
         if status.state != State::Running {
             return Ok(None);
         }
-        let first = *read_back.get_or_insert(status.usage.records_in);
+        let first = *replay.get_or_insert(status.usage.records_in);
         let goes_on = status.usage.records_in > first || (feed.is_over() && is_drained(&status));
         Ok(goes_on.then(|| killed.elapsed()))
     })?;

@@ -189,8 +189,8 @@ fn a_layout_that_nothing_migrates_fails_key_by_key_and_a_rollback_loses_nothing(
     ensure!(letters.len() == 2, "{letters:?}");
     let trapped = letters.iter().all(|letter| letter.header("millstream.code") == Some("trap_unreachable"));
     ensure!(trapped, "{letters:?}");
-    let said = subject.server.log().lines().iter().any(|line| line.contains("the key `a` has a state of"));
-    ensure!(said, "the plugin's log says why");
+    let message = subject.server.log().lines().iter().any(|line| line.contains("the key `a` has a state of"));
+    ensure!(message, "the plugin's log says why");
     let rolled = subject.rollback()?;
     ensure!(rolled["state"] == "succeeded", "{rolled:#}");
     subject.client.drained("tally", PATIENCE)?;

@@ -61,7 +61,7 @@ pub struct Refusal {
     pub code: String,
     /// What is wrong, for a person.
     pub detail: String,
-    /// Everything else that was said.
+    /// All other output.
     #[serde(flatten)]
     pub more: BTreeMap<String, Value>,
 }

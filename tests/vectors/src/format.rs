@@ -60,7 +60,7 @@ pub struct Vector {
     /// What must appear, each with its step.
     #[serde(default)]
     pub expect: Vec<Map<String, Value>>,
-    /// The events that are late, each with its step; where it is missing nothing is said of them.
+    /// The events that are late, each with its step; where it is missing nothing is expected of them.
     pub late: Option<Vec<Map<String, Value>>>,
     /// What must be in state, each after its step.
     #[serde(default)]
@@ -143,7 +143,7 @@ impl Step {
     }
 }
 
-/// Steps, and what is said of each.
+/// Steps, and what is expected of each.
 pub type Expected = Vec<(usize, Map<String, Value>)>;
 
 impl Vector {
@@ -181,12 +181,12 @@ impl Vector {
         (0..).zip(&self.steps).map(|(number, step)| parse(step.clone().into(), format!("step {number}"))).collect()
     }
 
-    /// Steps and what is said of each: what must appear in them.
+    /// Steps and what is expected of each: what must appear in them.
     pub fn expect(&self) -> Result<Expected, String> {
         self.by_step(&self.expect, "expect", "step")
     }
 
-    /// The late events by their steps, if anything is said of them.
+    /// The late events by their steps, if anything is expected of them.
     pub fn late(&self) -> Result<Option<Expected>, String> {
         self.late.as_ref().map(|late| self.by_step(late, "late", "step")).transpose()
     }

@@ -246,11 +246,11 @@ impl<'a> Player<'a> {
         let letters = self.driver.read(&topic).map_err(|error| error.to_string())?;
         let Some(letter) = letters.iter().find(|letters| !letters.timestamps.is_empty()) else { return Ok(()) };
         let headers = letter.view().headers.rows().next().unwrap_or_default();
-        let said = |name: &str| {
+        let message = |name: &str| {
             let found = headers.iter().find(|(of, _)| of.ends_with(name.as_bytes()))?.1;
             found.map(|value| String::from_utf8_lossy(value).into_owned())
         };
-        let (code, reason) = (said(".code").unwrap_or_default(), said(".reason").unwrap_or_default());
+        let (code, reason) = (described(".code").unwrap_or_default(), described(".reason").unwrap_or_default());
         Err(format!("a row became a dead letter: {code}: {reason}"))
     }
 

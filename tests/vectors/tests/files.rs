@@ -63,7 +63,7 @@ fn what_is_no_vector_fails_with_its_reason_and_does_not_spoil_others() {
     fs::write(&path, format!(r#"{{"schema_version":1,"vectors":[{}]}}"#, vectors.join(",")))
         .expect("it can be written");
     let outcomes = outcomes(&path);
-    let said = [
+    let message = [
         "operation `teleport` is not known",
         "step 0: unknown variant `wait`",
         "unknown field `mood`",
@@ -75,9 +75,9 @@ fn what_is_no_vector_fails_with_its_reason_and_does_not_spoil_others() {
           expected {"key":"k","ts":6}
           got      {"key":"k","ts":5}"#,
     ];
-    for (outcome, said) in outcomes.iter().zip(said) {
+    for (outcome, message) in outcomes.iter().zip(message) {
         let text = outcome.to_string();
-        assert!(text.starts_with("FAIL") && text.contains(said), "{said:?} is not in {text}");
+        assert!(text.starts_with("FAIL") && text.contains(message), "{message:?} is not in {text}");
     }
-    assert_eq!(outcomes[said.len()].verdict, Verdict::Passed);
+    assert_eq!(outcomes[message.len()].verdict, Verdict::Passed);
 }

@@ -94,7 +94,7 @@ pub enum Invalid {
     Codec {
         /// The codec.
         codec: Compression,
-        /// What the codec said.
+        /// What the codec reported.
         reason: String,
     },
     /// More content than a batch may have.

@@ -87,7 +87,7 @@ pub(crate) async fn a_pipeline_recovers_from_the_blocks_that_are_still_needed(su
         (delta("d2"), 0, &[(2, "d2")]),
         (Block::None, 0, &[(2, "d2")]),
         (delta("d4"), 0, &[(2, "d2"), (4, "d4")]),
-        // The whole state, said in both ways.
+        // The whole state, written in both ways.
         (from(5, "w5"), 5, &[(5, "w5")]),
         (delta(""), 5, &[(5, "w5"), (6, "")]),
         (from(u64::MAX, "w7"), 7, &[(7, "w7")]),
@@ -124,7 +124,7 @@ pub(crate) async fn blocks_are_read_back_from_any_on_and_as_far_as_wanted(subjec
     }
     let read = |after, most| {
         let mut numbers = Vec::new();
-        let head = subject.log().read_back(&tenant(), PipelineId(7), after, &mut |number, _| {
+        let head = subject.log().replay(&tenant(), PipelineId(7), after, &mut |number, _| {
             numbers.push(number);
             if numbers.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });

@@ -132,15 +132,15 @@ fn remove(
     }
 }
 
-/// From where on a pipeline's blocks are needed; 0 if none has said.
+/// From where on a pipeline's blocks are needed; 0 if none states it.
 fn oldest(view: &View<'_>, tenant: &TenantId, pipeline: PipelineId) -> Result<u64> {
     let key = Entry::Oldest { pipeline }.of(tenant);
     let oldest = view.get(&key)?.map(|value| format::decode_number(&value).map_err(|error| error.at(&key)));
     oldest.transpose().map(Option::unwrap_or_default)
 }
 
-/// See [`Log::read_back`](crate::log::Log::read_back).
-pub(super) fn read_back(
+/// See [`Log::replay`](crate::log::Log::replay).
+pub(super) fn replay(
     store: &Store,
     tenant: &TenantId,
     pipeline: PipelineId,

@@ -186,14 +186,14 @@ impl Log for EmbeddedLog {
         })
     }
 
-    fn read_back(
+    fn replay(
         &self,
         tenant: &TenantId,
         pipeline: PipelineId,
         after: u64,
         each: &mut dyn FnMut(u64, Bytes) -> ControlFlow<()>,
     ) -> Result<Head> {
-        commits::read_back(&self.shared.store, tenant, pipeline, after, each)
+        commits::replay(&self.shared.store, tenant, pipeline, after, each)
     }
 
     fn forget(&self, tenant: &TenantId, pipeline: PipelineId) -> Result<()> {

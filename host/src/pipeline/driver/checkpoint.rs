@@ -1,7 +1,7 @@
 //! What a pipeline is in the log, as bytes: the numbers of its head and the blocks of its state.
 //!
 //! For tests, to take from one driver to another. Blocks keep the numbers of their commits, because what blocks say of
-//! each other is said in those.
+//! each other is in those.
 
 use std::collections::BTreeMap;
 

@@ -72,14 +72,14 @@ impl Log for FaultyLog {
         self.log.read(tenant, at, from, bytes_max)
     }
 
-    fn read_back(
+    fn replay(
         &self,
         tenant: &TenantId,
         pipeline: PipelineId,
         after: u64,
         each: &mut dyn FnMut(u64, Bytes) -> ControlFlow<()>,
     ) -> Result<Head> {
-        self.log.read_back(tenant, pipeline, after, each)
+        self.log.replay(tenant, pipeline, after, each)
     }
 
     fn forget(&self, tenant: &TenantId, pipeline: PipelineId) -> Result<()> {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::PIPELINE;
 use crate::log::{Block, Commit, Log};
 use crate::pipeline::Error;
-use crate::pipeline::handover::migrating;
-use crate::pipeline::plan::Plan;
-use crate::pipeline::runner::Runner;
+use crate::pipeline::engine::plan::Plan;
+use crate::pipeline::engine::warm_state::migrating;
+use crate::pipeline::io::runner::Runner;
 
 /// Commits the state that the versions of one plan wrote as those of another want it. An error changes nothing.
 pub(super) async fn take_over(from: &Plan, to: &Arc<Plan>, log: &dyn Log) -> Result<(), Error> {
@@ -16,7 +16,7 @@ pub(super) async fn take_over(from: &Plan, to: &Arc<Plan>, log: &dyn Log) -> Res
     if steps.is_empty() {
         return Ok(());
     }
-    let mut live = Runner::read_back(PIPELINE, to, log)?;
+    let mut live = Runner::replay(PIPELINE, to, log)?;
     live.migrate(&steps).await?;
     let sequence = live.sequence + 1;
     let commit = Commit {

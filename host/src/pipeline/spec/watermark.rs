@@ -22,7 +22,7 @@ pub struct WatermarkSpec {
     pub idle_ms: Option<i64>,
     /// How far a partition may be ahead of the slowest, in milliseconds, before it waits.
     pub drift_ms: Option<i64>,
-    /// How far event times may be ahead of the clock, in milliseconds, before they are not believed.
+    /// How far event times may be ahead of the clock, in milliseconds, before they are rejected as implausible.
     pub ahead_ms: Option<i64>,
 }
 

@@ -9,8 +9,8 @@ use crate::ids::{Offset, TopicName, TopicPartition, default_tenant};
 use crate::log::batch::{EncodeOptions, encode};
 use crate::log::memory::MemoryLog;
 use crate::log::{Cleanup, Log, TopicConfig};
-use crate::pipeline::intake::{Intake, Take};
-use crate::pipeline::plan::Plan;
+use crate::pipeline::engine::plan::Plan;
+use crate::pipeline::io::intake::{Intake, Take};
 use crate::pipeline::spec::Spec;
 use crate::record::Batch;
 

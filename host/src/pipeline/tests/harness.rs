@@ -12,9 +12,9 @@ use crate::log::batch::{EncodeOptions, Offsets, decode_with_offsets, encode};
 use crate::log::memory::MemoryLog;
 use crate::log::{Commit, Log, TopicConfig};
 use crate::pipeline::Error;
-use crate::pipeline::machine::{Applied, CAREFUL_RECORDS, Effects, Input, Machine, MicroBatch};
-use crate::pipeline::plan::{Loaded, Plan};
-use crate::pipeline::references::References;
+use crate::pipeline::engine::machine::{Applied, CAREFUL_RECORDS, Effects, Input, Machine, MicroBatch};
+use crate::pipeline::engine::plan::{Loaded, Plan};
+use crate::pipeline::engine::references::References;
 use crate::pipeline::spec::{Spec, StepSpec};
 use crate::plugin::{Grants, Metric};
 use crate::record::Batch;
@@ -50,7 +50,7 @@ pub(super) struct Driver {
     pub(super) sequence: u64,
     /// How often the machine asked for fewer records.
     pub(super) retreats: u32,
-    /// How often it asked for those before a crowd.
+    /// How often it asked for those before a backlog.
     pub(super) cuts: u32,
     /// The clock of the next micro-batch.
     pub(super) clock: i64,
@@ -164,7 +164,7 @@ impl Driver {
         }
         let batch = MicroBatch { inputs, clock: self.clock, ..MicroBatch::default() };
         match wait(self.machine.apply(&batch))? {
-            Applied::Cut(cut) => {
+            Applied::Split(cut) => {
                 let mut fewer = vec![0; take.len()];
                 for (number, input) in batch.inputs.iter().enumerate() {
                     fewer[input.input] = match number.cmp(&cut.inputs) {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::harness::{COUNTING, Driver, load, wait};
 use crate::error::Coded;
 use crate::ids::{Digest, default_tenant};
-use crate::pipeline::handover::{Live, migrating};
-use crate::pipeline::machine::Machine;
-use crate::pipeline::plan::{Loaded, Plan};
-use crate::pipeline::references::References;
+use crate::pipeline::engine::machine::Machine;
+use crate::pipeline::engine::plan::{Loaded, Plan};
+use crate::pipeline::engine::references::References;
+use crate::pipeline::engine::warm_state::{WarmState, migrating};
 use crate::pipeline::spec::Spec;
 use crate::plugin::{
     Answer, Call, Called, Closed, Contribution, Description, Done, Failure, Folded, Grants, Guest, Metric, Work,
@@ -111,10 +111,10 @@ fn counted(manifest: &str) -> (Driver, BTreeMap<crate::ids::StepName, Digest>) {
     (driver, wrote)
 }
 
-fn live(driver: &mut Driver) -> Live {
+fn live(driver: &mut Driver) -> WarmState {
     let machine = std::mem::replace(&mut driver.machine, Machine::new(Arc::clone(&driver.plan)));
     let positions = driver.plan.inputs.iter().cloned().zip(driver.positions.iter().copied());
-    Live { machine, positions: positions.collect(), sequence: driver.sequence }
+    WarmState { machine, positions: positions.collect(), sequence: driver.sequence }
 }
 
 #[test]
@@ -127,17 +127,17 @@ fn migrated_state_is_what_the_new_version_made_of_it_also_when_it_is_read_back()
         let plan = upgraded(&driver, manifest, |count| Ok((count > 1).then_some(count * 10)));
         let steps = migrating(&plan, &wrote);
         assert_eq!(steps.len(), 1);
-        let mut live = live(&mut driver).under(&plan).expect("it holds the same");
+        let mut live = live(&mut driver).rebind(&plan).expect("it holds the same");
         wait(live.migrate(&steps)).expect("it takes everything over");
         assert!(live.machine.usage_mut().fuel > 7);
         let whole = live.machine.write_whole(1);
         let mut read = Machine::new(Arc::clone(&plan));
         read.recover(1, &whole).expect("our own block");
         for machine in [&mut live.machine, &mut read] {
-            let values = machine.held[0].values_from((0, 0)).expect("`a` is left");
+            let values = machine.states[0].values_from((0, 0)).expect("`a` is left");
             let counts: Vec<_> = values.column().iter().collect();
             assert_eq!(counts, [Some(&20_u64.to_le_bytes()[..])], "{manifest}");
-            assert!(machine.held[0].values_from(values.next()).is_none());
+            assert!(machine.states[0].values_from(values.next()).is_none());
         }
     }
 }
@@ -155,7 +155,7 @@ fn a_version_that_refuses_or_traps_is_named_with_its_step() {
     for (how, code, text) in refusals {
         let (mut driver, wrote) = counted(COUNTING);
         let plan = upgraded(&driver, COUNTING, how);
-        let mut live = live(&mut driver).under(&plan).expect("it holds the same");
+        let mut live = live(&mut driver).rebind(&plan).expect("it holds the same");
         let error = wait(live.migrate(&migrating(&plan, &wrote))).expect_err(code);
         assert_eq!(error.code(), code);
         assert!(error.to_string().starts_with(text), "{error}");
@@ -166,10 +166,10 @@ fn a_version_that_refuses_or_traps_is_named_with_its_step() {
 fn what_is_in_memory_is_handed_over_only_to_what_holds_the_same() {
     let (mut driver, _) = counted(COUNTING);
     let other = upgraded(&driver, &COUNTING.replace("10ms", "20ms"), |count| Ok(Some(count)));
-    assert!(live(&mut driver).under(&other).is_none());
+    assert!(live(&mut driver).rebind(&other).is_none());
     let (mut driver, _) = counted(COUNTING);
     let same = upgraded(&driver, COUNTING, |count| Ok(Some(count)));
-    let live = live(&mut driver).under(&same).expect("it holds the same");
+    let live = live(&mut driver).rebind(&same).expect("it holds the same");
     assert_eq!((live.machine.open_groups(), live.sequence), (2, 1));
     // The same version writes what it reads.
     let wrote = [("count".parse().expect("a name"), Digest::of(b"new"))].into();

@@ -25,7 +25,7 @@ impl Row {
 
 /// A window of a key.
 #[derive(Debug, Clone)]
-struct Pane {
+struct KeyedWindow {
     key: char,
     window: Window,
     /// The rows that a result would have in it.
@@ -45,7 +45,7 @@ struct Pane {
 pub(super) struct Model {
     windowing: Windowing,
     watermark: Option<i64>,
-    panes: Vec<Pane>,
+    keyed_windows: Vec<KeyedWindow>,
     pub(super) out: Vec<(i64, String)>,
     pub(super) late: Vec<usize>,
 }
@@ -55,25 +55,26 @@ const BEGINNING: i64 = -10_000;
 
 impl Model {
     pub(super) fn new(windowing: Windowing) -> Self {
-        Self { windowing, watermark: None, panes: Vec::new(), out: Vec::new(), late: Vec::new() }
+        Self { windowing, watermark: None, keyed_windows: Vec::new(), out: Vec::new(), late: Vec::new() }
     }
 
     /// The watermark comes to a time: everything is done that is due at each millisecond until then.
     pub(super) fn advance(&mut self, watermark: Option<i64>) {
         let Some(to) = watermark else { return };
         for now in self.watermark.unwrap_or(BEGINNING) + 1..=to {
-            self.panes.sort_by_key(|pane| (pane.window.end, pane.window.start, pane.key));
-            for at in 0..self.panes.len() {
-                let at_end = !self.is_endless() && self.panes[at].window.last() == now;
-                let open = self.is_endless() || self.panes[at].window.last() > now;
+            self.keyed_windows
+                .sort_by_key(|keyed_window| (keyed_window.window.end, keyed_window.window.start, keyed_window.key));
+            for at in 0..self.keyed_windows.len() {
+                let at_end = !self.is_endless() && self.keyed_windows[at].window.last() == now;
+                let open = self.is_endless() || self.keyed_windows[at].window.last() > now;
                 let early = matches!(self.windowing.early, Some(Early::Event(every)) if now.rem_euclid(every) == 0);
-                let early = early && self.panes[at].from.is_some_and(|from| now > from);
+                let early = early && self.keyed_windows[at].from.is_some_and(|from| now > from);
                 if at_end || open && early {
                     self.fire(at);
                 }
             }
             let (endless, lateness) = (self.is_endless(), self.windowing.lateness_ms);
-            self.panes.retain(|pane| endless || pane.window.last() + lateness > now);
+            self.keyed_windows.retain(|keyed_window| endless || keyed_window.window.last() + lateness > now);
         }
         self.watermark = Some(self.watermark.map_or(to, |before| before.max(to)));
     }
@@ -100,43 +101,57 @@ impl Model {
 
     /// Makes one of the sessions that touch `own`, if the outcome is still open: the session it is then.
     fn merge(&mut self, key: char, own: Window) -> Vec<Window> {
-        let (mut same, others): (Vec<Pane>, Vec<Pane>) =
-            self.panes.drain(..).partition(|pane| pane.key == key && pane.window.touches(own));
-        self.panes = others;
-        same.sort_by_key(|pane| pane.window.start);
-        let window = same.iter().fold(own, |window, pane| window.cover(pane.window));
+        let (mut same, others): (Vec<KeyedWindow>, Vec<KeyedWindow>) = self
+            .keyed_windows
+            .drain(..)
+            .partition(|keyed_window| keyed_window.key == key && keyed_window.window.touches(own));
+        self.keyed_windows = others;
+        same.sort_by_key(|keyed_window| keyed_window.window.start);
+        let window = same.iter().fold(own, |window, keyed_window| window.cover(keyed_window.window));
         let several = same.len() > 1;
-        let merged = same.into_iter().reduce(|mut merged, pane| {
-            merged.rows.extend(pane.rows);
-            merged.from = merged.from.min(pane.from);
-            (merged.since, merged.count) = (merged.since + pane.since, merged.count + pane.count);
+        let merged = same.into_iter().reduce(|mut merged, keyed_window| {
+            merged.rows.extend(keyed_window.rows);
+            merged.from = merged.from.min(keyed_window.from);
+            (merged.since, merged.count) = (merged.since + keyed_window.since, merged.count + keyed_window.count);
             merged
         });
         if let Some(mut merged) = merged {
             merged.window = window;
             merged.fresh |= several;
-            self.panes.push(merged);
+            self.keyed_windows.push(merged);
         }
         vec![window]
     }
 
     fn put(&mut self, window: Window, number: usize, row: &Row) {
-        let found = self.panes.iter().position(|pane| pane.key == row.key && pane.window == window);
+        let found = self
+            .keyed_windows
+            .iter()
+            .position(|keyed_window| keyed_window.key == row.key && keyed_window.window == window);
         let at = found.unwrap_or_else(|| {
             let (rows, key) = (BTreeSet::new(), row.key);
-            self.panes.push(Pane { key, window, rows, fresh: false, since: 0, count: 0, newest: i64::MIN, from: None });
-            self.panes.len() - 1
+            self.keyed_windows.push(KeyedWindow {
+                key,
+                window,
+                rows,
+                fresh: false,
+                since: 0,
+                count: 0,
+                newest: i64::MIN,
+                from: None,
+            });
+            self.keyed_windows.len() - 1
         });
-        let pane = &mut self.panes[at];
-        pane.from = pane.from.or(Some(row.time));
-        pane.since += 1;
-        pane.count += 1;
-        pane.newest = pane.newest.max(row.time);
+        let keyed_window = &mut self.keyed_windows[at];
+        keyed_window.from = keyed_window.from.or(Some(row.time));
+        keyed_window.since += 1;
+        keyed_window.count += 1;
+        keyed_window.newest = keyed_window.newest.max(row.time);
         if !row.rejected {
-            pane.rows.insert(number);
-            pane.fresh = true;
+            keyed_window.rows.insert(number);
+            keyed_window.fresh = true;
         }
-        let (since, count) = (pane.since, pane.count);
+        let (since, count) = (keyed_window.since, keyed_window.count);
         let ended = !self.is_endless() && self.watermark.is_some_and(|watermark| window.last() <= watermark);
         let whole = matches!(self.windowing.kind, Kind::Count { rows } if count >= rows);
         let enough = matches!(self.windowing.early, Some(Early::Rows(rows)) if since >= rows);
@@ -144,24 +159,24 @@ impl Model {
             self.fire(at);
         }
         if whole {
-            self.panes.remove(at);
+            self.keyed_windows.remove(at);
         }
     }
 
     fn fire(&mut self, at: usize) {
         let (endless, discards) = (self.is_endless(), self.windowing.mode == Mode::Discarding);
-        let pane = &mut self.panes[at];
-        pane.since = 0;
-        pane.from = if discards && self.windowing.kind == Kind::Global { None } else { Some(i64::MIN) };
-        if std::mem::take(&mut pane.fresh) && !pane.rows.is_empty() {
-            let rows: Vec<String> = pane.rows.iter().map(|number| format!("#{number:03}")).collect();
-            let (key, Window { start, end }) = (pane.key, pane.window);
-            let time = if endless { pane.newest } else { pane.window.last() };
+        let keyed_window = &mut self.keyed_windows[at];
+        keyed_window.since = 0;
+        keyed_window.from = if discards && self.windowing.kind == Kind::Global { None } else { Some(i64::MIN) };
+        if std::mem::take(&mut keyed_window.fresh) && !keyed_window.rows.is_empty() {
+            let rows: Vec<String> = keyed_window.rows.iter().map(|number| format!("#{number:03}")).collect();
+            let (key, Window { start, end }) = (keyed_window.key, keyed_window.window);
+            let time = if endless { keyed_window.newest } else { keyed_window.window.last() };
             self.out.push((time, format!("{key} [{start} {end}) {}", rows.join(","))));
         }
         if discards {
-            pane.rows.clear();
-            pane.newest = i64::MIN;
+            keyed_window.rows.clear();
+            keyed_window.newest = i64::MIN;
         }
     }
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::harness::Driver;
 use super::tracker::{Entries, Event, on};
-use crate::pipeline::flow::CLOSING_GROUPS_MAX;
+use crate::pipeline::engine::flow::CLOSING_GROUPS_MAX;
 use crate::plugin::Domain;
 
 const TRACKING: &str = r#"
@@ -92,7 +92,7 @@ impl Model {
         }
     }
 
-    /// Fires what a watermark has reached, in the order of time over all keys. What is set for a time that has passed comes
+    /// Fires what a watermark has reached, in the order of time over all keys. What is set for a time that has transformed comes
     /// right after what set it.
     fn advance(&mut self, watermark: i64) {
         let mut come_to: BTreeMap<String, i64> = BTreeMap::new();

@@ -1,7 +1,7 @@
 //! Pipelines of several stages, and windows of very many keys.
 
 use super::harness::{COUNTING, Driver};
-use crate::pipeline::flow::CLOSING_GROUPS_MAX;
+use crate::pipeline::engine::flow::CLOSING_GROUPS_MAX;
 
 /// Counts in windows of 10 ms, then counts how many counts there were in windows of 100 ms.
 fn two_stages() -> String {

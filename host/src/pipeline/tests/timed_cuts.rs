@@ -8,7 +8,7 @@ use super::harness::Driver;
 use super::sift::{BACK_MS, read};
 use super::timed_after::{SIFTING, as_before};
 
-/// What the pipeline must come to, computed the simple way: rows partition by partition, each judged by what passed the
+/// What the pipeline must come to, computed the simple way: rows partition by partition, each judged by what transformed the
 /// place before it did, windows closed at the end by the least watermark.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Expected {

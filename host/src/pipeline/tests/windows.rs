@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::harness::Driver;
 use super::model::{Model, Row};
-use crate::pipeline::flow::CLOSING_GROUPS_MAX;
+use crate::pipeline::engine::flow::CLOSING_GROUPS_MAX;
 use crate::pipeline::spec::Spec;
 use crate::plugin::Metric;
 use crate::time::Windowing;

@@ -1,6 +1,6 @@
 //! What `process` answers: rows in any order, out of rows and timers, and the state and timers of its groups.
 
-use super::{Asked, invalid};
+use super::{CallShape, invalid};
 use crate::plugin::bindings::{DoneResult, TimerChangesResult, TimersResult};
 use crate::plugin::failure::{Code, Trap};
 use crate::plugin::{AS_SOURCE, Done, Emitted, TimerChanges, Timers};
@@ -12,7 +12,7 @@ pub(in crate::plugin) struct Given {
     pub(in crate::plugin) due: usize,
 }
 
-impl Asked<'_> {
+impl CallShape<'_> {
     /// Checks the answer of `process`.
     pub(in crate::plugin) fn done(self, given: Given, done: DoneResult) -> Result<Done, Trap> {
         let fired = self.fired(given, done.fired)?;

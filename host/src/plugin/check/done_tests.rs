@@ -7,8 +7,8 @@ use crate::record::{Column, NULL};
 
 const GIVEN: Given = Given { groups: 2, due: 1 };
 
-fn asked(limits: &CallLimits) -> Asked<'_> {
-    Asked { rows: 3, units: 6, outputs: 2, values_as_source: true, limits }
+fn shape(limits: &CallLimits) -> CallShape<'_> {
+    CallShape { rows: 3, units: 6, outputs: 2, values_as_source: true, limits }
 }
 
 /// Given three rows, two groups and one due timer: rows of the timer that fired in the call, of the first row, and of
@@ -56,13 +56,13 @@ fn code_of(lie: impl FnOnce(&mut DoneResult)) -> &'static str {
     };
     let mut done = sound();
     lie(&mut done);
-    asked(&limits).done(GIVEN, done).err().map_or("sound", |trap| trap.code())
+    shape(&limits).done(GIVEN, done).err().map_or("sound", |trap| trap.code())
 }
 
 #[test]
 fn a_sound_answer_comes_through_as_it_is() {
     let limits = CallLimits::default();
-    let done = asked(&limits).done(GIVEN, sound()).unwrap();
+    let done = shape(&limits).done(GIVEN, sound()).unwrap();
     assert_eq!(done.emitted.source_rows, [4, 0, 3]);
     assert_eq!(done.emitted.values, Column { lengths: vec![2, AS_SOURCE, NULL], bytes: b"vv".to_vec() });
     assert_eq!(done.rejected.rows, [1]);
@@ -76,7 +76,7 @@ fn a_sound_answer_comes_through_as_it_is() {
 #[test]
 fn an_answer_without_rows_and_timers_is_sound() {
     let state = ColumnResult { lengths: vec![AS_SOURCE; 2], bytes: vec![] };
-    let done = asked(&CallLimits::default()).done(GIVEN, DoneResult { state, ..DoneResult::default() }).unwrap();
+    let done = shape(&CallLimits::default()).done(GIVEN, DoneResult { state, ..DoneResult::default() }).unwrap();
     assert!(done.emitted.source_rows.is_empty() && done.timers.sets.is_empty());
 }
 

@@ -28,8 +28,8 @@ fn get(store: &Store<'_>, name: &WasmStr, keys: &KeysParam) -> Result<Column, St
 /// Defines the import.
 pub(in crate::plugin) fn define(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
     linker.instance(LOOKUP)?.func_wrap("get", |mut store: Store<'_>, (name, keys): (WasmStr, KeysParam)| {
-        let asked = keys.view(&store);
-        let (entries, bytes) = (asked.len(), asked.bytes.len());
+        let shape = keys.view(&store);
+        let (entries, bytes) = (shape.len(), shape.bytes.len());
         charge(&mut store, price(entries, bytes))?;
         let found = get(&store, &name, &keys);
         spend(&mut store, found.as_ref().map_or(0, |values| price(0, values.bytes.len())))?;

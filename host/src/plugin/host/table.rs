@@ -149,8 +149,8 @@ impl RangeParam {
 pub(in crate::plugin) fn define(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
     let mut instance = linker.instance(TABLE)?;
     instance.func_wrap("get", |mut store: Store<'_>, (table, groups, keys): (u32, WasmList<u32>, KeysParam)| {
-        let asked = keys.view(&store);
-        let (entries, bytes) = (asked.len(), asked.bytes.len());
+        let shape = keys.view(&store);
+        let (entries, bytes) = (shape.len(), shape.bytes.len());
         charge(&mut store, price(entries, bytes))?;
         let found = get(&store, table, &groups, &keys);
         spend(&mut store, found.as_ref().map_or(0, |values| price(0, values.bytes.len())))?;

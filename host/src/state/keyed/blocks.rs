@@ -15,7 +15,7 @@ use std::ops::{Bound, ControlFlow};
 
 use super::disk::{ENTRIES, VALUES, entry_of, key_of};
 use super::slots::{SlotId, Slots};
-use super::tables::{Place, parts, place};
+use super::tables::{EntryKey, parts, place};
 use super::{KeyGroups, Keyed, Timer};
 use crate::plugin::Domain;
 use crate::record::Column;
@@ -33,7 +33,7 @@ pub(super) enum Sweep {
     /// At the first value on disk that is not before this name.
     ValuesOnDisk(Vec<u8>),
     /// At the first entry of a table after this place.
-    Entries(Place),
+    Entries(EntryKey),
     /// At the first entry on disk that is not before this name.
     EntriesOnDisk(Vec<u8>),
 }
@@ -52,9 +52,9 @@ struct Contents {
     /// Keys that have no slot, and their values.
     on_disk: (Column, Column),
     timers: Vec<(SlotId, Domain, u64)>,
-    entries: Vec<Place>,
+    entries: Vec<EntryKey>,
     /// Entries that are not in memory.
-    entries_on_disk: Vec<(Place, Box<[u8]>)>,
+    entries_on_disk: Vec<(EntryKey, Box<[u8]>)>,
 }
 
 impl Keyed {
@@ -74,7 +74,7 @@ impl Keyed {
                 }
                 Sweep::ValuesOnDisk(from) => {
                     let stopped = self.sweep_values_on_disk(&from, contents, &mut budget).map(Sweep::ValuesOnDisk);
-                    (stopped, Some(Sweep::Entries(Place::default())))
+                    (stopped, Some(Sweep::Entries(EntryKey::default())))
                 }
                 Sweep::Entries(after) => {
                     let stopped = self.sweep_entries(&after, contents, &mut budget).map(Sweep::Entries);
@@ -132,7 +132,7 @@ impl Keyed {
         stopped
     }
 
-    fn sweep_entries(&self, after: &[u8], contents: &mut Contents, budget: &mut usize) -> Option<Place> {
+    fn sweep_entries(&self, after: &[u8], contents: &mut Contents, budget: &mut usize) -> Option<EntryKey> {
         for (at, value) in self.tables.range((Bound::Excluded(after), Bound::Unbounded)) {
             if *budget == 0 {
                 return Some(contents.entries.last().cloned().unwrap_or_default());

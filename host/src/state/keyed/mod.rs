@@ -217,8 +217,8 @@ impl Keyed {
     }
 
     /// The time at which, in order of time, more than `most` keys have a timer due by `until`; none if no more have.
-    pub fn crowd(&self, domain: Domain, until: i64, most: usize) -> Option<i64> {
-        self.timers.crowd(&self.slots, domain, until, most)
+    pub fn backlog(&self, domain: Domain, until: i64, most: usize) -> Option<i64> {
+        self.timers.backlog(&self.slots, domain, until, most)
     }
 
     /// Makes changes of a key's timers known to those who look for what is due.
@@ -226,7 +226,7 @@ impl Keyed {
         self.timers.update(&mut self.slots, slot);
     }
 
-    /// Makes what is said of the first timers exact.
+    /// Makes what is known of the first timers exact.
     pub fn settle(&mut self) {
         self.timers.settle(&self.slots);
     }

@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use super::disk::entries_of;
 use super::slots::SlotId;
-use super::tables::{Place, Size, Tables, bounds, parts, place};
+use super::tables::{EntryKey, Size, Tables, bounds, parts, place};
 use crate::plugin::{self, TableRange};
 use crate::record::{Column, ColumnRef};
 
@@ -27,7 +27,7 @@ pub struct CallTables {
     /// The keys of slots that have entries on disk.
     keys: HashMap<SlotId, Option<Box<[u8]>>>,
     /// What the call wrote; none for what it deleted.
-    written: BTreeMap<Place, Option<Box<[u8]>>>,
+    written: BTreeMap<EntryKey, Option<Box<[u8]>>>,
     /// What each group would have, were the call to succeed now.
     sizes: BTreeMap<u32, Size>,
 }
@@ -35,7 +35,7 @@ pub struct CallTables {
 /// What a write replaced, to be put back if the whole of which it is a part is refused.
 struct Undo {
     group: u32,
-    place: Place,
+    place: EntryKey,
     written: Option<Option<Box<[u8]>>>,
     size: Size,
 }
@@ -71,7 +71,7 @@ impl CallTables {
     }
 
     /// Brings what is kept at places, but on disk, into memory.
-    fn fetch(&mut self, places: &[Place]) {
+    fn fetch(&mut self, places: &[EntryKey]) {
         let Self { kept, keys, .. } = self;
         if !keys.is_empty() {
             let keys = &*keys;
@@ -80,7 +80,7 @@ impl CallTables {
     }
 
     /// The places of keys.
-    fn places(&self, table: u32, groups: &[u32], keys: ColumnRef<'_>) -> Result<Vec<Place>, String> {
+    fn places(&self, table: u32, groups: &[u32], keys: ColumnRef<'_>) -> Result<Vec<EntryKey>, String> {
         let rows = groups.iter().zip(keys.iter());
         rows.map(|(&group, key)| Ok(place(self.slot(group)?, table, key.unwrap_or_default()))).collect()
     }
@@ -92,7 +92,7 @@ impl CallTables {
         }
     }
 
-    fn write(&mut self, group: u32, place: Place, value: Option<&[u8]>) -> Undo {
+    fn write(&mut self, group: u32, place: EntryKey, value: Option<&[u8]>) -> Undo {
         let (slot, _, key) = parts(&place);
         let key = key.len() as u64;
         let size = self.sizes.get(&group).copied().unwrap_or_else(|| self.kept.size(slot));
@@ -158,7 +158,7 @@ impl CallTables {
     /// Entries between two places, in order: on disk, in memory over it, written over both.
     fn merged<'a>(
         &'a self,
-        disk: &'a [(Place, Box<[u8]>)],
+        disk: &'a [(EntryKey, Box<[u8]>)],
         (start, end): (&'a [u8], Option<&'a [u8]>),
         backwards: bool,
     ) -> Box<dyn Iterator<Item = (&'a [u8], &'a [u8])> + 'a> {
@@ -240,7 +240,7 @@ impl plugin::Tables for CallTables {
     }
 
     fn delete_range(&mut self, table: u32, group: u32, range: TableRange<'_>) -> Result<u64, String> {
-        let mut places: Vec<Place> = Vec::new();
+        let mut places: Vec<EntryKey> = Vec::new();
         self.walk((self.slot(group)?, table), range, usize::MAX, |place, _| places.push(place.into()));
         self.fetch(&places);
         let count = places.len() as u64;

@@ -132,7 +132,7 @@ impl Schedule {
     /// key is due, if the key is entered at that time.
     ///
     /// As long as there are not more entries than that up to `until`, nothing is asked of the keys.
-    pub(super) fn crowd(&self, until: i64, most: usize, first: impl Fn(SlotId, i64) -> Option<i64>) -> Option<i64> {
+    pub(super) fn backlog(&self, until: i64, most: usize, first: impl Fn(SlotId, i64) -> Option<i64>) -> Option<i64> {
         let due = || self.buckets.range(..=until);
         let mut entries = due().scan(0, |sum, (_, bucket)| {
             *sum += bucket.ids.len();
@@ -240,17 +240,17 @@ mod tests {
             schedule.update(id, &mut keys);
         }
         let asked = std::cell::Cell::new(0);
-        let crowd = |until, most| {
-            let crowd = schedule.crowd(until, most, |id, _| {
+        let backlog = |until, most| {
+            let backlog = schedule.backlog(until, most, |id, _| {
                 asked.set(asked.get() + 1);
                 keys.first(id)
             });
-            (crowd, asked.take())
+            (backlog, asked.take())
         };
-        assert_eq!(crowd(9, 10), (None, 0));
-        assert_eq!(crowd(1, 4), (None, 0));
-        assert_eq!(crowd(2, 4), (Some(2), 6));
-        assert_eq!(crowd(9, 4), (Some(2), 6), "not those after the crowd");
+        assert_eq!(backlog(9, 10), (None, 0));
+        assert_eq!(backlog(1, 4), (None, 0));
+        assert_eq!(backlog(2, 4), (Some(2), 6));
+        assert_eq!(backlog(9, 4), (Some(2), 6), "not those after the backlog");
     }
 
     #[test]
@@ -262,8 +262,9 @@ mod tests {
             keys.0.entry(id).or_default().1 = Some(100 + i64::from(id));
             schedule.update(id, &mut keys);
         }
-        let crowd = |until| schedule.crowd(until, 3, |id, at| keys.first(id).filter(|_| keys.entered(id) == Some(at)));
-        assert_eq!((crowd(50), crowd(102), crowd(103), crowd(200)), (None, None, Some(103), Some(103)));
+        let backlog =
+            |until| schedule.backlog(until, 3, |id, at| keys.first(id).filter(|_| keys.entered(id) == Some(at)));
+        assert_eq!((backlog(50), backlog(102), backlog(103), backlog(200)), (None, None, Some(103), Some(103)));
     }
 
     proptest! {
@@ -283,8 +284,8 @@ mod tests {
                 schedule.settle(&mut keys);
                 prop_assert_eq!(schedule.first(), expected.first().map(|(time, _)| *time));
                 expected.retain(|(time, _)| *time <= until);
-                let crowd = schedule.crowd(until, most, |id, at| keys.first(id).filter(|_| keys.entered(id) == Some(at)));
-                prop_assert_eq!(crowd, expected.get(most).map(|(time, _)| *time));
+                let backlog = schedule.backlog(until, most, |id, at| keys.first(id).filter(|_| keys.entered(id) == Some(at)));
+                prop_assert_eq!(backlog, expected.get(most).map(|(time, _)| *time));
                 expected.truncate(most);
                 let mut popped = Vec::new();
                 schedule.pop(until, most, &mut keys, &mut popped);

@@ -22,7 +22,7 @@ const PREFIX: usize = 8;
 const ENTRY_OVERHEAD: usize = 72;
 
 /// What a table's entries are kept by.
-pub(super) type Place = Box<[u8]>;
+pub(super) type EntryKey = Box<[u8]>;
 
 /// Entries and bytes of a key's tables.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,23 +52,23 @@ enum OnDisk {
 /// The tables of all keys.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
-    entries: BTreeMap<Place, Entry>,
+    entries: BTreeMap<EntryKey, Entry>,
     sizes: HashMap<SlotId, Size>,
     /// Bytes in memory.
     bytes: usize,
     /// Places that changed since the last block.
-    changed: Vec<Place>,
+    changed: Vec<EntryKey>,
     disk: Arc<Disk>,
     /// How many entries of a key are on disk only, if any.
     on_disk_only: HashMap<SlotId, u64>,
     /// Whether what comes from disk is to be in the next block.
     noting: bool,
     /// Where the search for what is used least goes on.
-    hand: Place,
+    hand: EntryKey,
 }
 
 /// The place of an entry.
-pub(super) fn place(slot: SlotId, table: u32, key: &[u8]) -> Place {
+pub(super) fn place(slot: SlotId, table: u32, key: &[u8]) -> EntryKey {
     let mut place = Vec::with_capacity(PREFIX + key.len());
     place.extend_from_slice(&slot.to_be_bytes());
     place.extend_from_slice(&table.to_be_bytes());
@@ -83,7 +83,7 @@ pub(super) fn parts(place: &[u8]) -> (SlotId, u32, &[u8]) {
 }
 
 /// The bounds of a range of a table; none if nothing can be in it.
-pub(super) fn bounds(slot: SlotId, table: u32, range: TableRange<'_>) -> Option<(Place, Option<Place>)> {
+pub(super) fn bounds(slot: SlotId, table: u32, range: TableRange<'_>) -> Option<(EntryKey, Option<EntryKey>)> {
     let start = place(slot, table, range.start);
     let end = if range.end.is_empty() {
         // The first place of the next table, if there can be one.
@@ -124,7 +124,7 @@ impl Tables {
     }
 
     /// Sets or deletes an entry that is not on disk only.
-    pub(super) fn set(&mut self, place: Place, value: Option<Box<[u8]>>) {
+    pub(super) fn set(&mut self, place: EntryKey, value: Option<Box<[u8]>>) {
         let (slot, _, key) = parts(&place);
         let key = key.len();
         let size = self.sizes.entry(slot).or_default();
@@ -164,12 +164,12 @@ impl Tables {
     }
 
     /// Notes that the entry at a place is not what the last block says.
-    pub(super) fn note(&mut self, place: Place) {
+    pub(super) fn note(&mut self, place: EntryKey) {
         self.changed.push(place);
     }
 
     /// The places that changed since the last time this was asked, in order.
-    pub(super) fn take_changed(&mut self) -> Vec<Place> {
+    pub(super) fn take_changed(&mut self) -> Vec<EntryKey> {
         let mut changed = std::mem::take(&mut self.changed);
         changed.sort_unstable();
         changed.dedup();
@@ -211,7 +211,7 @@ impl Tables {
     /// Brings entries into memory that are on disk only. `key` says the key of a slot.
     pub(super) fn fetch<'k>(
         &mut self,
-        places: impl Iterator<Item = &'k Place>,
+        places: impl Iterator<Item = &'k EntryKey>,
         key: impl Fn(SlotId) -> Option<&'k [u8]>,
     ) {
         if self.on_disk_only.is_empty() {
@@ -246,7 +246,7 @@ impl Tables {
         (start, end): (&[u8], Option<&[u8]>),
         backwards: bool,
         most: usize,
-    ) -> Vec<(Place, Box<[u8]>)> {
+    ) -> Vec<(EntryKey, Box<[u8]>)> {
         let slot = &start[..4];
         let from = name(names, start);
         let to = match end {
@@ -264,7 +264,7 @@ impl Tables {
     }
 
     /// Forgets places that were deleted, on disk too.
-    pub(super) fn flush_deleted<'k>(&mut self, places: &[Place], key: impl Fn(SlotId) -> Option<&'k [u8]>) {
+    pub(super) fn flush_deleted<'k>(&mut self, places: &[EntryKey], key: impl Fn(SlotId) -> Option<&'k [u8]>) {
         let mut names = Column::default();
         for place in places {
             if self.entries.get(place).is_some_and(|entry| entry.value.is_none()) {

@@ -114,8 +114,8 @@ impl Timers {
     }
 
     /// The time at which, in order of time, more than `most` keys have a timer due by `until`.
-    pub(super) fn crowd(&self, slots: &Slots, domain: Domain, until: i64, most: usize) -> Option<i64> {
-        self.schedules[domain as usize].crowd(until, most, |id, at| {
+    pub(super) fn backlog(&self, slots: &Slots, domain: Domain, until: i64, most: usize) -> Option<i64> {
+        self.schedules[domain as usize].backlog(until, most, |id, at| {
             let kept = &self.kept[slots.timers(id)? as usize];
             kept.timers.first(domain).filter(|_| kept.entered[domain as usize] == Some(at))
         })

@@ -74,7 +74,7 @@ pub struct Stretch<'a> {
 pub struct SpillError {
     /// What was to be done.
     pub doing: &'static str,
-    /// What the system said.
+    /// What the system reported.
     pub reason: String,
     /// Whether there is no room left.
     pub full: bool,

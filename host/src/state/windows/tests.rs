@@ -59,10 +59,13 @@ fn apply(windows: &mut Windows, block: &[u8]) {
 fn a_row_is_late_when_the_watermark_covers_its_window() {
     let windows = tens();
     let window = Window { start: 0, end: 10 };
-    assert_eq!(windows.place(3, Watermark::At(8), None), Place::Open(window));
-    assert_eq!(windows.place(3, Watermark::At(9), Some(window)), Place::Late);
-    assert_eq!(windows.place(i64::MAX, Watermark::None, None), Place::Nowhere);
-    assert_eq!(windows.place(-1, Watermark::None, Some(window)), Place::Open(Window { start: -10, end: 0 }));
+    assert_eq!(windows.assign(3, Watermark::At(8), None), WindowAssignment::Open(window));
+    assert_eq!(windows.assign(3, Watermark::At(9), Some(window)), WindowAssignment::Late);
+    assert_eq!(windows.assign(i64::MAX, Watermark::None, None), WindowAssignment::Unassignable);
+    assert_eq!(
+        windows.assign(-1, Watermark::None, Some(window)),
+        WindowAssignment::Open(Window { start: -10, end: 0 })
+    );
 }
 
 #[test]
@@ -117,7 +120,7 @@ proptest! {
         let mut watermark = i64::MIN;
         for (rows, to, most, rewrite) in steps {
             let rows: Vec<_> = rows.into_iter()
-                .filter(|(time, _)| matches!(windows.place(*time, Watermark::At(watermark), None), Place::Open(_)))
+                .filter(|(time, _)| matches!(windows.assign(*time, Watermark::At(watermark), None), WindowAssignment::Open(_)))
                 .collect();
             count(&mut windows, &rows);
             for (time, key) in rows {

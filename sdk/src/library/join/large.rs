@@ -9,7 +9,7 @@ use crate::state::Value;
 use crate::{Context, Result, State, Table, Timer};
 
 /// The place of a row in its table: its time, and a number.
-type Place = (i64, u64);
+type RowKey = (i64, u64);
 
 /// An [`IntervalJoin`] that keeps its rows in tables, which the pipeline must grant.
 ///
@@ -79,9 +79,9 @@ pub struct LargeIntervalRows {
 /// The tables of one side.
 #[derive(Debug)]
 struct Side<T> {
-    rows: Table<Place, T>,
+    rows: Table<RowKey, T>,
     /// Rows without a partner, where such rows are in the result.
-    lonely: Table<Place, ()>,
+    lonely: Table<RowKey, ()>,
 }
 
 impl<T: Item> Side<T> {
@@ -89,7 +89,7 @@ impl<T: Item> Side<T> {
         self.lonely.delete_range(ctx, (first, 0)..=(last, u64::MAX));
     }
 
-    fn insert(&self, ctx: &mut Context<'_>, place: Place, row: &T, lonely: bool) {
+    fn insert(&self, ctx: &mut Context<'_>, place: RowKey, row: &T, lonely: bool) {
         self.rows.put(ctx, &place, row);
         if lonely {
             self.lonely.put(ctx, &place, &());
@@ -101,7 +101,7 @@ impl<T: Item> Side<T> {
         let gone = ..=(last, u64::MAX);
         let mut lonely = Vec::new();
         if keeps {
-            let places: Vec<Place> =
+            let places: Vec<RowKey> =
                 self.lonely.range(ctx, gone, usize::MAX)?.into_iter().map(|(place, ())| place).collect();
             let rows = self.rows.get_many(ctx, &places)?;
             lonely.extend(places.iter().zip(rows).filter_map(|(&(time, _), row)| Some((time, row?))));
@@ -214,7 +214,7 @@ impl<L: Item, R: Item> LargeIntervalJoin<L, R> {
     }
 
     /// Gives a row its place, and sees to it that the timer comes when it has to go.
-    fn take(&self, ctx: &mut Context<'_>, rows: &mut LargeIntervalRows, reach: i64) -> Place {
+    fn take(&self, ctx: &mut Context<'_>, rows: &mut LargeIntervalRows, reach: i64) -> RowKey {
         let end = ctx.time().saturating_add(reach);
         if rows.timer.get().is_none_or(|&due| end < due) {
             self.set_timer(ctx, rows, end);

@@ -24,15 +24,15 @@ pub(super) struct Progress<'p, E> {
     pub(super) changed: bool,
 }
 
-/// An event, and which conditions on it alone it fulfils, as far as has been asked.
-struct Asked<'e, E> {
+/// An event, and which conditions on it alone it fulfils, as far as has been evaluation.
+struct Evaluation<'e, E> {
     id: Id,
     event: &'e E,
     events: &'e Map<Id, E>,
     fulfils: Vec<Option<bool>>,
 }
 
-impl<E> Asked<'_, E> {
+impl<E> Evaluation<'_, E> {
     /// Whether the event fulfils the stage's condition for a partial match.
     fn fulfils(&mut self, stages: &[Stage<E>], number: u8, run: &Run) -> bool {
         let place = usize::from(number);
@@ -54,17 +54,17 @@ impl<E> Progress<'_, E> {
     /// Takes an event. Answers the matches that it makes.
     pub(super) fn event(&mut self, id: Id, event: &E, events: &Map<Id, E>) -> Vec<Left> {
         let plan = self.plan;
-        let mut asked = Asked { id, event, events, fulfils: vec![None; plan.stages.len()] };
+        let mut evaluation = Evaluation { id, event, events, fulfils: vec![None; plan.stages.len()] };
         let mut taking = Vec::new();
         let before = self.runs.len();
         self.runs.retain_mut(|run| {
-            let open = go_on(plan, run, &mut asked, &mut taking);
+            let open = go_on(plan, run, &mut evaluation, &mut taking);
             self.changed |= open != run.open;
             run.open = open;
             open != 0
         });
         let mut start = Run { open: plan.start.all(), ..Run::EMPTY };
-        start.open = go_on(plan, &start, &mut asked, &mut taking);
+        start.open = go_on(plan, &start, &mut evaluation, &mut taking);
         self.changed |= before != self.runs.len() || !taking.is_empty();
         taking.sort_unstable();
         let mut matches = Vec::new();
@@ -115,7 +115,7 @@ impl<E> Progress<'_, E> {
 
 /// Tries the open steps of a partial match with an event. What takes the event goes to `taking`. Answers the steps that
 /// stay open for the partial match without it.
-fn go_on<E>(plan: &Plan<E>, run: &Run, asked: &mut Asked<'_, E>, taking: &mut Vec<Run>) -> u32 {
+fn go_on<E>(plan: &Plan<E>, run: &Run, evaluation: &mut Evaluation<'_, E>, taking: &mut Vec<Run>) -> u32 {
     let mut open = run.open;
     for (step, bit) in plan.place(run).steps.iter().zip(0..) {
         if run.open >> bit & 1 == 0 {
@@ -123,9 +123,9 @@ fn go_on<E>(plan: &Plan<E>, run: &Run, asked: &mut Asked<'_, E>, taking: &mut Ve
         }
         let mut stays = true;
         if let Some(stage) = step.to {
-            let fulfils = asked.fulfils(&plan.stages, stage, run);
+            let fulfils = evaluation.fulfils(&plan.stages, stage, run);
             if fulfils {
-                taking.push(run.with(asked.id, stage));
+                taking.push(run.with(evaluation.id, stage));
             }
             stays = match step.contiguity {
                 Contiguity::Strict => false,
@@ -133,7 +133,7 @@ fn go_on<E>(plan: &Plan<E>, run: &Run, asked: &mut Asked<'_, E>, taking: &mut Ve
                 Contiguity::Any => true,
             };
         }
-        if !stays || step.nots.iter().any(|&not| asked.fulfils(&plan.stages, not, run)) {
+        if !stays || step.nots.iter().any(|&not| evaluation.fulfils(&plan.stages, not, run)) {
             open &= !(1 << bit);
         }
     }

@@ -38,7 +38,7 @@ impl From<RangeFrom<u32>> for Times {
     }
 }
 
-/// A sequence of stages that events of a key can follow. What is said after a stage is said of it.
+/// A sequence of stages that events of a key can follow. Settings after a stage apply to it.
 ///
 /// ```
 /// use millstream_sdk::library::pattern::{Pattern, Skip};
@@ -179,12 +179,12 @@ impl<E: 'static> Pattern<E> {
         Self { skip, ..self }
     }
 
-    /// How many events a key may keep; 4,096 if nothing is said. A row beyond is rejected.
+    /// How many events a key may keep; the default is 4,096. A row beyond is rejected.
     pub fn events_max(self, events: usize) -> Self {
         Self { limits: Limits { events, ..self.limits }, ..self }
     }
 
-    /// How many partial matches a key may have; 1,024 if nothing is said. They may have 32 times as many events, each one
+    /// How many partial matches a key may have; the default is 1,024. They may have 32 times as many events, each one
     /// counted in each of them. Beyond that the key begins anew.
     pub fn partial_matches_max(self, partial_matches: usize) -> Self {
         Self { limits: Limits { partial_matches, ..self.limits }, ..self }

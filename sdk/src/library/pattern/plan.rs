@@ -65,13 +65,13 @@ pub(super) struct Step {
 
 /// A place that a partial match can be at.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Place {
+pub(super) struct Transitions {
     pub(super) steps: Vec<Step>,
     /// Whether it is a match already.
     pub(super) complete: bool,
 }
 
-impl Place {
+impl Transitions {
     /// All steps, as bits.
     pub(super) fn all(&self) -> u32 {
         self.steps.iter().enumerate().fold(0, |bits, (place, _)| bits | 1 << place)
@@ -83,9 +83,9 @@ impl Place {
 pub(super) struct Plan<E> {
     pub(super) stages: Vec<Stage<E>>,
     /// Where every match begins.
-    pub(super) start: Place,
+    pub(super) start: Transitions,
     /// For each stage the places with fewer events of it than it needs, with enough, and with all it can have.
-    places: Vec<[Place; 3]>,
+    places: Vec<[Transitions; 3]>,
     /// Milliseconds from the first event to the last, exclusive.
     pub(super) within: Option<i64>,
     /// Whether every event matters: one that fulfils no condition can break off a match.
@@ -94,7 +94,7 @@ pub(super) struct Plan<E> {
 
 impl<E> Plan<E> {
     pub(super) fn new(stages: Vec<Stage<E>>, within: Option<i64>) -> Self {
-        let start = Place { steps: steps_from(&stages, 0), complete: false };
+        let start = Transitions { steps: steps_from(&stages, 0), complete: false };
         let places = (0..).zip(&stages).map(|(number, stage)| places_of(&stages, number, stage)).collect();
         let every = stages.iter().any(|stage| {
             stage.contiguity == Contiguity::Strict || (stage.repeats == Contiguity::Strict && stage.most > 1)
@@ -103,7 +103,7 @@ impl<E> Plan<E> {
     }
 
     /// The place that a partial match is at.
-    pub(super) fn place(&self, run: &Run) -> &Place {
+    pub(super) fn place(&self, run: &Run) -> &Transitions {
         let Some(stage) = run.stage() else { return &self.start };
         let (stage, places) = (&self.stages[usize::from(stage)], &self.places[usize::from(stage)]);
         match run.count {
@@ -124,15 +124,15 @@ impl<E> Plan<E> {
     }
 }
 
-fn places_of<E>(stages: &[Stage<E>], number: u8, stage: &Stage<E>) -> [Place; 3] {
+fn places_of<E>(stages: &[Stage<E>], number: u8, stage: &Stage<E>) -> [Transitions; 3] {
     let again = Step { to: Some(number), contiguity: stage.repeats, nots: Vec::new() };
     let next = usize::from(number) + 1;
     let complete = stages.iter().skip(next).all(|stage| stage.optional);
     let on = steps_from(stages, next);
     [
-        Place { steps: vec![again.clone()], complete: false },
-        Place { steps: std::iter::once(again).chain(on.iter().cloned()).collect(), complete },
-        Place { steps: on, complete },
+        Transitions { steps: vec![again.clone()], complete: false },
+        Transitions { steps: std::iter::once(again).chain(on.iter().cloned()).collect(), complete },
+        Transitions { steps: on, complete },
     ]
 }
 

@@ -107,7 +107,7 @@ impl Setup {
         self
     }
 
-    /// How many partitions a topic has; 1, unless said.
+    /// How many partitions a topic has; the default is 1.
     #[must_use]
     pub fn partitions(mut self, topic: &str, partitions: u32) -> Self {
         self.partitions.insert(topic.to_owned(), partitions);
@@ -120,7 +120,7 @@ impl Setup {
         Self { batch_size: Some(records), ..self }
     }
 
-    /// Where the clock stands at first, in milliseconds since the Unix epoch; 0, unless said.
+    /// Where the clock stands at first, in milliseconds since the Unix epoch; the default is 0.
     #[must_use]
     pub fn clock(self, clock: i64) -> Self {
         Self { clock, ..self }

@@ -18,7 +18,7 @@ use millstream::record;
 
 use self::columns::{batch, column, due, emitted, rejected, timers};
 use self::stores::within;
-use super::output::Said;
+use super::output::Reported;
 use crate::aggregate::Aggregate;
 use crate::answer::Answer;
 use crate::columns::Column;
@@ -210,9 +210,9 @@ impl<P: Debug + Send + Sync> Native<P> {
         Box::pin(std::future::ready(result))
     }
 
-    /// Takes what the plugin said. What it measured counts only if the call came to its end.
+    /// Takes what the plugin reported. What it measured counts only if the call came to its end.
     fn take_said(&self, whole: bool) {
-        let Said { logs, counters, gauges } = crate::host::take();
+        let Reported { logs, counters, gauges } = crate::host::take();
         if !logs.is_empty() {
             let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
             lines.extend(logs.into_iter().map(|(level, text)| (self.step.clone(), level, text)));
@@ -230,7 +230,7 @@ impl<P: Debug + Send + Sync> Native<P> {
 
 fn message(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it said nothing")
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it printed nothing")
 }
 
 impl<P: Debug + Send + Sync> Guest for Native<P> {

@@ -33,8 +33,8 @@ pub(super) fn generator(vector: &Vector) -> Result<Translated, String> {
     let mut known = json!({ "wm": null });
     let mut after = Vec::with_capacity(steps.len());
     for (number, step) in steps.iter().enumerate() {
-        let said = expect_at(vector, number)?;
-        said.into_iter().for_each(|fields| known = Value::Object(fields));
+        let message = expect_at(vector, number)?;
+        message.into_iter().for_each(|fields| known = Value::Object(fields));
         after.push(matches!(step, Tick::Tick(_)).then(|| known.clone()));
     }
     let acts = |step: &Tick| match step {

@@ -52,8 +52,8 @@ async fn a_full_disk_stops_writes_and_loses_nothing() {
         .env(FOLDER, &data)
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&limited.stdout) + String::from_utf8_lossy(&limited.stderr);
-    assert!(limited.status.success(), "{said}");
+    let message = String::from_utf8_lossy(&limited.stdout) + String::from_utf8_lossy(&limited.stderr);
+    assert!(limited.status.success(), "{message}");
     let acknowledged: usize = std::fs::read_to_string(folder.path().join("log.acknowledged")).unwrap().parse().unwrap();
     // With room again, all is there and the log goes on.
     let log = EmbeddedLog::open(EmbeddedConfig::new(&data)).unwrap();

@@ -144,7 +144,7 @@ fn whole(log: &dyn Log) -> String {
     let newest = [0, 1].map(|pipeline| {
         let middle = recoveries[pipeline as usize].head.last_block / 2;
         let mut blocks = Vec::new();
-        let head = log.read_back(&tenant(), PipelineId(pipeline), middle, &mut |number, block| {
+        let head = log.replay(&tenant(), PipelineId(pipeline), middle, &mut |number, block| {
             blocks.push((number, block));
             ControlFlow::Continue(())
         });

@@ -64,10 +64,10 @@ fn found(pattern: Pattern<String>, events: &[(&str, i64)]) -> Vec<(&'static str,
     }
     run.watermark(1_000_000);
     assert_eq!(run.state("k").map(|state| (state.events(), state.partial_matches())).unwrap_or_default().0, 0);
-    said(&run.end())
+    described(&run.end())
 }
 
-fn said(out: &Outcome) -> Vec<(&'static str, String, i64)> {
+fn described(out: &Outcome) -> Vec<(&'static str, String, i64)> {
     assert_eq!(out.codes(), [""; 0]);
     out.rows.iter().map(|row| (row.output, row.value_text(), row.timestamp)).collect()
 }

@@ -24,7 +24,7 @@ fn a_match_is_found_when_the_watermark_reaches_its_last_event() {
     assert_eq!(run.timers("k")[0].time, 120_000);
     run.watermark(120_000);
     assert_eq!((run.state("k").is_none(), run.timers("k").len()), (true, 0), "nothing is left");
-    assert_eq!(said(&run.end()), [("match", "x@0 x@60000 x@120000".to_owned(), 120_000)]);
+    assert_eq!(described(&run.end()), [("match", "x@0 x@60000 x@120000".to_owned(), 120_000)]);
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn late_events_take_no_part() {
     run.row(row("x", 16));
     run.watermark(16);
     let expected = [("late", "x", 15), ("late", "-", 12), ("match", "x@0 x@10 x@16", 16)];
-    assert_eq!(said(&run.end()), expected.map(|(output, text, time)| (output, text.to_owned(), time)));
+    assert_eq!(described(&run.end()), expected.map(|(output, text, time)| (output, text.to_owned(), time)));
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn too_many_partial_matches_are_let_go() {
     assert_eq!(run.state("k").map(|state| (state.events(), state.partial_matches())), Some((5, 15)));
     run.watermark(4);
     assert!(run.state("k").is_none());
-    assert_eq!(said(&run.end()), [("overflow", "partial_matches_max 20 31".to_owned(), 4)]);
+    assert_eq!(described(&run.end()), [("overflow", "partial_matches_max 20 31".to_owned(), 4)]);
     let pattern = Pattern::begin("x", has('x')).times(100).partial_matches_max(20);
     let events: Vec<(&str, i64)> = (0..36).map(|time| ("x", time)).collect();
     let pattern = pattern.within(Duration::from_secs(1));
@@ -200,7 +200,7 @@ fn events_that_make_no_difference_are_not_kept() {
 fn patterns_that_make_no_sense_are_refused() {
     let a = || Pattern::begin("a", has('a'));
     let within = Duration::from_secs(1);
-    for (pattern, said) in [
+    for (pattern, message) in [
         (Pattern::begin("", has('a')), "stage 1 has no name"),
         (a().then("a", has('b')), "two stages are named `a`"),
         (a().times(0), "stage `a` comes 0 to 0 times"),
@@ -213,8 +213,8 @@ fn patterns_that_make_no_sense_are_refused() {
         (a().events_max(0), "1 at least"),
         ((0..30).fold(a(), |pattern, stage| pattern.then(stage.to_string(), has('b'))), "31 stages are more than 30"),
     ] {
-        let error = pattern.build().expect_err(said);
+        let error = pattern.build().expect_err(message);
         assert_eq!(error.code(), "bad-pattern");
-        assert!(error.reason().contains(said), "{said}: {error}");
+        assert!(error.reason().contains(message), "{message}: {error}");
     }
 }

@@ -1,0 +1,370 @@
+//! What the control plane asks of pipelines: deploy, show, pause, resume, delete.
+
+mod checkpointer;
+mod fork;
+mod install;
+mod operations;
+mod restore;
+mod rewind;
+mod supervisor;
+mod upgrade;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use self::operations::Operations;
+pub use self::operations::{Done, Operation, OperationKind, Outcome};
+pub use self::restore::Restore;
+pub use self::rewind::{Rewind, StartOffset};
+use self::supervisor::{EngineContext, Ready, supervise};
+use self::upgrade::Swapped;
+use crate::catalog::{Catalog, StoredPipeline};
+use crate::checkpoint::{CheckpointId, Checkpoints};
+use crate::ids::{Digest, PipelineName, StepName, TenantId};
+use crate::log::Log;
+use crate::names::nearest;
+use crate::pipeline::engine::warm_state::WarmState;
+use crate::pipeline::error::Error;
+use crate::pipeline::io::shared::Shared;
+use crate::pipeline::spec::Spec;
+use crate::pipeline::status::{InputStatus, PipelineStatus, State, StepStatus};
+use crate::plugin::Sandbox;
+use crate::state::Room;
+
+/// How long a pipeline may take to finish its micro-batch when it is stopped. After that its task is dropped where it
+/// stands, which the log makes harmless.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// All pipelines of a server. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Pipelines(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    context: EngineContext,
+    entries: Mutex<BTreeMap<(TenantId, PipelineName), Arc<Entry>>>,
+    operations: Operations,
+}
+
+/// One pipeline.
+#[derive(Debug)]
+struct Entry {
+    shared: Arc<Shared>,
+    stored: Mutex<StoredPipeline>,
+    /// StepState over a whole change of what is deployed or a copy of it, so that these follow one another. Taken before `task`.
+    changing: tokio::sync::Mutex<()>,
+    /// StepState while the pipeline is started, stopped or replaced, so that two requests do not do so at once.
+    task: tokio::sync::Mutex<Option<Task>>,
+}
+
+#[derive(Debug)]
+struct Task {
+    stop: watch::Sender<bool>,
+    handle: JoinHandle<Option<Box<WarmState>>>,
+    /// What takes checkpoints by the clock.
+    checkpointer: JoinHandle<()>,
+}
+
+/// What applying a manifest did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Applied {
+    /// The pipeline.
+    pub status: PipelineStatus,
+    /// Whether it is new, changed or as it was.
+    pub change: Change,
+    /// The checkpoint that was taken before it changed, to roll back to.
+    pub checkpoint: Option<CheckpointId>,
+    /// How long it stood still for the change, in milliseconds.
+    pub pause_ms: Option<f64>,
+}
+
+/// How a pipeline changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// It did not exist.
+    Created,
+    /// It goes on from where it was with another manifest or other versions.
+    Changed,
+    /// Nothing is different.
+    Unchanged,
+}
+
+impl Pipelines {
+    /// Starts the pipelines that are deployed, each with so much room for its state. One that cannot start shows why and does not hold the others up.
+    pub async fn open(
+        log: Arc<dyn Log>,
+        sandbox: Sandbox,
+        catalog: Catalog,
+        checkpoints: Checkpoints,
+        room: Room,
+    ) -> Result<Self, Error> {
+        let stored = catalog.pipelines();
+        let context = EngineContext { log, sandbox, catalog, checkpoints, room };
+        context.delete_orphans()?;
+        let pipelines = Self(Arc::new(Inner { context, entries: Mutex::default(), operations: Operations::new() }));
+        for stored in stored {
+            let entry = pipelines.insert(stored);
+            let mut task = entry.task.lock().await;
+            *task = Some(pipelines.start(&entry));
+        }
+        Ok(pipelines)
+    }
+
+    /// Deploys a manifest: makes the pipeline, or changes it between two commits. That is done to its end, also if nobody
+    /// waits for the answer any more.
+    pub async fn apply(&self, tenant: &TenantId, manifest: &str) -> Result<Applied, Error> {
+        let (pipelines, tenant, manifest) = (self.clone(), tenant.clone(), manifest.to_owned());
+        let deployed = tokio::spawn(async move { pipelines.deploy(&tenant, &manifest).await }).await;
+        deployed.unwrap_or_else(|panic| Err(Error::Interrupted { reason: panic.to_string() }))
+    }
+
+    async fn deploy(&self, tenant: &TenantId, manifest: &str) -> Result<Applied, Error> {
+        let spec: Spec = manifest.parse()?;
+        let context = &self.0.context;
+        let existing = self.entry(tenant, &spec.name).ok();
+        let _changing = match &existing {
+            Some(entry) => Some(entry.changing.lock().await),
+            None => None,
+        };
+        let before = existing.as_ref().map(|entry| self.current(entry)).transpose()?;
+        let stored = StoredPipeline {
+            tenant: tenant.clone(),
+            name: spec.name.clone(),
+            id: match &before {
+                Some(before) => before.id,
+                None => context.catalog.next_pipeline_id()?,
+            },
+            manifest: manifest.to_owned(),
+            paused: before.as_ref().is_some_and(|before| before.paused),
+            digests: self.resolve(tenant, &spec)?,
+            upgraded_from: before.as_ref().and_then(|before| before.upgraded_from.clone()),
+        };
+        let state = existing.as_ref().map(|entry| entry.shared.view().state);
+        if before.as_ref() == Some(&stored) && !matches!(state, Some(State::Failed | State::BackingOff)) {
+            let status = self.show(tenant, &spec.name)?;
+            return Ok(Applied { status, change: Change::Unchanged, checkpoint: None, pause_ms: None });
+        }
+        let plan = context.plan(&stored, &spec).await?;
+        self.fits(existing.as_ref(), &plan, &stored).await?;
+        context.create_targets(tenant, &plan)?;
+        let (change, swapped) = match (&existing, before) {
+            (Some(entry), Some(before)) => (Change::Changed, self.swap(entry, &before, stored, plan, &spec).await?),
+            _ => {
+                context.catalog.put_pipeline(&stored)?;
+                let entry = self.insert(stored);
+                let mut task = entry.task.lock().await;
+                *task = Some(self.start(&entry));
+                (Change::Created, Swapped::default())
+            }
+        };
+        let Swapped { checkpoint, pause_ms } = swapped;
+        Ok(Applied { status: self.show(tenant, &spec.name)?, change, checkpoint, pause_ms })
+    }
+
+    /// All pipelines of a tenant, by name.
+    pub fn list(&self, tenant: &TenantId) -> Vec<PipelineStatus> {
+        let entries: Vec<_> =
+            self.entries().iter().filter(|((of, _), _)| of == tenant).map(|(_, entry)| Arc::clone(entry)).collect();
+        entries.iter().filter_map(|entry| self.status(entry).ok()).collect()
+    }
+
+    /// One pipeline.
+    pub fn show(&self, tenant: &TenantId, name: &PipelineName) -> Result<PipelineStatus, Error> {
+        self.status(&*self.entry(tenant, name)?)
+    }
+
+    /// Stops a pipeline between two commits; its input waits.
+    pub async fn pause(&self, tenant: &TenantId, name: &PipelineName) -> Result<PipelineStatus, Error> {
+        let entry = self.entry(tenant, name)?;
+        let mut task = entry.task.lock().await;
+        self.remember_paused(&entry, true)?;
+        stop(&mut task).await;
+        entry.shared.set(State::Paused, None);
+        self.status(&entry)
+    }
+
+    /// Lets a paused or failed pipeline go on from where it was.
+    pub async fn resume(&self, tenant: &TenantId, name: &PipelineName) -> Result<PipelineStatus, Error> {
+        let entry = self.entry(tenant, name)?;
+        let mut task = entry.task.lock().await;
+        if matches!(entry.shared.view().state, State::Running | State::Starting) {
+            return self.status(&entry);
+        }
+        stop(&mut task).await;
+        self.remember_paused(&entry, false)?;
+        *task = Some(self.start(&entry));
+        self.status(&entry)
+    }
+
+    /// Removes a pipeline and its state. Its topics stay.
+    pub async fn delete(&self, tenant: &TenantId, name: &PipelineName) -> Result<(), Error> {
+        let entry = self.entry(tenant, name)?;
+        let _changing = entry.changing.lock().await;
+        let stored = self.current(&entry)?;
+        let mut task = entry.task.lock().await;
+        stop(&mut task).await;
+        self.0.context.catalog.remove_pipeline(tenant, name)?;
+        self.entries().remove(&(tenant.clone(), name.clone()));
+        self.0.context.forget(tenant, stored.id);
+        if let Err(error) = self.0.context.checkpoints.forget(tenant, name).await {
+            tracing::warn!(%tenant, pipeline = %name, %error, "checkpoints of a deleted pipeline are left");
+        }
+        Ok(())
+    }
+
+    /// Stops all pipelines between two commits, as a server does before it ends.
+    pub async fn stop(&self) {
+        let entries: Vec<_> = self.entries().values().cloned().collect();
+        for entry in &entries {
+            if let Some(task) = &*entry.task.lock().await {
+                task.stop.send_replace(true);
+            }
+        }
+        for entry in entries {
+            stop(&mut *entry.task.lock().await).await;
+        }
+    }
+
+    /// The version that each step runs: the one the manifest pins, or the newest.
+    fn resolve(&self, tenant: &TenantId, spec: &Spec) -> Result<BTreeMap<StepName, Digest>, Error> {
+        let version = |step: &crate::pipeline::spec::StepSpec| {
+            let version = self.0.context.catalog.plugin(tenant, &step.plugin)?;
+            Ok((step.name.clone(), version.digest))
+        };
+        spec.steps.iter().map(version).collect()
+    }
+
+    fn insert(&self, stored: StoredPipeline) -> Arc<Entry> {
+        let key = (stored.tenant.clone(), stored.name.clone());
+        let entry = || Entry {
+            shared: Arc::new(Shared::new(State::Starting)),
+            stored: Mutex::new(stored),
+            changing: tokio::sync::Mutex::default(),
+            task: tokio::sync::Mutex::default(),
+        };
+        Arc::clone(self.entries().entry(key).or_insert_with(|| Arc::new(entry())))
+    }
+
+    fn start(&self, entry: &Entry) -> Task {
+        self.start_with(entry, None)
+    }
+
+    fn start_with(&self, entry: &Entry, ready: Option<Ready>) -> Task {
+        let stored = entry.stored();
+        entry.shared.set(if stored.paused { State::Paused } else { State::Starting }, None);
+        let (stop, stopped) = watch::channel(false);
+        let (context, shared) = (&self.0.context, &entry.shared);
+        // What is deployed has been parsed before; if it cannot be any more, the supervisor says so.
+        let spec = stored.manifest.parse::<Spec>().ok().filter(|_| !stored.paused);
+        let checkpointer = spec.map(|spec| {
+            checkpointer::run(context.clone(), stored.clone(), spec.checkpoint, Arc::clone(shared), stopped.clone())
+        });
+        let checkpointer = tokio::spawn(async move {
+            if let Some(checkpointer) = checkpointer {
+                checkpointer.await;
+            }
+        });
+        let task = supervise(context.clone(), stored, Arc::clone(shared), stopped, ready);
+        Task { stop, handle: tokio::spawn(task), checkpointer }
+    }
+
+    fn remember_paused(&self, entry: &Entry, paused: bool) -> Result<(), Error> {
+        let stored = StoredPipeline { paused, ..entry.stored() };
+        self.0.context.catalog.put_pipeline(&stored)?;
+        entry.set_stored(stored);
+        Ok(())
+    }
+
+    /// What is deployed, if the entry is still the pipeline's: it may have been deleted while somebody waited for it.
+    fn current(&self, entry: &Arc<Entry>) -> Result<StoredPipeline, Error> {
+        let stored = entry.stored();
+        let now = self.entry(&stored.tenant, &stored.name)?;
+        if Arc::ptr_eq(&now, entry) { Ok(stored) } else { Err(Error::NotFound { name: stored.name, nearest: None }) }
+    }
+
+    fn entry(&self, tenant: &TenantId, name: &PipelineName) -> Result<Arc<Entry>, Error> {
+        let entries = self.entries();
+        if let Some(entry) = entries.get(&(tenant.clone(), name.clone())) {
+            return Ok(Arc::clone(entry));
+        }
+        let names = entries.keys().filter(|(of, _)| of == tenant).map(|(_, name)| name.as_str());
+        let nearest = nearest(name.as_str(), names).map(str::to_owned);
+        Err(Error::NotFound { name: name.clone(), nearest })
+    }
+
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<(TenantId, PipelineName), Arc<Entry>>> {
+        self.0.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn status(&self, entry: &Entry) -> Result<PipelineStatus, Error> {
+        let stored = entry.stored();
+        let view = entry.shared.view();
+        let spec: Spec = stored.manifest.parse()?;
+        let topics = self.0.context.log.topics(&stored.tenant)?;
+        let inputs = view.progress.inputs.into_iter().map(|(at, position, known)| {
+            let partition = topics.get(&at.topic).and_then(|topic| topic.partitions.get(at.partition as usize));
+            let end = partition.map_or(position, |partition| partition.end);
+            InputStatus {
+                topic: at.topic,
+                partition: at.partition,
+                position,
+                end,
+                newest: known.newest,
+                idle: known.idle,
+            }
+        });
+        let steps = spec.steps.iter().filter_map(|step| {
+            let digest = *stored.digests.get(&step.name)?;
+            let metrics = view.plan.as_ref().map(|plan| plan.metrics(&step.name)).unwrap_or_default();
+            Some(StepStatus { name: step.name.clone(), plugin: step.plugin.name.clone(), digest, metrics })
+        });
+        Ok(PipelineStatus {
+            id: stored.id,
+            state: view.state,
+            reason: view.reason,
+            steps: steps.collect(),
+            inputs: inputs.collect(),
+            output: spec.output,
+            dead_letters: spec.dead_letters,
+            watermark: view.progress.watermark,
+            usage: view.progress.usage,
+            open_groups: view.progress.open_groups,
+            state_bytes: view.progress.state_bytes,
+            state_disk_bytes: view.progress.state_disk_bytes,
+            checkpoint: view.checkpoint,
+            checkpoint_failure: view.checkpoint_failure,
+            name: stored.name,
+            manifest: stored.manifest,
+        })
+    }
+}
+
+impl Entry {
+    fn stored(&self) -> StoredPipeline {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_stored(&self, stored: StoredPipeline) {
+        *self.stored.lock().unwrap_or_else(PoisonError::into_inner) = stored;
+    }
+}
+
+/// Stops a pipeline between two commits. What it had in memory, if it ran.
+async fn stop(task: &mut Option<Task>) -> Option<Box<WarmState>> {
+    let Task { stop, mut handle, checkpointer } = task.take()?;
+    stop.send_replace(true);
+    checkpointer.abort();
+    match tokio::time::timeout(STOP_PATIENCE, &mut handle).await {
+        Ok(ended) => ended.ok().flatten(),
+        Err(_) => {
+            handle.abort();
+            None
+        }
+    }
+}

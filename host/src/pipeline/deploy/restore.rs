@@ -1,0 +1,275 @@
+//! Putting a pipeline back to a checkpoint, or making another one from it.
+//!
+//! The state is put together under a new deployment while the old one runs on, and checked against what is to run. Then
+//! the old one is stopped and the catalog names the new one: a crash before that leaves all as it was, a crash after it
+//! all as it shall be. The old one is copied so that this too can be undone: most of it before, the rest when the new one
+//! runs.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::install::StagedDeployment;
+use super::{Done, Entry, Operation, OperationKind, Pipelines, stop};
+use crate::catalog::StoredPipeline;
+use crate::checkpoint::{Ahead, CheckpointId, Deployment, Kind, Manifest, Meter};
+use crate::clock::now_ms;
+use crate::error::Coded;
+use crate::fail;
+use crate::ids::{PipelineName, TenantId};
+use crate::pipeline::Error;
+use crate::pipeline::engine::plan::Plan;
+use crate::pipeline::engine::warm_state::WarmState;
+use crate::pipeline::io::runner::can_take_over;
+use crate::pipeline::spec::Spec;
+
+/// What is to be restored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restore {
+    /// The checkpoint.
+    pub checkpoint: CheckpointId,
+    /// The pipeline to be made from it; without it the pipeline itself is put back.
+    #[serde(default, rename = "as")]
+    pub into: Option<PipelineName>,
+    /// The manifest that is to run; without it the one that ran.
+    #[serde(default)]
+    pub manifest: Option<String>,
+}
+
+/// A deployment that is to take the place of another.
+#[derive(Debug)]
+pub(super) struct Next {
+    pub(super) stored: StoredPipeline,
+    pub(super) plan: Arc<Plan>,
+    /// Its state in the log,
+    pub(super) staged: StagedDeployment,
+    /// and in memory.
+    pub(super) live: WarmState,
+    /// Where it begins to read.
+    pub(super) positions: Vec<(crate::ids::TopicPartition, u64)>,
+    /// What the copy of the other one is for.
+    pub(super) note: String,
+}
+
+impl Pipelines {
+    /// Restores a checkpoint.
+    pub fn restore(&self, tenant: &TenantId, name: &PipelineName, restore: Restore) -> Result<Arc<Operation>, Error> {
+        let fork = restore.into.as_ref().is_some_and(|into| into != name);
+        if let Some(into) = restore.into.as_ref().filter(|_| fork)
+            && self.entry(tenant, into).is_ok()
+        {
+            return Err(Error::Exists { name: into.clone() });
+        }
+        let kind = if fork { OperationKind::Fork } else { OperationKind::Restore };
+        let (pipelines, of, from) = (self.clone(), tenant.clone(), name.clone());
+        Ok(self.0.operations.begin(tenant, name, kind, async move |meter| {
+            let Restore { checkpoint, into, manifest } = restore;
+            let taken = pipelines.0.context.checkpoints.get(&of, &from, checkpoint).await?;
+            let manifest = match manifest {
+                Some(manifest) => manifest,
+                None if fork => taken.deployment.manifest_for(into.as_ref().unwrap_or(&from))?,
+                None => taken.deployment.manifest.clone(),
+            };
+            pipelines.bring_back(&of, &from, into.unwrap_or_else(|| from.clone()), &taken, manifest, &meter).await
+        }))
+    }
+
+    /// Makes `manifest` run as `target` with the state of a checkpoint of `from`.
+    pub(super) async fn bring_back(
+        &self,
+        tenant: &TenantId,
+        from: &PipelineName,
+        target: PipelineName,
+        taken: &Manifest,
+        manifest: String,
+        meter: &Arc<Meter>,
+    ) -> Result<Done, Error> {
+        let context = &self.0.context;
+        let spec: Spec = manifest.parse()?;
+        if spec.name != target {
+            return Err(Error::OtherName { name: spec.name, target });
+        }
+        if *from != target {
+            let before: Spec = taken.deployment.manifest.parse()?;
+            if let Some(topic) = spec.targets().intersection(&before.targets()).next() {
+                return Err(Error::SharedTarget { topic: topic.clone(), name: target, other: from.clone() });
+            }
+        }
+        let existing = self.entry(tenant, &target).ok();
+        let _changing = match &existing {
+            Some(entry) => Some(entry.changing.lock().await),
+            None => None,
+        };
+        let before = existing.as_ref().map(|entry| self.current(entry)).transpose()?;
+        let mut staged = StagedDeployment::new(context, tenant)?;
+        let stored = StoredPipeline {
+            tenant: tenant.clone(),
+            name: target,
+            id: staged.id,
+            manifest,
+            paused: before.as_ref().is_some_and(|before| before.paused),
+            digests: self.versions_of(tenant, &spec, &taken.deployment)?,
+            upgraded_from: None,
+        };
+        let plan = context.plan(&stored, &spec).await?;
+        staged.fill(from, taken.id, meter).await?;
+        let live = self.replay(&plan, staged.id).await?;
+        fail::point("restore-verified");
+        context.create_targets(tenant, &plan)?;
+        let positions = taken.positions.iter().map(|position| {
+            let at = crate::ids::TopicPartition { topic: position.topic.clone(), partition: position.partition };
+            (at, position.offset)
+        });
+        let note = format!("before restoring {}", taken.id);
+        let next = Next { stored, plan, staged, live, positions: positions.collect(), note };
+        let pipeline = next.stored.name.clone();
+        let (undo, pause_ms) = self.replace(existing.clone(), before, next).await?;
+        Ok(Done { pipeline, checkpoint: Some(taken.id), undo, pause_ms, verified: None })
+    }
+
+    /// Lets a deployment that has its state take the place of the one that runs, if one does. Answers the checkpoint that
+    /// undoes it.
+    pub(super) async fn replace(
+        &self,
+        existing: Option<Arc<Entry>>,
+        before: Option<StoredPipeline>,
+        next: Next,
+    ) -> Result<(Option<CheckpointId>, Option<f64>), Error> {
+        let context = &self.0.context;
+        let Next { mut stored, plan, mut staged, mut live, positions, note } = next;
+        let (Some(entry), Some(before)) = (existing, before) else {
+            staged.place(positions, bytes::Bytes::new()).await?;
+            fail::point("restore-installed");
+            context.catalog.put_pipeline(&stored)?;
+            fail::point("restore-switched");
+            staged.keep();
+            let entry = self.insert(stored);
+            let mut task = entry.task.lock().await;
+            *task = Some(self.start(&entry));
+            return Ok((None, None));
+        };
+        let mut ahead = self.ahead(&before, Kind::Savepoint, Some(note)).await?;
+        let mut task = entry.task.lock().await;
+        let ran = stop(&mut task).await;
+        let stopped = Instant::now();
+        stored.paused = entry.stored().paused;
+        let switched = async {
+            if let Some(ahead) = &mut ahead {
+                ahead.stand_still(now_ms()).await?;
+            }
+            // What it has used stays used.
+            let usage = match context.head(&before.tenant, before.id) {
+                Ok(head) => head.usage,
+                Err(error) if ahead.is_none() => {
+                    tracing::warn!(pipeline = %before.name, %error, "its counters are lost with its state");
+                    bytes::Bytes::new()
+                }
+                Err(error) => return Err(error),
+            };
+            live.machine.recover_usage(&usage)?;
+            live.positions = positions.iter().cloned().collect();
+            live.sequence = staged.place(positions, usage).await?;
+            fail::point("restore-installed");
+            context.catalog.put_pipeline(&stored)?;
+            fail::point("restore-switched");
+            staged.keep();
+            entry.set_stored(stored);
+            Ok(())
+        };
+        let switched = switched.await;
+        // What the catalog names goes on, the new one or the old, with what it has in memory.
+        let (plan, live) = match &switched {
+            Ok(()) => (Some(plan), Some(Box::new(live))),
+            Err(_) => (ran.as_ref().map(|ran| Arc::clone(&ran.machine.plan)), ran),
+        };
+        let pause_ms = self.go_on(&entry, &mut task, plan, live, stopped).await;
+        drop(task);
+        if let Err(error) = switched {
+            if let Some(ahead) = ahead {
+                ahead.abandon().await;
+            }
+            return Err(error);
+        }
+        context.forget(&before.tenant, before.id);
+        let undo = match ahead {
+            Some(ahead) => Some(self.finish(&entry, ahead, false).await?),
+            None => None,
+        };
+        Ok((undo, pause_ms))
+    }
+
+    /// Copies what is about to be replaced, most of it while it runs. If what the log has of it is damaged there is nothing
+    /// to copy, and to replace it is the way out.
+    pub(super) async fn ahead(
+        &self,
+        before: &StoredPipeline,
+        kind: Kind,
+        note: Option<String>,
+    ) -> Result<Option<Ahead>, Error> {
+        let context = &self.0.context;
+        let taken = context.checkpoints.take_ahead(&context.log, before.order(kind, note), &Arc::default()).await;
+        match taken.map_err(Error::from) {
+            Ok(ahead) => Ok(Some(ahead)),
+            Err(error) if error.kind() == crate::error::Kind::Corrupt => {
+                tracing::warn!(pipeline = %before.name, %error, "replaced without a copy");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes what is left of the copy of what was replaced, and remembers it if it is that of an upgrade.
+    pub(super) async fn finish(
+        &self,
+        entry: &Arc<Entry>,
+        mut ahead: Ahead,
+        upgrade: bool,
+    ) -> Result<CheckpointId, Error> {
+        let before = ahead.id();
+        let finished = async {
+            let id = ahead.finish().await?;
+            fail::point("upgrade-copied");
+            if upgrade && id != before {
+                self.remember_way_back(entry, id).await?;
+            }
+            Ok::<_, Error>(id)
+        };
+        let finished = finished.await;
+        match finished {
+            Ok(id) => {
+                ahead.keep().await;
+                Ok(id)
+            }
+            Err(source) => Err(Error::SwapNotCopied { name: entry.stored().name, before, source: Box::new(source) }),
+        }
+    }
+
+    /// Reads state back, off the threads that others need.
+    pub(super) async fn can_take_over(&self, plan: &Arc<Plan>, id: crate::ids::PipelineId) -> Result<(), Error> {
+        let (plan, log) = (Arc::clone(plan), Arc::clone(&self.0.context.log));
+        let read = tokio::task::spawn_blocking(move || can_take_over(plan, &*log, id)).await;
+        read.unwrap_or_else(|panic| Err(Error::Interrupted { reason: panic.to_string() }))
+    }
+
+    /// The versions that a manifest runs on state of a deployment: those that ran, where it does not say otherwise.
+    fn versions_of(
+        &self,
+        tenant: &TenantId,
+        spec: &Spec,
+        of: &Deployment,
+    ) -> Result<std::collections::BTreeMap<crate::ids::StepName, crate::ids::Digest>, Error> {
+        let before: Spec = of.manifest.parse()?;
+        let ran = |step: &crate::pipeline::spec::StepSpec| {
+            let same = before.steps.iter().any(|had| had.name == step.name && had.plugin.name == step.plugin.name);
+            of.digests.get(&step.name).copied().filter(|_| same && step.plugin.digest.is_none())
+        };
+        let version = |step: &crate::pipeline::spec::StepSpec| {
+            let plugin =
+                crate::ids::PluginRef { name: step.plugin.name.clone(), digest: ran(step).or(step.plugin.digest) };
+            Ok((step.name.clone(), self.0.context.catalog.plugin(tenant, &plugin)?.digest))
+        };
+        spec.steps.iter().map(version).collect()
+    }
+}

@@ -1,0 +1,178 @@
+//! Another manifest or other versions for a pipeline that runs: the swap between two commits, and the way back.
+//!
+//! What takes long happens before or after the pipeline stands still. Before, the new version is loaded, its state checked,
+//! and what is committed so far copied. Then the runner stops between two micro-batches, the log is held as it is for the
+//! rest of the copy, the catalog names the new deployment, and it goes on with the state that the old one had in memory.
+//! After that the rest is written, as the checkpoint to roll back to. Until it is, and if it cannot be, a rollback goes to
+//! the copy of before, a few commits earlier, which the catalog names from the swap on.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::install::StagedDeployment;
+use super::supervisor::Ready;
+use super::{Done, Entry, Operation, OperationKind, Pipelines, Task, stop};
+use crate::catalog::StoredPipeline;
+use crate::checkpoint::{CheckpointId, Kind};
+use crate::clock::now_ms;
+use crate::fail;
+use crate::ids::{PipelineId, PipelineName, TenantId};
+use crate::pipeline::Error;
+use crate::pipeline::engine::plan::Plan;
+use crate::pipeline::engine::warm_state::{WarmState, migrating};
+use crate::pipeline::io::runner::Runner;
+use crate::pipeline::spec::Spec;
+
+/// How long a swap waits to see the new version run. It goes on starting after that.
+const START_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a swap came to.
+#[derive(Debug, Default)]
+pub(super) struct Swapped {
+    /// The checkpoint to roll back to.
+    pub(super) checkpoint: Option<CheckpointId>,
+    /// From the end of the last micro-batch of the old version until the new one takes the next, in milliseconds.
+    pub(super) pause_ms: Option<f64>,
+}
+
+impl Pipelines {
+    /// Whether the state that a pipeline has is state of a plan: by what runs, or else by reading it back.
+    pub(super) async fn fits(
+        &self,
+        existing: Option<&Arc<Entry>>,
+        plan: &Arc<Plan>,
+        stored: &StoredPipeline,
+    ) -> Result<(), Error> {
+        let runs = existing.and_then(|entry| entry.shared.view().plan);
+        match runs {
+            Some(runs) if runs.holds_the_same(plan) => Ok(()),
+            _ => self.can_take_over(plan, stored.id).await,
+        }
+    }
+
+    /// Lets `stored` run in place of `before`, on the same state. If anything fails, `before` goes on.
+    pub(super) async fn swap(
+        &self,
+        entry: &Arc<Entry>,
+        before: &StoredPipeline,
+        mut stored: StoredPipeline,
+        plan: Arc<Plan>,
+        spec: &Spec,
+    ) -> Result<Swapped, Error> {
+        let context = &self.0.context;
+        let migrating = migrating(&plan, &before.digests);
+        // What is only started again needs no way back.
+        let mut ahead = if *before == stored { None } else { self.ahead(before, Kind::Upgrade, None).await? };
+        let mut task = entry.task.lock().await;
+        let mut live = stop(&mut task).await;
+        let stopped = Instant::now();
+        stored.paused = entry.stored().paused;
+        let swapped = async {
+            if let Some(ahead) = &mut ahead {
+                ahead.stand_still(now_ms()).await?;
+                // The way back until the checkpoint of this moment is written, and from then on that.
+                stored.upgraded_from = Some(ahead.id().to_string());
+            }
+            let mut staged = None;
+            if !migrating.is_empty() {
+                let mut migrated = match live.take().and_then(|live| live.rebind(&plan)) {
+                    Some(live) => live,
+                    None => self.replay(&plan, before.id).await?,
+                };
+                migrated.migrate(&migrating).await?;
+                // Under a deployment of its own: what the old version reads is not touched.
+                let mut taking = StagedDeployment::new(context, &before.tenant)?;
+                taking.take(&mut migrated).await?;
+                stored.id = taking.id;
+                live = Some(Box::new(migrated));
+                staged = Some(taking);
+            }
+            context.catalog.put_pipeline(&stored)?;
+            fail::point("upgrade-switched");
+            if let Some(staged) = staged {
+                staged.keep();
+            }
+            Ok::<_, Error>(())
+        };
+        let swapped = swapped.await;
+        let plan = match &swapped {
+            Ok(()) => {
+                entry.set_stored(stored);
+                Some(plan)
+            }
+            // What was to migrate is spoilt: the old version reads its state back.
+            Err(_) => live.as_ref().map(|live| Arc::clone(&live.machine.plan)),
+        };
+        let pause_ms = self.go_on(entry, &mut task, plan, live.take(), stopped).await;
+        drop(task);
+        if let Err(error) = swapped {
+            if let Some(ahead) = ahead {
+                ahead.abandon().await;
+            }
+            return Err(error);
+        }
+        if !migrating.is_empty() {
+            context.forget(&before.tenant, before.id);
+        }
+        let checkpoint = match ahead {
+            Some(ahead) => Some(self.finish(entry, ahead, true).await?),
+            None => None,
+        };
+        if let Err(error) =
+            context.checkpoints.retain(&before.tenant, &before.name, spec.checkpoint.keep as usize).await
+        {
+            tracing::warn!(pipeline = %before.name, %error, "checkpoints that need not be kept are left");
+        }
+        Ok(Swapped { checkpoint, pause_ms })
+    }
+
+    /// Starts what is deployed now, with what is at hand of it. Answers how long it stood still, if it runs soon.
+    pub(super) async fn go_on(
+        &self,
+        entry: &Arc<Entry>,
+        task: &mut Option<Task>,
+        plan: Option<Arc<Plan>>,
+        live: Option<Box<WarmState>>,
+        stopped: Instant,
+    ) -> Option<f64> {
+        let (running, seen) = oneshot::channel();
+        *task = Some(self.start_with(entry, plan.map(|plan| Ready { plan, live, running })));
+        let ran = tokio::time::timeout(START_PATIENCE, seen).await.is_ok_and(|seen| seen.is_ok());
+        ran.then(|| stopped.elapsed().as_secs_f64() * 1000.0)
+    }
+
+    /// Remembers the checkpoint of an upgrade, beside whatever else has changed meanwhile.
+    pub(super) async fn remember_way_back(&self, entry: &Arc<Entry>, id: CheckpointId) -> Result<(), Error> {
+        // Pausing and resuming change what is stored too.
+        let _task = entry.task.lock().await;
+        let stored = StoredPipeline { upgraded_from: Some(id.to_string()), ..entry.stored() };
+        self.0.context.catalog.put_pipeline(&stored)?;
+        entry.set_stored(stored);
+        Ok(())
+    }
+
+    /// What a deployment has, off the threads that others need.
+    pub(super) async fn replay(&self, plan: &Arc<Plan>, id: PipelineId) -> Result<WarmState, Error> {
+        let (plan, log) = (Arc::clone(plan), Arc::clone(&self.0.context.log));
+        let read = tokio::task::spawn_blocking(move || Runner::replay(id, &plan, &*log)).await;
+        read.unwrap_or_else(|panic| Err(Error::Interrupted { reason: panic.to_string() }))
+    }
+
+    /// Puts a pipeline back to before its last upgrade: versions, manifest and state.
+    pub fn rollback(&self, tenant: &TenantId, name: &PipelineName) -> Result<Arc<Operation>, Error> {
+        let entry = self.entry(tenant, name)?;
+        let (pipelines, of, name) = (self.clone(), tenant.clone(), name.clone());
+        let begun = name.clone();
+        Ok(self.0.operations.begin(tenant, &begun, OperationKind::Rollback, async move |meter| {
+            let now = pipelines.current(&entry)?;
+            let from = now.upgraded_from.as_ref().and_then(|id| id.parse().ok());
+            let from = from.ok_or_else(|| Error::NoUpgrade { name: name.clone() })?;
+            let taken = pipelines.0.context.checkpoints.get(&of, &name, from).await?;
+            let manifest = taken.deployment.manifest.clone();
+            let done: Done = pipelines.bring_back(&of, &name, name.clone(), &taken, manifest, &meter).await?;
+            Ok(done)
+        }))
+    }
+}

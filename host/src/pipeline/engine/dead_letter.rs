@@ -1,0 +1,161 @@
+//! Dead letters: rows that no step could process, with everything needed to see why and to send them again.
+//!
+//! Key and value are the source record's, byte for byte, and its headers where the pipeline carries them; where it came
+//! from and what happened is in headers that begin with [`PREFIX`]. Sending one again is a copy without those.
+
+use super::plan::{Plan, Step};
+use crate::ids::{TopicName, TopicPartition};
+use crate::log::batch::Offsets;
+use crate::plugin::{Domain, Failure, Rejected};
+use crate::record::{Batch, BatchRef};
+use crate::time::Window;
+
+/// What the names of provenance headers begin with.
+pub const PREFIX: &str = "millstream.";
+
+/// Most bytes of a backtrace in a header: enough for ten frames.
+const BACKTRACE_BYTES_MAX: usize = 4096;
+
+/// Where the rows of a stage come from.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::pipeline) enum Source<'a> {
+    /// Records of a partition, one a row.
+    Records {
+        /// The partition.
+        at: &'a TopicPartition,
+        /// The offset of each row.
+        offsets: &'a Offsets,
+        /// The records as they were read.
+        records: BatchRef<'a>,
+        /// The record of each row by way of which others come from records; none if they come from them directly.
+        through: Option<&'a [u32]>,
+    },
+    /// Rows that a step with state made, or windows that it makes rows of.
+    Derived {
+        /// The rows; of a window its key, and the accumulator or result as value.
+        rows: BatchRef<'a>,
+        /// The window of each row; empty if they are not of windows.
+        windows: &'a [Window],
+    },
+    /// A timer.
+    Timer {
+        /// One row: the timer's key and time.
+        rows: BatchRef<'a>,
+        /// What the plugin calls it.
+        id: u64,
+        /// What its time is measured in.
+        domain: Domain,
+    },
+}
+
+/// What went wrong with a row.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::pipeline) struct Cause<'a> {
+    /// The stable code: the plugin's for a row it rejected, the host's for a row it failed on.
+    pub(in crate::pipeline) code: &'a str,
+    /// What happened.
+    pub(in crate::pipeline) reason: &'a str,
+    /// Where in the guest.
+    pub(in crate::pipeline) backtrace: &'a [String],
+}
+
+impl<'a> From<&'a Failure> for Cause<'a> {
+    fn from(failure: &'a Failure) -> Self {
+        Self { code: failure.code, reason: &failure.message, backtrace: &failure.backtrace }
+    }
+}
+
+/// The rows that a plugin rejected, with the cause of each.
+pub(in crate::pipeline) fn causes(rejected: &Rejected) -> impl Iterator<Item = (u32, Cause<'_>)> {
+    let texts = rejected.codes.iter().zip(rejected.reasons.iter());
+    rejected
+        .rows
+        .iter()
+        .copied()
+        .zip(texts)
+        .map(|(row, (code, reason))| (row, Cause { code: text(code), reason: text(reason), backtrace: &[] }))
+}
+
+/// The sandbox has checked that it is UTF-8.
+fn text(bytes: Option<&[u8]>) -> &str {
+    std::str::from_utf8(bytes.unwrap_or_default()).unwrap_or_default()
+}
+
+/// The dead letter of one row of a source.
+pub(in crate::pipeline) fn letter(plan: &Plan, step: &Step, source: Source<'_>, row: u32, cause: Cause<'_>) -> Batch {
+    let row = match source {
+        Source::Records { through: Some(through), .. } => through[row as usize],
+        _ => row,
+    };
+    let rows = match source {
+        Source::Records { records, .. } => records,
+        Source::Derived { rows, .. } | Source::Timer { rows, .. } => rows,
+    };
+    let (_, from) = rows.split_at(row as usize);
+    let (one, _) = from.split_at(1);
+    let mut fields = vec![
+        ("tenant", plan.tenant.to_string()),
+        ("pipeline", plan.name.to_string()),
+        ("step", step.name.to_string()),
+        ("plugin", step.plugin.to_string()),
+        ("digest", step.digest.to_string()),
+        ("code", cause.code.to_owned()),
+        ("reason", cause.reason.to_owned()),
+    ];
+    if !cause.backtrace.is_empty() {
+        let mut backtrace = cause.backtrace.join("\n");
+        backtrace.truncate(backtrace.floor_char_boundary(BACKTRACE_BYTES_MAX));
+        fields.push(("backtrace", backtrace));
+    }
+    match source {
+        Source::Records { at, offsets, .. } => fields.extend([
+            ("topic", at.topic.to_string()),
+            ("partition", at.partition.to_string()),
+            ("offset", offsets.of(row as usize).to_string()),
+        ]),
+        Source::Derived { windows, .. } => {
+            if let Some(window) = windows.get(row as usize) {
+                fields.extend([("window-start", window.start.to_string()), ("window-end", window.end.to_string())]);
+            }
+        }
+        Source::Timer { id, domain, .. } => {
+            let domain = match domain {
+                Domain::Event => "event-time",
+                Domain::Processing => "processing-time",
+            };
+            fields.extend([
+                ("timer-id", id.to_string()),
+                ("timer-time", one.timestamps[0].to_string()),
+                ("timer-domain", domain.to_owned()),
+            ]);
+        }
+    }
+    with_provenance(one, &fields)
+}
+
+/// The dead letter of a row that was to go to a topic that needs keys, and has none: the row as it was to be written.
+pub(in crate::pipeline) fn without_key(plan: &Plan, target: &TopicName, row: BatchRef<'_>) -> Batch {
+    let reason = format!("the row has no key, and topic `{target}`, where it was to go, is compacted by key");
+    let fields = [
+        ("tenant", plan.tenant.to_string()),
+        ("pipeline", plan.name.to_string()),
+        ("code", "key_required".to_owned()),
+        ("reason", reason),
+        ("output", target.to_string()),
+    ];
+    with_provenance(row, &fields)
+}
+
+/// One row with these headers after its own.
+fn with_provenance(one: BatchRef<'_>, fields: &[(&str, String)]) -> Batch {
+    let names: Vec<String> = fields.iter().map(|(name, _)| format!("{PREFIX}{name}")).collect();
+    let provenance = names.iter().zip(fields).map(|(name, (_, value))| (name.as_bytes(), Some(value.as_bytes())));
+    let mut letter = Batch {
+        timestamps: one.timestamps.to_vec(),
+        keys: one.keys.iter().collect(),
+        values: one.values.iter().collect(),
+        ..Batch::default()
+    };
+    letter.headers.push_row(one.headers.rows().flatten().chain(provenance));
+    letter
+}

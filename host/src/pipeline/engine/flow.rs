@@ -1,0 +1,167 @@
+//! Rows on their way from step to step, inside one micro-batch.
+
+use std::collections::VecDeque;
+
+use super::backlog::backlog;
+use super::dead_letter::Source;
+use super::plan::{Keyed, Plan, Stage};
+use super::row_watermarks::RowWatermarks;
+use super::rows::Origins;
+use super::step_state::StepState;
+use super::steps::{Arrival, Sink, Stop, finish, keyed_windows, process, transform, windows};
+use super::transform_output::TransformOutput;
+use crate::record::Batch;
+use crate::state::Now;
+use crate::time::{Watermark, Window};
+
+/// Most groups that close in one micro-batch and stage. A window of a million keys closes over several commits, so that
+/// no commit grows with the state. In tests it takes fewer to come to that.
+pub(in crate::pipeline) const CLOSING_GROUPS_MAX: usize = if cfg!(test) { 1 << 10 } else { 1 << 16 };
+
+/// The steps at work.
+#[derive(Debug)]
+pub(in crate::pipeline) struct Flow<'a> {
+    pub(in crate::pipeline) plan: &'a Plan,
+    pub(in crate::pipeline) states: &'a mut [StepState],
+    pub(in crate::pipeline) clock: i64,
+    pub(in crate::pipeline) sink: Sink<'a>,
+}
+
+/// Rows that a keyed step gives, in order.
+#[derive(Debug, Default)]
+pub(in crate::pipeline) struct Emission {
+    /// The rows.
+    pub(in crate::pipeline) rows: Batch,
+    /// The watermark that rows after each may rely on.
+    pub(in crate::pipeline) places: Vec<i64>,
+    /// The window of each row; empty if they are not of windows.
+    pub(in crate::pipeline) windows: Vec<Window>,
+}
+
+impl Emission {
+    fn arrival(&self) -> Arrival<'_> {
+        let rows = self.rows.view();
+        let source = Source::Derived { rows, windows: &self.windows };
+        Arrival { rows, origins: Origins::From(0), source, source_partition: 0, input: 0 }
+    }
+}
+
+impl Flow<'_> {
+    /// Runs the transforms of a stage over rows.
+    pub(in crate::pipeline) async fn transforms(
+        &mut self,
+        stage: usize,
+        arrival: Arrival<'_>,
+    ) -> Result<TransformOutput, Stop> {
+        let mut transformed = TransformOutput::default();
+        let Stage { transforms, timed_after, .. } = &self.plan.stages[stage];
+        for (number, step) in transforms.iter().enumerate() {
+            if !step.takes(arrival.input) {
+                continue;
+            }
+            if timed_after.is_some_and(|after| number >= after) {
+                transformed.fix_times();
+            }
+            let marks = self.sink.marks.len();
+            let rows = transform(&step.step, arrival.behind(&transformed), &mut self.sink).await?;
+            transformed.lead_back(&mut self.sink.marks[marks..]);
+            transformed.rows = Some(rows);
+        }
+        Ok(transformed)
+    }
+
+    /// Hands rows to the keyed step of a stage, and what it gives to the next.
+    pub(in crate::pipeline) async fn enter(
+        &mut self,
+        stage: usize,
+        arrival: Arrival<'_>,
+        places: RowWatermarks<'_>,
+    ) -> Result<(), Stop> {
+        match self.process_batch(stage, arrival, places).await? {
+            Some(emission) => self.forward(stage + 1, emission).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Does what is due in all steps, the first one first. A step with much due comes before the results of earlier ones
+    /// at whose places it is due, as rows from outside wait for it.
+    pub(in crate::pipeline) async fn advance(&mut self, mut watermark: Watermark) -> Result<(), Stop> {
+        for stage in 0..self.states.len() {
+            let now = Now { watermark, clock: self.clock };
+            self.sink.may_retreat &= !self.states[stage].store().is_due(now);
+            let now = match backlog(&self.states[stage + 1..], now) {
+                Some(backlog) => Now { watermark: watermark.min(Watermark::At(backlog)), clock: i64::MIN },
+                None => now,
+            };
+            let mut left = CLOSING_GROUPS_MAX;
+            while left > 0
+                && let Some(emission) = self.on_watermark(stage, now, &mut left).await?
+            {
+                self.forward(stage + 1, emission).await?;
+            }
+            watermark = self.states[stage].store().output_watermark(watermark);
+        }
+        Ok(())
+    }
+
+    /// Writes rows that have come to the end.
+    pub(in crate::pipeline) fn deliver(&mut self, arrival: Arrival<'_>) {
+        self.sink.deliver(self.plan.output, arrival.rows, arrival.source_partition);
+    }
+
+    async fn forward(&mut self, stage: usize, emission: Emission) -> Result<(), Stop> {
+        let mut waiting = VecDeque::from([(stage, emission)]);
+        while let Some((stage, emission)) = waiting.pop_front() {
+            let arrival = emission.arrival();
+            let transformed = self.transforms(stage, arrival).await?;
+            let arrival = arrival.behind(&transformed);
+            let place = |row| emission.places[arrival.origins.of(row) as usize];
+            let places: Vec<i64> = (0..arrival.rows.len() as u32).map(place).collect();
+            if let Some(next) =
+                self.process_batch(stage, arrival, RowWatermarks { known: &places, late: &places }).await?
+            {
+                waiting.push_back((stage + 1, next));
+            }
+        }
+        Ok(())
+    }
+
+    async fn process_batch(
+        &mut self,
+        stage: usize,
+        arrival: Arrival<'_>,
+        places: RowWatermarks<'_>,
+    ) -> Result<Option<Emission>, Stop> {
+        let Some(keyed) = &self.plan.stages[stage].keyed else {
+            self.deliver(arrival);
+            return Ok(None);
+        };
+        match (keyed, &mut self.states[stage]) {
+            (Keyed::Fold(step), StepState::Windows(windows)) => {
+                windows::process_batch(step, windows, arrival, places, &mut self.sink).await.map(|()| None)
+            }
+            (Keyed::Fold(step), StepState::KeyedWindows(keyed_windows)) => {
+                keyed_windows::process_batch(step, keyed_windows, arrival, places, self.clock, &mut self.sink).await
+            }
+            (Keyed::Process(step), StepState::Keyed(state)) => {
+                process::process_batch(step, state, self.clock, arrival, places, &mut self.sink).await
+            }
+            _ => unreachable!("a step's state is of its kind"),
+        }
+    }
+
+    async fn on_watermark(&mut self, stage: usize, now: Now, left: &mut usize) -> Result<Option<Emission>, Stop> {
+        match (&self.plan.stages[stage].keyed, &mut self.states[stage]) {
+            (Some(Keyed::Fold(step)), StepState::Windows(windows)) => {
+                finish::on_watermark(step, windows, now, left, &mut self.sink).await
+            }
+            (Some(Keyed::Process(step)), StepState::Keyed(state)) => {
+                process::on_watermark(step, state, now, left, &mut self.sink).await
+            }
+            (Some(Keyed::Fold(step)), StepState::KeyedWindows(keyed_windows)) => {
+                keyed_windows::on_watermark(step, keyed_windows, now, left, &mut self.sink).await
+            }
+            _ => unreachable!("a step's state is of its kind"),
+        }
+    }
+}

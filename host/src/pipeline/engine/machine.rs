@@ -1,0 +1,399 @@
+//! The deterministic heart of a pipeline: records in, effects and a changed state out.
+//!
+//! A machine reads no clock, does no I/O and keeps nothing that its blocks do not carry. The same inputs give the same
+//! effects, and how records are divided into micro-batches changes no result: rows are judged by the watermark at their
+//! own place, and what is due comes in an order that only times and keys decide.
+//!
+//! [`Machine::apply`] changes the state before the commit that makes it durable. If that commit fails, or `apply` itself,
+//! the machine is of no use any more and a new one is built from the log.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::backlog::{SplitPoint, backlog, split_point};
+use super::dead_letter::Source;
+use super::flow::Flow;
+use super::outputs::Outputs;
+use super::plan::Plan;
+use super::row_watermarks::{TimestampBounds, row_watermarks};
+use super::rows::Origins;
+use super::step_state::StepState;
+use super::steps::{Arrival, Poison, Sink, Stop};
+use super::sweep::Sweep;
+use crate::ids::{StepName, TopicPartition};
+use crate::log::Block;
+use crate::log::batch::Offsets;
+use crate::pipeline::error::Error;
+use crate::pipeline::status::Usage;
+use crate::plugin::Failure;
+use crate::record::Batch;
+use crate::state::{BlockError, Now, Store as _};
+use crate::time::{self, Mark, Watermark, Watermarks};
+
+/// Records in a micro-batch up to which failed calls are taken apart where they are. More are first divided, so that a
+/// plugin that fails on everything fails on this many rows a commit.
+pub(in crate::pipeline) const CAREFUL_RECORDS: usize = 256;
+/// Most bytes of state of one pipeline that are in memory. Values and tables of keys go to disk long before it; windows,
+/// timers and reference tables stay.
+pub const STATE_BYTES_MAX: u64 = 2 << 30;
+/// Most bytes of state of one pipeline that are on disk: a quarter of an hour of reading back, after a crash.
+pub const STATE_DISK_BYTES_MAX: u64 = 64 << 30;
+/// Records of one partition.
+#[derive(Debug)]
+pub struct Input {
+    /// Which of the plan's inputs.
+    pub(in crate::pipeline) input: usize,
+    /// The offset of each record.
+    pub(in crate::pipeline) offsets: Offsets,
+    /// The records.
+    pub(in crate::pipeline) records: Batch,
+}
+
+/// What a micro-batch is made of.
+#[derive(Debug, Default)]
+pub(in crate::pipeline) struct MicroBatch {
+    /// Records by input, none of them empty, in the plan's order.
+    pub(in crate::pipeline) inputs: Vec<Input>,
+    /// Inputs that were read to their end and had nothing.
+    pub(in crate::pipeline) quiet: Vec<usize>,
+    /// Marks that no record carries, each for an input and after its records.
+    pub(in crate::pipeline) marks: Vec<(usize, Mark)>,
+    /// The clock, in milliseconds since the Unix epoch. One that goes back is taken to stand still.
+    pub(in crate::pipeline) clock: i64,
+}
+
+impl Input {
+    /// Leaves only the first records.
+    pub(in crate::pipeline) fn truncate(&mut self, records: usize) {
+        self.records = self.records.view().split_at(records).0.to_owned();
+        self.offsets.truncate(records);
+    }
+
+    fn arrival<'a>(&'a self, plan: &'a Plan) -> Arrival<'a> {
+        let (at, records) = (&plan.inputs[self.input], self.records.view());
+        let source = Source::Records { at, offsets: &self.offsets, records, through: None };
+        Arrival {
+            rows: records,
+            origins: Origins::From(0),
+            source,
+            source_partition: at.partition,
+            // A table's rows go through no step.
+            input: plan.sources.get(self.input).copied().unwrap_or_default(),
+        }
+    }
+}
+
+/// What became of applied records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    /// They are applied, and to be committed.
+    Whole,
+    /// A call failed: they are to be applied again, fewer at a time. Nothing has changed but counters.
+    Retreated,
+    /// Some have to wait until what is due before them has fired: what comes before the split is to be applied. Nothing has
+    /// changed.
+    Split(SplitPoint),
+}
+
+/// The state of a running pipeline.
+#[derive(Debug)]
+pub struct Machine {
+    pub(in crate::pipeline) plan: Arc<Plan>,
+    /// The state of each step that has one.
+    pub(in crate::pipeline) states: Vec<StepState>,
+    pub(in crate::pipeline) watermarks: Watermarks,
+    /// Processing time of the last micro-batch.
+    pub(in crate::pipeline) clock: i64,
+    /// Whether what is not in `states` changed.
+    changed: bool,
+    /// What was known of partitions that this plan does not read.
+    pub(in crate::pipeline) unread: BTreeMap<TopicPartition, time::Input>,
+    outputs: Outputs,
+    pub(in crate::pipeline) usage: Usage,
+    poison: Poison,
+    pub(in crate::pipeline) sweep: Sweep,
+}
+
+/// What an applied micro-batch leaves to be committed.
+#[derive(Debug)]
+pub(in crate::pipeline) struct Effects {
+    pub(in crate::pipeline) outputs: Vec<(TopicPartition, Bytes)>,
+    pub(in crate::pipeline) block: Block,
+    pub(in crate::pipeline) usage: Bytes,
+}
+
+impl Machine {
+    /// A pipeline that has seen nothing.
+    pub fn new(plan: Arc<Plan>) -> Self {
+        Self {
+            states: plan.keyed().map(|keyed| StepState::new(keyed, &plan.room)).collect(),
+            watermarks: Watermarks::new(plan.watermark.source, plan.watermark.idle_ms, plan.sources.len()),
+            clock: i64::MIN,
+            changed: false,
+            unread: BTreeMap::new(),
+            outputs: Outputs::new(&plan.topics),
+            usage: Usage::default(),
+            poison: Poison::default(),
+            sweep: Sweep::default(),
+            plan,
+        }
+    }
+
+    /// The same under a plan that holds the same.
+    pub(in crate::pipeline) fn rebind(self, plan: Arc<Plan>) -> Self {
+        Self { outputs: Outputs::new(&plan.topics), poison: Poison::default(), plan, ..self }
+    }
+
+    /// Runs the steps over a micro-batch. See the module's text for what an error leaves.
+    ///
+    /// If a call fails while nothing has changed yet and there are more than [`CAREFUL_RECORDS`] records, they are not
+    /// applied at all: to be applied again in smaller numbers, so that a plugin that fails on everything fails on few
+    /// rows a commit.
+    pub(in crate::pipeline) async fn apply(&mut self, batch: &MicroBatch) -> Result<Applied, Error> {
+        let (usage, watermarks, clock) = (self.usage, self.watermarks.clone(), self.clock);
+        let poison_rows = self.poison.rows;
+        let applied = match self.run(batch).await {
+            Ok(()) => Applied::Whole,
+            Err(Stop::Failed(error)) => return Err(error),
+            Err(Stop::Retreat) => {
+                let Usage { failed_calls, fuel, .. } = self.usage;
+                self.usage = Usage { failed_calls, fuel, ..usage };
+                Applied::Retreated
+            }
+            // What the transforms did is done again, and counted then.
+            Err(Stop::Split(split)) => {
+                (self.usage, self.poison.rows) = (usage, poison_rows);
+                Applied::Split(split)
+            }
+        };
+        if applied != Applied::Whole {
+            (self.watermarks, self.clock) = (watermarks, clock);
+            self.outputs.clear();
+            return Ok(applied);
+        }
+        self.check_state()?;
+        Ok(Applied::Whole)
+    }
+
+    /// Brings state to disk that there is no room for in memory. Nothing may have changed since the last block: so this
+    /// comes between the commit of one micro-batch and the next.
+    pub(in crate::pipeline) fn make_room(&mut self) -> Result<(), Error> {
+        let mut over = (self.state_bytes() as usize).saturating_sub(self.plan.room.memory);
+        for state in &mut self.states {
+            over = over.saturating_sub(state.store_mut().spill(over));
+        }
+        self.check_state()
+    }
+
+    /// Whether the state is within its limits and wholly at hand.
+    fn check_state(&self) -> Result<(), Error> {
+        let name = || self.plan.name.clone();
+        if let Some(source) = self.states.iter().find_map(|state| state.store().failure()) {
+            return Err(Error::StateDisk { name: name(), source: source.clone() });
+        }
+        let (used, limit) = (self.state_bytes(), STATE_BYTES_MAX);
+        if used > limit {
+            return Err(Error::StateLimit { name: name(), used, limit });
+        }
+        let (used, limit) = (self.disk_bytes(), STATE_DISK_BYTES_MAX);
+        if used > limit {
+            return Err(Error::StateDiskLimit { name: name(), used, limit });
+        }
+        Ok(())
+    }
+
+    async fn run(&mut self, batch: &MicroBatch) -> Result<(), Stop> {
+        let plan = Arc::clone(&self.plan);
+        let records: usize = batch.inputs.iter().map(|input| input.records.len()).sum();
+        self.clock = self.clock.max(batch.clock);
+        let sink = Sink {
+            plan: &plan,
+            outputs: &mut self.outputs,
+            usage: &mut self.usage,
+            poison: &mut self.poison,
+            marks: Vec::new(),
+            may_retreat: records > CAREFUL_RECORDS,
+        };
+        let mut flow = Flow { plan: &plan, states: &mut self.states, clock: self.clock, sink };
+        flow.sink.usage.commits += 1;
+        // All transforms before any keyed step: as long as only they have run, nothing has changed.
+        let mut arrived = Vec::with_capacity(batch.inputs.len());
+        for input in &batch.inputs {
+            flow.sink.usage.records_in += input.records.len() as u64;
+            flow.sink.usage.bytes_in += input.records.payload_bytes() as u64;
+            let arrival = input.arrival(&plan);
+            if plan.is_table(input.input) {
+                let name = &plan.tables[input.input - plan.sources.len()];
+                plan.references.tables[name].content.write().put(arrival.rows.keys, arrival.rows.values);
+                continue;
+            }
+            let transformed = flow.transforms(0, arrival).await?;
+            let mut marks = std::mem::take(&mut flow.sink.marks);
+            // A later step's marks come behind all of an earlier one's, but stand by their rows.
+            marks.sort_by_key(|(origin, _)| *origin);
+            arrived.push((input.input, arrival, transformed, marks));
+        }
+        if plan.stages[0].keyed.is_none() {
+            arrived.iter().for_each(|(_, arrival, transformed, _)| flow.deliver(arrival.behind(transformed)));
+            arrived.clear();
+        }
+        let before = Now { watermark: self.watermarks.output(), clock: self.clock };
+        let bounds = TimestampBounds::new(plan.watermark.ahead_ms, self.clock);
+        let mut plausible = Vec::with_capacity(arrived.len());
+        for (_, arrival, transformed, _) in &arrived {
+            let arrival = arrival.behind(transformed);
+            let strange = bounds.implausible(arrival.rows.timestamps);
+            plausible.push(flow.sink.reject_implausible(&plan.stages[0], arrival, &strange));
+        }
+        let mut arrivals = Vec::with_capacity(arrived.len());
+        for ((input, arrival, transformed, marks), plausible) in arrived.iter().zip(&plausible) {
+            let arrival = arrival.behind(transformed).after(plausible.as_ref());
+            let (rows, moving) = (arrival.rows.len(), transformed.moving(arrival));
+            let placed = row_watermarks(&mut self.watermarks, *input, rows, moving, bounds, marks);
+            arrivals.push((arrival, transformed.records(), placed));
+        }
+        if let Some(split) = split_point(flow.states, before, &arrivals) {
+            return Err(Stop::Split(split));
+        }
+        for (arrival, _, placed) in &arrivals {
+            let arrival = *arrival;
+            flow.enter(0, arrival, placed.view()).await?;
+        }
+        for &(input, mark) in &batch.marks {
+            self.watermarks.mark(input, mark);
+        }
+        for &input in batch.quiet.iter().filter(|input| !plan.is_table(**input)) {
+            self.watermarks.quiet(input, self.clock);
+        }
+        self.changed = true;
+        flow.advance(self.watermarks.output()).await
+    }
+
+    /// What has been applied since the last call, to be committed under this number.
+    pub(in crate::pipeline) fn take_effects(&mut self, sequence: u64) -> Effects {
+        let outputs = self.outputs.encode(&self.plan.topics);
+        Effects { outputs, block: self.take_block(sequence), usage: self.usage_bytes() }
+    }
+
+    /// The counters, as a commit has them.
+    pub(in crate::pipeline) fn usage_bytes(&self) -> Bytes {
+        serde_json::to_vec(&self.usage).expect("a struct of numbers is always JSON").into()
+    }
+
+    fn take_block(&mut self, sequence: u64) -> Block {
+        let stateful = !self.states.is_empty() || !self.plan.references.tables.is_empty();
+        let changed = std::mem::take(&mut self.changed) && stateful;
+        if !changed && !self.states.iter().any(|state| state.store().is_changed()) {
+            return Block::None;
+        }
+        let (bytes, oldest) = self.write_block(sequence);
+        Block::Some { bytes, oldest }
+    }
+
+    /// Rebuilds the state block by block, in order.
+    pub(in crate::pipeline) fn recover(&mut self, number: u64, block: &[u8]) -> Result<(), Error> {
+        self.read_block(block).map_err(|error| error.of(&self.plan.name))?;
+        self.sweep.read(number, block.len());
+        self.make_room()
+    }
+
+    /// Takes the counters of the last commit.
+    pub(in crate::pipeline) fn recover_usage(&mut self, usage: &[u8]) -> Result<(), Error> {
+        let name = self.plan.name.clone();
+        if !usage.is_empty() {
+            let unreadable =
+                |error: serde_json::Error| BlockError { at: error.column(), what: format!("usage: {error}") };
+            self.usage =
+                serde_json::from_slice(usage).map_err(|error| Error::State { name, source: unreadable(error) })?;
+        }
+        Ok(())
+    }
+
+    /// Whether something waits to be done by the next micro-batch at this time of the clock, even if nothing arrives.
+    pub(in crate::pipeline) fn is_due(&self, clock: i64) -> bool {
+        if self.next_clock().is_some_and(|next| next <= clock) {
+            return true;
+        }
+        let mut now = Now { watermark: self.watermark(), clock: self.clock };
+        self.states.iter().any(|state| {
+            let due = state.store().is_due(now);
+            now.watermark = state.store().output_watermark(now.watermark);
+            due
+        })
+    }
+
+    /// Whether so much waits to be done that rows have to wait for it.
+    pub(in crate::pipeline) fn has_backlog(&self, clock: i64) -> bool {
+        let now = Now { watermark: self.watermark(), clock: self.clock.max(clock) };
+        backlog(&self.states, now).is_some()
+    }
+
+    /// When the clock next makes something due.
+    pub(in crate::pipeline) fn next_clock(&self) -> Option<i64> {
+        let stores = self.states.iter().filter_map(|state| state.store().next_clock());
+        stores.chain(self.watermarks.next_idle()).min()
+    }
+
+    /// Whether an input is further ahead of the slowest than `drift_ms`.
+    pub(in crate::pipeline) fn is_ahead(&self, input: usize, drift_ms: i64) -> bool {
+        !self.plan.is_table(input) && self.watermarks.is_ahead(input, drift_ms)
+    }
+
+    /// Takes notice of inputs that have nothing while there is nothing to do: the time until they are idle begins.
+    pub(in crate::pipeline) fn note_quiet(&mut self, inputs: &[usize], clock: i64) {
+        for &input in inputs.iter().filter(|input| !self.plan.is_table(**input)) {
+            self.watermarks.note_quiet(input, clock);
+        }
+    }
+
+    /// Event time up to which all inputs have been seen.
+    pub(in crate::pipeline) fn watermark(&self) -> Watermark {
+        self.watermarks.output()
+    }
+
+    /// What is known of each input, in the plan's order.
+    pub(in crate::pipeline) fn inputs(&self) -> &[time::Input] {
+        self.watermarks.inputs()
+    }
+
+    /// Keys, or keys and windows, with state.
+    pub(in crate::pipeline) fn open_groups(&self) -> u64 {
+        self.states.iter().map(|state| state.store().len()).sum::<usize>() as u64
+    }
+
+    /// Bytes of state in memory.
+    pub(in crate::pipeline) fn state_bytes(&self) -> u64 {
+        let tables = self.plan.references.tables.values().map(|table| table.content.read().bytes());
+        self.states.iter().map(|state| state.store().bytes()).chain(tables).sum::<usize>() as u64
+    }
+
+    /// Bytes of state on disk.
+    pub(in crate::pipeline) fn disk_bytes(&self) -> u64 {
+        self.states.iter().map(|state| state.store().bytes_on_disk()).sum()
+    }
+
+    /// The state value that a step keeps in memory for a key, as its plugin writes it.
+    pub(in crate::pipeline) fn state(&self, step: &StepName, key: Option<&[u8]>) -> Option<&[u8]> {
+        let found = self.plan.keyed().zip(&self.states).find(|(keyed, _)| keyed.step().name == *step);
+        match found?.1 {
+            StepState::Keyed(state) => state.value(key),
+            StepState::Windows(_) | StepState::KeyedWindows(_) => None,
+        }
+    }
+
+    /// The counters, those of records lost to retention included.
+    pub(in crate::pipeline) fn usage_mut(&mut self) -> &mut Usage {
+        &mut self.usage
+    }
+
+    /// If at least this many rows in a row were poisonous: the step and its last failure. Counting begins anew.
+    pub(in crate::pipeline) fn take_poisoned(&mut self, rows: u32) -> Option<(String, Failure)> {
+        if self.poison.rows < rows {
+            return None;
+        }
+        self.poison.rows = 0;
+        self.poison.last.take()
+    }
+}

@@ -1,0 +1,178 @@
+//! Rows on their way to topics: collected by partition while a micro-batch runs, encoded as record batches at its end.
+
+use bytes::Bytes;
+
+use super::plan::{TargetTopic, TopicId};
+use crate::ids::{PartitionId, TopicPartition};
+use crate::log::batch::{EncodeOptions, encode};
+use crate::log::partition_of;
+use crate::record::{Batch, BatchRef};
+
+/// Bytes of keys and values in one record batch. Larger batches are read no faster, and a reader that wants one record
+/// fetches a whole batch.
+const RECORD_BATCH_BYTES: usize = 1 << 20;
+/// Records in one record batch, for the same reason.
+const RECORD_BATCH_ROWS: usize = 1 << 16;
+
+/// Rows for the topics of a plan.
+#[derive(Debug)]
+pub(in crate::pipeline) struct Outputs {
+    topics: Vec<Vec<Batch>>,
+}
+
+impl Outputs {
+    pub(in crate::pipeline) fn new(topics: &[TargetTopic]) -> Self {
+        let batches = |topic: &TargetTopic| (0..topic.partitions).map(|_| Batch::default()).collect();
+        Self { topics: topics.iter().map(batches).collect() }
+    }
+
+    /// Adds rows to a topic, each to the partition of its key; a row without key stays in the partition it came by, as
+    /// far as there are as many.
+    pub(in crate::pipeline) fn extend(&mut self, topic: TopicId, rows: BatchRef<'_>, source_partition: PartitionId) {
+        let partitions = &mut self.topics[topic];
+        if let [only] = partitions.as_mut_slice() {
+            extend(only, rows);
+            return;
+        }
+        let count = partitions.len() as u32;
+        let mut headers = rows.headers.rows();
+        for ((&timestamp, key), value) in rows.timestamps.iter().zip(rows.keys.iter()).zip(rows.values.iter()) {
+            let partition = key.map_or(source_partition % count, |key| partition_of(key, count));
+            let batch = &mut partitions[partition as usize];
+            batch.push(timestamp, key, value);
+            if let Some(headers) = headers.next() {
+                pad_headers(batch, 1);
+                batch.headers.push_row(headers);
+            } else {
+                pad_headers_if_carried(batch);
+            }
+        }
+    }
+
+    /// Forgets all rows.
+    pub(in crate::pipeline) fn clear(&mut self) {
+        self.topics.iter_mut().flatten().for_each(Batch::clear);
+    }
+
+    /// The rows as record batches, in the order of topics and partitions; none are left.
+    pub(in crate::pipeline) fn encode(&mut self, topics: &[TargetTopic]) -> Vec<(TopicPartition, Bytes)> {
+        let options = EncodeOptions::default();
+        let mut encoded = Vec::new();
+        for (partitions, topic) in self.topics.iter_mut().zip(topics) {
+            for (partition, batch) in (0..).zip(partitions) {
+                let mut rest = batch.view();
+                while !rest.is_empty() {
+                    let (rows, after) = rest.split_at(rest.rows_within(RECORD_BATCH_ROWS, RECORD_BATCH_BYTES));
+                    let at = TopicPartition { topic: topic.name.clone(), partition };
+                    encoded.push((at, encode(rows, &options)));
+                    rest = after;
+                }
+                batch.clear();
+            }
+        }
+        encoded
+    }
+}
+
+/// Appends rows to others, either of which may have headers.
+pub(in crate::pipeline) fn extend(batch: &mut Batch, rows: BatchRef<'_>) {
+    batch.timestamps.extend_from_slice(rows.timestamps);
+    batch.keys.extend(rows.keys);
+    batch.values.extend(rows.values);
+    if rows.headers.counts.is_empty() {
+        pad_headers_if_carried(batch);
+    } else {
+        pad_headers(batch, rows.len());
+        batch.headers.counts.extend_from_slice(rows.headers.counts);
+        batch.headers.names.extend(rows.headers.names);
+        batch.headers.values.extend(rows.headers.values);
+    }
+}
+
+/// Gives the rows before the last `new` ones, if they have none, no headers each: one topic may take rows of both kinds.
+fn pad_headers(batch: &mut Batch, new: usize) {
+    batch.headers.counts.resize(batch.timestamps.len() - new, 0);
+}
+
+fn pad_headers_if_carried(batch: &mut Batch) {
+    if batch.headers.are_carried() {
+        pad_headers(batch, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::batch::decode;
+    use crate::record::Headers;
+
+    fn topic(partitions: u32) -> Vec<TargetTopic> {
+        vec![TargetTopic { name: "out".parse().expect("a name"), partitions, needs_key: false }]
+    }
+
+    fn decoded(outputs: &mut Outputs, topics: &[TargetTopic]) -> Vec<(PartitionId, Batch)> {
+        let decode_one = |(at, bytes): (TopicPartition, Bytes)| {
+            let mut batch = Batch::default();
+            decode(&bytes, 0, true, &mut batch).expect("our own batch");
+            (at.partition, batch)
+        };
+        outputs.encode(topics).into_iter().map(decode_one).collect()
+    }
+
+    #[test]
+    fn rows_go_to_the_partition_of_their_key_and_keep_their_order() {
+        let topics = topic(3);
+        let mut outputs = Outputs::new(&topics);
+        let mut rows = Batch::default();
+        for time in 0..100_i64 {
+            rows.push(time, Some(format!("key-{}", time % 7).as_bytes()), Some(b"v"));
+        }
+        rows.push(100, None, None);
+        outputs.extend(0, rows.view(), 5);
+        let batches = decoded(&mut outputs, &topics);
+        assert_eq!(batches.iter().map(|(_, batch)| batch.len()).sum::<usize>(), 101);
+        for (partition, batch) in batches {
+            assert!(batch.timestamps.is_sorted());
+            for key in batch.keys.iter() {
+                assert_eq!(partition, key.map_or(2, |key| partition_of(key, 3)));
+            }
+        }
+        assert!(outputs.encode(&topics).is_empty(), "rows are written once");
+    }
+
+    #[test]
+    fn rows_with_and_without_headers_share_a_topic() {
+        for partitions in [1, 2] {
+            let topics = topic(partitions);
+            let mut outputs = Outputs::new(&topics);
+            let mut plain = Batch::default();
+            plain.push(1, Some(b"a"), Some(b"1"));
+            let mut with = plain.clone();
+            with.headers.push_row([(&b"h"[..], Some(&b"x"[..]))]);
+            for rows in [&plain, &with, &plain] {
+                outputs.extend(0, rows.view(), 0);
+            }
+            let batches = decoded(&mut outputs, &topics);
+            let [(_, batch)] = batches.as_slice() else { panic!("one key, one partition: {batches:?}") };
+            let expected = Headers {
+                counts: vec![0, 1, 0],
+                names: [Some("h")].into_iter().collect(),
+                values: [Some("x")].into_iter().collect(),
+            };
+            assert_eq!(batch.headers, expected);
+        }
+    }
+
+    #[test]
+    fn many_rows_become_several_record_batches() {
+        let topics = topic(1);
+        let mut outputs = Outputs::new(&topics);
+        let mut rows = Batch::default();
+        for time in 0..30 {
+            rows.push(time, None, Some(&[7; 100_000]));
+        }
+        outputs.extend(0, rows.view(), 0);
+        let batches = decoded(&mut outputs, &topics);
+        assert_eq!(batches.iter().map(|(_, batch)| batch.len()).collect::<Vec<_>>(), [10, 10, 10]);
+    }
+}

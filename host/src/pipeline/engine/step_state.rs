@@ -1,0 +1,95 @@
+//! The state of a keyed step, by its kind.
+
+use super::plan::Keyed;
+use crate::record::Column;
+use crate::state::keyed_windows::KeyedWindowValues;
+use crate::state::{Keyed as KeyedState, KeyedWindows, Room, SomeValues, Store, WindowValues, Windows};
+
+/// The state of one keyed step.
+#[derive(Debug)]
+pub(in crate::pipeline) enum StepState {
+    /// Windows of a fixed grid that give one result each.
+    Windows(Windows),
+    /// Values, timers and tables of keys.
+    Keyed(Box<KeyedState>),
+    /// Windows of all other kinds.
+    KeyedWindows(Box<KeyedWindows>),
+}
+
+impl StepState {
+    /// No state, of the kind that a step needs.
+    pub(in crate::pipeline) fn new(keyed: &Keyed, room: &Room) -> Self {
+        match keyed {
+            Keyed::Fold(fold) => match fold.windowing.plain_tumbling() {
+                Some(tumbling) => Self::Windows(Windows::new(tumbling)),
+                None => Self::KeyedWindows(Box::new(KeyedWindows::new(fold.windowing.clone()))),
+            },
+            Keyed::Process(_) => Self::Keyed(Box::new(KeyedState::new(room.disks.clone()))),
+        }
+    }
+
+    pub(in crate::pipeline) fn store(&self) -> &dyn Store {
+        match self {
+            Self::Windows(windows) => windows,
+            Self::Keyed(keyed) => &**keyed,
+            Self::KeyedWindows(keyed_windows) => &**keyed_windows,
+        }
+    }
+
+    pub(in crate::pipeline) fn store_mut(&mut self) -> &mut dyn Store {
+        match self {
+            Self::Windows(windows) => windows,
+            Self::Keyed(keyed) => &mut **keyed,
+            Self::KeyedWindows(keyed_windows) => &mut **keyed_windows,
+        }
+    }
+
+    /// The next values that plugins wrote, as many as a call should have, from that place on; (0, 0) is the first.
+    pub(in crate::pipeline) fn values_from(&self, place: (usize, u32)) -> Option<Values> {
+        match self {
+            Self::Windows(windows) => windows.values_from(place).map(Values::Windows),
+            Self::Keyed(keyed) => keyed.values_from(place.1).map(Values::Keyed),
+            Self::KeyedWindows(keyed_windows) => keyed_windows.values_from(place.1).map(Values::KeyedWindows),
+        }
+    }
+
+    /// Replaces values that were given, by as many; null drops one.
+    pub(in crate::pipeline) fn replace_values(&mut self, values: &Values, column: &Column) {
+        match (self, values) {
+            (Self::Windows(windows), Values::Windows(values)) => windows.replace_values(values, column),
+            (Self::Keyed(keyed), Values::Keyed(values)) => keyed.replace_values(&values.slots, column),
+            (Self::KeyedWindows(keyed_windows), Values::KeyedWindows(values)) => {
+                keyed_windows.replace_values(values, column)
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Some values of a step's state.
+#[derive(Debug)]
+pub(in crate::pipeline) enum Values {
+    Windows(WindowValues),
+    Keyed(SomeValues),
+    KeyedWindows(KeyedWindowValues),
+}
+
+impl Values {
+    /// The values, none of them null.
+    pub(in crate::pipeline) fn column(&self) -> &Column {
+        match self {
+            Self::Windows(values) => &values.column,
+            Self::Keyed(values) => &values.column,
+            Self::KeyedWindows(values) => &values.column,
+        }
+    }
+
+    /// The place at which those after begin.
+    pub(in crate::pipeline) fn next(&self) -> (usize, u32) {
+        match self {
+            Self::Windows(values) => values.next,
+            Self::Keyed(values) => (0, values.next),
+            Self::KeyedWindows(values) => (0, values.next),
+        }
+    }
+}

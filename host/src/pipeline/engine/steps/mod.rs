@@ -1,0 +1,312 @@
+//! The kinds of step: what each does with its rows, and what they share.
+
+use super::backlog::SplitPoint;
+use super::calls::Calls;
+use super::dead_letter::{Cause, Source, causes, letter, without_key};
+use super::outputs::Outputs;
+use super::plan::{Plan, Route, Stage, Step};
+use super::rows::{Origins, StageRows};
+use super::transform_output::TransformOutput;
+use crate::ids::PartitionId;
+use crate::pipeline::error::Error;
+use crate::pipeline::status::Usage;
+use crate::plugin::{Answer, Failure, Rejected};
+use crate::record::{Batch, BatchRef, ColumnRef, HeadersRef, NULL};
+use crate::time::Mark;
+
+mod compute;
+pub(in crate::pipeline) mod finish;
+pub(in crate::pipeline) mod keyed_windows;
+mod pick;
+pub(in crate::pipeline) mod process;
+mod transform;
+pub(in crate::pipeline) mod windows;
+
+pub(in crate::pipeline) use transform::transform;
+
+/// Where rows come from and how they came.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::pipeline) struct Arrival<'a> {
+    /// The rows.
+    pub(in crate::pipeline) rows: BatchRef<'a>,
+    /// The rows of `source` that they come from.
+    pub(in crate::pipeline) origins: Origins<'a>,
+    /// What entered the stage.
+    pub(in crate::pipeline) source: Source<'a>,
+    /// The partition by which it entered.
+    pub(in crate::pipeline) source_partition: PartitionId,
+    /// The place of its topic among the pipeline's sources.
+    pub(in crate::pipeline) input: u16,
+}
+
+impl Default for Arrival<'_> {
+    /// No rows.
+    fn default() -> Self {
+        let source = Source::Derived { rows: BatchRef::default(), windows: &[] };
+        Self { rows: BatchRef::default(), origins: Origins::From(0), source, source_partition: 0, input: 0 }
+    }
+}
+
+impl<'a> Arrival<'a> {
+    /// What transforms made of these rows.
+    pub(in crate::pipeline) fn behind(self, transformed: &'a TransformOutput) -> Self {
+        let source = match (self.source, transformed.records()) {
+            (Source::Records { at, offsets, records, .. }, through @ Some(_)) => {
+                Source::Records { at, offsets, records, through }
+            }
+            (source, _) => source,
+        };
+        Self { source, ..self.after(transformed.rows.as_ref()) }
+    }
+
+    /// Other rows that were made of these, if there are any.
+    pub(in crate::pipeline) fn after(self, rows: Option<&'a StageRows>) -> Self {
+        match rows {
+            None => self,
+            Some(StageRows { batch, origins }) => {
+                Self { rows: batch.view(), origins: Origins::Listed(origins), ..self }
+            }
+        }
+    }
+}
+
+/// What steps write to while a micro-batch runs. All of it is committed, or none.
+#[derive(Debug)]
+pub(in crate::pipeline) struct Sink<'a> {
+    pub(in crate::pipeline) plan: &'a Plan,
+    pub(in crate::pipeline) outputs: &'a mut Outputs,
+    pub(in crate::pipeline) usage: &'a mut Usage,
+    pub(in crate::pipeline) poison: &'a mut Poison,
+    /// Marks among the rows that are on their way, each with the row of the input that it came with.
+    pub(in crate::pipeline) marks: Vec<(u32, Mark)>,
+    /// Whether a failed call may still end the micro-batch as if nothing had happened: the state is unchanged so far,
+    /// and there are fewer rows to take.
+    pub(in crate::pipeline) may_retreat: bool,
+}
+
+/// Why a step did not come to its end.
+#[derive(Debug)]
+pub(in crate::pipeline) enum Stop {
+    /// A call failed and the micro-batch is to be taken again with fewer rows.
+    Retreat,
+    /// Rows have to wait: only what comes before the split is to be taken. Nothing has changed.
+    Split(SplitPoint),
+    /// The host could not go on.
+    Failed(Error),
+}
+
+/// Rows that plugins failed on, one after the other, with no call that succeeded between.
+#[derive(Debug, Default)]
+pub(in crate::pipeline) struct Poison {
+    /// How many.
+    pub(in crate::pipeline) rows: u32,
+    /// The last failure, for people.
+    pub(in crate::pipeline) last: Option<(String, Failure)>,
+}
+
+impl Sink<'_> {
+    /// Notes a call that succeeded.
+    fn succeeded(&mut self, fuel: u64) {
+        self.usage.fuel += fuel;
+        self.poison.rows = 0;
+    }
+
+    /// Deals with a call that failed: a fault of the host ends the micro-batch, a row alone becomes a dead letter, and
+    /// rows together are called again in halves.
+    fn failed<'b>(
+        &mut self,
+        step: &Step,
+        failure: Failure,
+        calls: &mut Calls<'b>,
+        (at, rows): (usize, BatchRef<'b>),
+        arrival: Arrival<'_>,
+    ) -> Result<(), Stop> {
+        let failure = self.failure(step, failure)?;
+        if rows.len() > 1 {
+            calls.halve(at, rows);
+            return Ok(());
+        }
+        self.dead_letter(
+            step,
+            arrival.source,
+            arrival.origins.of(at as u32),
+            Cause::from(&failure),
+            arrival.source_partition,
+        );
+        self.poisoned(step, failure);
+        Ok(())
+    }
+
+    /// Counts a call that failed. It is given back if what was called is to blame and is to be taken apart now.
+    fn failure(&mut self, step: &Step, failure: Failure) -> Result<Failure, Stop> {
+        self.usage.failed_calls += 1;
+        self.usage.fuel += failure.fuel;
+        if !failure.guest {
+            return Err(Stop::Failed(Error::Call { step: step.name.clone(), source: failure }));
+        }
+        if self.may_retreat { Err(Stop::Retreat) } else { Ok(failure) }
+    }
+
+    /// Counts a row that a plugin failed on.
+    fn poisoned(&mut self, step: &Step, failure: Failure) {
+        self.poison.rows = self.poison.rows.saturating_add(1);
+        self.poison.last = Some((step.name.to_string(), failure));
+    }
+
+    /// Counts a call that failed on one row that is a dead letter already.
+    fn failed_again(&mut self, failure: &Failure) {
+        self.usage.failed_calls += 1;
+        self.usage.fuel += failure.fuel;
+    }
+
+    /// Sends the rows that a plugin rejected to the dead letters. `at` is the place of the call's first row.
+    fn reject(&mut self, step: &Step, rejected: &Rejected, at: usize, arrival: Arrival<'_>) {
+        for (row, cause) in causes(rejected) {
+            let origin = arrival.origins.of(at as u32 + row);
+            self.dead_letter(step, arrival.source, origin, cause, arrival.source_partition);
+        }
+    }
+
+    fn dead_letter(
+        &mut self,
+        step: &Step,
+        source: Source<'_>,
+        row: u32,
+        cause: Cause<'_>,
+        source_partition: PartitionId,
+    ) {
+        let letter = letter(self.plan, step, source, row, cause);
+        self.outputs.extend(self.plan.dead_letters, letter.view(), source_partition);
+        self.usage.dead_letters += 1;
+    }
+
+    /// Sends each emitted row where its output leads; what goes on to the next step is appended to `next`.
+    fn route(
+        &mut self,
+        step: &Step,
+        call: BatchRef<'_>,
+        origins: Origins<'_>,
+        answer: &Answer,
+        next: &mut StageRows,
+        source_partition: PartitionId,
+    ) {
+        let emitted = &answer.emitted;
+        if emitted.outputs.is_empty() && step.routes.first() == Some(&Route::Next) {
+            next.append(call, origins, emitted);
+            return;
+        }
+        let mut all = StageRows::default();
+        all.append(call, origins, emitted);
+        self.distribute(step, &all, &emitted.outputs, next, source_partition);
+    }
+
+    /// Sends rows where their outputs lead; what goes on to the next step is appended to `next`.
+    fn distribute(
+        &mut self,
+        step: &Step,
+        all: &StageRows,
+        outputs: &[u16],
+        next: &mut StageRows,
+        source_partition: PartitionId,
+    ) {
+        let mut marks: Vec<(u32, Mark)> = Vec::new();
+        for (output, route) in step.routes.iter().enumerate() {
+            let leaves_here = |row: &u32| outputs.get(*row as usize).copied().unwrap_or(0) as usize == output;
+            let source_rows: Vec<u32> = (0..all.origins.len() as u32).filter(leaves_here).collect();
+            let here = crate::plugin::Emitted { source_rows, ..Default::default() };
+            match route {
+                Route::Next => next.append(all.batch.view(), Origins::Listed(&all.origins), &here),
+                Route::Topic(topic) => {
+                    let mut rows = StageRows::default();
+                    rows.append(all.batch.view(), Origins::Listed(&all.origins), &here);
+                    self.deliver(*topic, rows.batch.view(), source_partition);
+                }
+                Route::Watermark => {
+                    let mark = |&row: &u32| (row, Mark::Watermark(all.batch.timestamps[row as usize]));
+                    marks.extend(here.source_rows.iter().map(mark));
+                }
+                Route::Idle | Route::Active => {
+                    let mark = if *route == Route::Idle { Mark::Idle } else { Mark::Active };
+                    marks.extend(here.source_rows.iter().map(|&row| (row, mark)));
+                }
+                Route::Nowhere => self.usage.unrouted += here.source_rows.len() as u64,
+            }
+        }
+        // Outputs were gone through one after the other; what marks say depends on their order.
+        marks.sort_by_key(|(row, _)| *row);
+        self.marks.extend(marks.into_iter().map(|(row, mark)| (all.origins[row as usize], mark)));
+    }
+
+    /// Sends rows whose event time is not plausible to the dead letters; gives the others, if there were any.
+    pub(in crate::pipeline) fn reject_implausible(
+        &mut self,
+        stage: &Stage,
+        arrival: Arrival<'_>,
+        strange: &[u32],
+    ) -> Option<StageRows> {
+        let keyed = stage.keyed.as_ref()?;
+        if strange.is_empty() {
+            return None;
+        }
+        for &row in strange {
+            let time = arrival.rows.timestamps[row as usize];
+            let reason =
+                format!("event time {time} ms is not plausible: it is an end of time, or too far ahead of the clock");
+            let cause = if time == i64::MIN || time == i64::MAX {
+                Cause { code: "timestamp_out_of_range", reason: &reason, backtrace: &[] }
+            } else {
+                Cause { code: "timestamp_ahead", reason: &reason, backtrace: &[] }
+            };
+            self.dead_letter(keyed.step(), arrival.source, arrival.origins.of(row), cause, arrival.source_partition);
+        }
+        let mut strange = strange.iter().peekable();
+        let plausible = (0..arrival.rows.len() as u32).filter(|row| strange.next_if_eq(&row).is_none()).collect();
+        Some(select(arrival.rows, arrival.origins, plausible))
+    }
+
+    /// Writes results to a topic.
+    pub(in crate::pipeline) fn deliver(&mut self, topic: usize, rows: BatchRef<'_>, source_partition: PartitionId) {
+        let (records, bytes) = self.write(topic, rows, source_partition);
+        self.usage.records_out += records;
+        self.usage.bytes_out += bytes;
+    }
+
+    /// Writes rows to a topic, those without a key to the dead letters if the topic needs one. Answers how many records
+    /// and bytes of them the topic got.
+    fn write(&mut self, topic: usize, rows: BatchRef<'_>, source_partition: PartitionId) -> (u64, u64) {
+        let target = &self.plan.topics[topic];
+        if !target.needs_key || !rows.keys.lengths.contains(&NULL) {
+            self.outputs.extend(topic, rows, source_partition);
+            return (rows.len() as u64, rows.payload_bytes() as u64);
+        }
+        let keys = || (0..).zip(rows.keys.lengths);
+        for (row, _) in keys().filter(|(_, length)| **length == NULL) {
+            let one = select(rows, Origins::From(0), vec![row]);
+            let letter = without_key(self.plan, &target.name, one.batch.view());
+            self.outputs.extend(self.plan.dead_letters, letter.view(), source_partition);
+            self.usage.dead_letters += 1;
+        }
+        let keyed = keys().filter(|(_, length)| **length != NULL).map(|(row, _)| row).collect();
+        let rest = select(rows, Origins::From(0), keyed);
+        self.outputs.extend(topic, rest.batch.view(), source_partition);
+        (rest.batch.len() as u64, rest.batch.payload_bytes() as u64)
+    }
+}
+
+/// The columns of rows that a step's plugin reads; the others are not sent.
+fn visible<'a>(step: &Step, rows: BatchRef<'a>) -> BatchRef<'a> {
+    let reads = step.guest.description().reads;
+    BatchRef {
+        timestamps: rows.timestamps,
+        keys: if reads.keys { rows.keys } else { ColumnRef::default() },
+        values: if reads.values { rows.values } else { ColumnRef::default() },
+        headers: if reads.headers { rows.headers } else { HeadersRef::default() },
+    }
+}
+
+/// Some of the rows of a batch, by ascending place.
+fn select(rows: BatchRef<'_>, origins: Origins<'_>, places: Vec<u32>) -> StageRows {
+    let mut selected = StageRows { batch: Batch::default(), origins: Vec::new() };
+    selected.append(rows, origins, &crate::plugin::Emitted { source_rows: places, ..Default::default() });
+    selected
+}

@@ -1,0 +1,27 @@
+//! Rows in, rows out.
+
+use super::{Arrival, Sink, Stop, visible};
+use crate::pipeline::engine::calls::Calls;
+use crate::pipeline::engine::plan::Step;
+use crate::pipeline::engine::rows::StageRows;
+
+/// Runs a transform over rows; what it answers is what goes on to the next step.
+pub(in crate::pipeline) async fn transform(
+    step: &Step,
+    arrival: Arrival<'_>,
+    sink: &mut Sink<'_>,
+) -> Result<StageRows, Stop> {
+    let mut next = StageRows::default();
+    let mut calls = Calls::new(arrival.rows);
+    while let Some((at, rows)) = calls.next() {
+        match step.guest.transform(visible(step, rows)).await {
+            Ok(called) => {
+                sink.succeeded(called.fuel);
+                sink.route(step, rows, arrival.origins.skip(at), &called.answer, &mut next, arrival.source_partition);
+                sink.reject(step, &called.answer.rejected, at, arrival);
+            }
+            Err(failure) => sink.failed(step, failure, &mut calls, (at, rows), arrival)?,
+        }
+    }
+    Ok(next)
+}

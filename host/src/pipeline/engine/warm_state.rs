@@ -1,0 +1,98 @@
+//! Going on under another plan with what a machine has in memory, so that another version takes over without reading the
+//! state back. What is in memory between two micro-batches is what the log has.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::machine::Machine;
+use super::plan::{Keyed, Plan};
+use crate::ids::{Digest, Offset, StepName, TopicPartition};
+use crate::pipeline::error::Error;
+
+/// What a runner has when it is stopped.
+#[derive(Debug)]
+pub(in crate::pipeline) struct WarmState {
+    pub(in crate::pipeline) machine: Machine,
+    /// For each input, the next record to read.
+    pub(in crate::pipeline) positions: BTreeMap<TopicPartition, Offset>,
+    /// The number of the last commit.
+    pub(in crate::pipeline) sequence: u64,
+}
+
+impl Plan {
+    /// Whether state of one plan is state of the other as it is in memory: the same inputs, event time known in the same
+    /// way, the same steps with the same kinds of state, in the same order.
+    pub(in crate::pipeline) fn holds_the_same(&self, other: &Self) -> bool {
+        let same_step = |(one, other): (&Keyed, &Keyed)| {
+            let same_state = match (one, other) {
+                (Keyed::Fold(one), Keyed::Fold(other)) => one.windowing == other.windowing,
+                (Keyed::Process(_), Keyed::Process(_)) => true,
+                _ => false,
+            };
+            one.step().name == other.step().name && same_state
+        };
+        self.inputs == other.inputs
+            && self.tables == other.tables
+            && self.watermark == other.watermark
+            && self.keyed().count() == other.keyed().count()
+            && self.keyed().zip(other.keyed()).all(same_step)
+    }
+}
+
+impl WarmState {
+    /// The same under another plan, if that holds the same.
+    pub(in crate::pipeline) fn rebind(self, plan: &Arc<Plan>) -> Option<Self> {
+        let before = Arc::clone(&self.machine.plan);
+        if Arc::ptr_eq(&before, plan) {
+            return Some(self);
+        }
+        if !before.holds_the_same(plan) {
+            return None;
+        }
+        for (name, table) in &before.references.tables {
+            // Each plan's guests look into tables of their own.
+            let now = &plan.references.tables.get(name)?.content;
+            std::mem::swap(&mut *table.content.write(), &mut *now.write());
+        }
+        Some(Self { machine: self.machine.rebind(Arc::clone(plan)), ..self })
+    }
+}
+
+/// The steps whose state another version wrote than the one that is to run, where that one wants to see it first: with
+/// the version that wrote it.
+pub(in crate::pipeline) fn migrating(plan: &Plan, wrote: &BTreeMap<StepName, Digest>) -> Vec<(StepName, Digest)> {
+    let changed = plan.keyed().filter_map(|keyed| {
+        let step = keyed.step();
+        let wrote = *wrote.get(&step.name)?;
+        (wrote != step.digest && step.guest.migrates()).then(|| (step.name.clone(), wrote))
+    });
+    changed.collect()
+}
+
+impl WarmState {
+    /// Passes the state of steps through `migrate` of the versions that now run them. After an error it is of no use.
+    pub(in crate::pipeline) async fn migrate(&mut self, steps: &[(StepName, Digest)]) -> Result<(), Error> {
+        let machine = &mut self.machine;
+        let plan = Arc::clone(&machine.plan);
+        for (keyed, state) in plan.keyed().zip(&mut machine.states) {
+            let step = keyed.step();
+            let Some((_, wrote)) = steps.iter().find(|(name, _)| *name == step.name) else { continue };
+            let bytes = state.store().bytes_on_disk();
+            if bytes > 0 {
+                return Err(Error::MigrationTooLarge { step: step.name.clone(), bytes });
+            }
+            let wrote = wrote.to_string();
+            let mut place = (0, 0);
+            while let Some(values) = state.values_from(place) {
+                place = values.next();
+                let failed = |source| Error::MigrationFailed { step: step.name.clone(), source };
+                let called = step.guest.migrate(&wrote, values.column().view()).await.map_err(failed)?;
+                machine.usage.fuel += called.fuel;
+                let migrated =
+                    called.answer.map_err(|reason| Error::MigrationRefused { step: step.name.clone(), reason })?;
+                state.replace_values(&values, &migrated);
+            }
+        }
+        Ok(())
+    }
+}

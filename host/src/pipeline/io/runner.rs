@@ -1,0 +1,287 @@
+//! The loop of a running pipeline: take what has arrived, apply it, commit, again.
+
+use std::future::poll_fn;
+use std::ops::ControlFlow;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::intake::{Intake, Take};
+use super::shared::Shared;
+use crate::clock::now_ms;
+use crate::fail;
+use crate::ids::{Offset, PipelineId, StepName, TopicName, TopicPartition};
+use crate::log::{Commit, Log};
+use crate::pipeline::engine::machine::{Applied, Machine, MicroBatch};
+use crate::pipeline::engine::plan::Plan;
+use crate::pipeline::engine::warm_state::WarmState;
+use crate::pipeline::error::Error;
+use crate::pipeline::spec::Start;
+use crate::pipeline::status::{Reason, Usage};
+use crate::time::{Input, Mark};
+
+/// Poisonous rows one after the other, over however many micro-batches, after which a pipeline takes a rest: its plugin
+/// probably fails on everything.
+const POISON_ROWS_MAX: u32 = 1000;
+/// How long the clock is trusted to run evenly: after that it is read again.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// A pipeline that is read back and ready to go on.
+#[derive(Debug)]
+pub(in crate::pipeline) struct Runner {
+    id: PipelineId,
+    plan: Arc<Plan>,
+    log: Arc<dyn Log>,
+    machine: Machine,
+    intake: Intake,
+    /// The number of the last commit.
+    sequence: u64,
+    arrivals: Vec<(TopicName, watch::Receiver<u64>)>,
+    shared: Arc<Shared>,
+}
+
+/// Why a runner came back without an error.
+#[derive(Debug)]
+pub(in crate::pipeline) enum Ended {
+    /// It was asked to stop: what it has in memory, for whoever goes on.
+    Stopped(Option<Box<WarmState>>),
+    /// A step failed on very many rows one after the other.
+    Poisoned(Reason),
+}
+
+impl Runner {
+    /// Goes on with what another runner had in memory, or reads back what the commits of the pipeline amount to.
+    pub(in crate::pipeline) async fn open(
+        id: PipelineId,
+        plan: Arc<Plan>,
+        start: Start,
+        log: Arc<dyn Log>,
+        shared: Arc<Shared>,
+        live: Option<WarmState>,
+    ) -> Result<Self, Error> {
+        let WarmState { machine, positions: known, sequence } = match live.and_then(|live| live.rebind(&plan)) {
+            Some(live) => live,
+            None => Self::replay(id, &plan, &*log)?,
+        };
+        let topics = log.topics(&plan.tenant)?;
+        let mut positions = Vec::with_capacity(plan.inputs.len());
+        let mut fresh = false;
+        let mut tables_to = Vec::with_capacity(plan.tables.len());
+        for (input, at) in plan.inputs.iter().enumerate() {
+            let partition = topics.get(&at.topic).and_then(|topic| topic.partitions.get(at.partition as usize));
+            let partition = partition.copied().unwrap_or_default();
+            if plan.is_table(input) {
+                tables_to.push(partition.end);
+            }
+            positions.push(known.get(at).copied().unwrap_or_else(|| match start {
+                Start::Latest if !plan.is_table(input) => {
+                    fresh = true;
+                    partition.end
+                }
+                _ => partition.start,
+            }));
+        }
+        let mut names: Vec<_> = plan.inputs.iter().map(|at| at.topic.clone()).collect();
+        names.dedup();
+        let mut arrivals = Vec::with_capacity(names.len());
+        for topic in names {
+            let arrival = log.watch(&plan.tenant, &topic)?;
+            arrivals.push((topic, arrival));
+        }
+        let mut runner =
+            Self { id, sequence, intake: Intake::new(positions, tables_to), plan, log, machine, arrivals, shared };
+        if fresh {
+            // Where "the end" was must be remembered, or records that arrive before the first commit could be skipped.
+            runner.commit().await?;
+        }
+        runner.publish();
+        Ok(runner)
+    }
+
+    /// What the commits of a pipeline amount to, under a plan.
+    pub(in crate::pipeline) fn replay(id: PipelineId, plan: &Arc<Plan>, log: &dyn Log) -> Result<WarmState, Error> {
+        let mut machine = Machine::new(Arc::clone(plan));
+        let mut recovered = Ok(());
+        let head = log.replay(&plan.tenant, id, 0, &mut |number, block| {
+            recovered = machine.recover(number, &block);
+            if recovered.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        recovered?;
+        machine.recover_usage(&head.usage)?;
+        Ok(WarmState { machine, positions: head.positions, sequence: head.sequence })
+    }
+
+    /// What it has in memory, which is what it has committed.
+    fn into_warm_state(self) -> WarmState {
+        let positions = self.plan.inputs.iter().cloned().zip(self.intake.positions().iter().copied());
+        WarmState { positions: positions.collect(), machine: self.machine, sequence: self.sequence }
+    }
+
+    /// Runs until told to stop, which is looked at between two micro-batches.
+    pub(in crate::pipeline) async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<Ended, Error> {
+        loop {
+            if *stop.borrow() {
+                return Ok(Ended::Stopped(Some(Box::new(self.into_warm_state()))));
+            }
+            for (_, arrival) in &mut self.arrivals {
+                arrival.mark_unchanged();
+            }
+            if !self.step(&Take::Arrived, now_ms()).await? {
+                self.wait(&mut stop).await?;
+                continue;
+            }
+            if let Some(reason) = self.take_poisoned() {
+                return Ok(Ended::Poisoned(reason));
+            }
+        }
+    }
+
+    /// Why the pipeline should take a rest, if it should: a step failed on very many rows one after the other.
+    pub(in crate::pipeline) fn take_poisoned(&mut self) -> Option<Reason> {
+        let (step, failure) = self.machine.take_poisoned(POISON_ROWS_MAX)?;
+        let message = format!(
+            "step `{step}` failed on {POISON_ROWS_MAX} rows one after the other, last with: {}; fix the plugin and apply the pipeline again",
+            failure.message
+        );
+        Some(Reason { code: failure.code.to_owned(), message })
+    }
+
+    /// Takes what has arrived or is due at this time of the clock, applies and commits it. Whether there was anything.
+    pub(in crate::pipeline) async fn step(&mut self, take: &Take, clock: i64) -> Result<bool, Error> {
+        // Rows would only be put back.
+        let take = if self.machine.has_backlog(clock) { &Take::Records(0) } else { take };
+        let drift_ms = self.plan.watermark.drift_ms;
+        let machine = &self.machine;
+        let is_ahead = |input| drift_ms.is_some_and(|drift_ms| machine.is_ahead(input, drift_ms));
+        let taken = self.intake.take(&self.plan, &*self.log, take, is_ahead)?;
+        if taken.inputs.is_empty() && taken.trimmed == 0 && !self.machine.is_due(clock) {
+            self.machine.note_quiet(&taken.quiet, clock);
+            return Ok(false);
+        }
+        fail::point("batch-taken");
+        let failed_before = self.machine.usage_mut().failed_calls;
+        self.machine.usage_mut().trimmed += taken.trimmed;
+        let mut batch = MicroBatch { inputs: taken.inputs, quiet: taken.quiet, marks: Vec::new(), clock };
+        loop {
+            match self.machine.apply(&batch).await? {
+                Applied::Whole => break,
+                Applied::Retreated => {
+                    self.intake.retreat(&batch.inputs);
+                    return Ok(true);
+                }
+                Applied::Split(split) => self.intake.put_back(&mut batch.inputs, split),
+            }
+        }
+        fail::point("batch-applied");
+        self.commit().await?;
+        fail::point("commit-known");
+        self.publish();
+        self.intake.advance(self.machine.usage_mut().failed_calls > failed_before);
+        Ok(true)
+    }
+
+    /// Lets an input pass a mark that no record carries, in a micro-batch of its own.
+    pub(in crate::pipeline) async fn mark(&mut self, input: usize, mark: Mark, clock: i64) -> Result<(), Error> {
+        let batch = MicroBatch { marks: vec![(input, mark)], clock, ..MicroBatch::default() };
+        // There are no records of which fewer could be taken: it is applied whole.
+        self.machine.apply(&batch).await?;
+        self.commit().await?;
+        self.publish();
+        Ok(())
+    }
+
+    /// The state value that a step keeps for a key.
+    pub(in crate::pipeline) fn state(&self, step: &StepName, key: Option<&[u8]>) -> Option<&[u8]> {
+        self.machine.state(step, key)
+    }
+
+    /// When the clock next makes something due.
+    pub(in crate::pipeline) fn next_clock(&self) -> Option<i64> {
+        self.machine.next_clock()
+    }
+
+    /// Waits for records, for what the clock makes due, or for the order to stop.
+    async fn wait(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), Error> {
+        let due = self.machine.next_clock().map(|next| next.saturating_sub(now_ms()).max(1) as u64);
+        let mut due = pin!(async {
+            match due {
+                Some(ms) => tokio::time::sleep(Duration::from_millis(ms).min(WAIT_MAX)).await,
+                None => std::future::pending().await,
+            }
+        });
+        let arrivals = self.arrivals.iter_mut();
+        let mut arrivals: Vec<_> = arrivals.map(|(topic, arrival)| (topic, Box::pin(arrival.changed()))).collect();
+        let mut stop = pin!(stop.changed());
+        poll_fn(|context| {
+            if stop.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            if due.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            for (topic, arrival) in &mut arrivals {
+                if let Poll::Ready(result) = arrival.as_mut().poll(context) {
+                    let gone = |_| Error::Log(crate::log::Error::TopicNotFound { topic: topic.clone() });
+                    return Poll::Ready(result.map_err(gone));
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    async fn commit(&mut self) -> Result<(), Error> {
+        let effects = self.machine.take_effects(self.sequence + 1);
+        let positions = self.plan.inputs.iter().cloned().zip(self.intake.positions().iter().copied()).collect();
+        let commit = Commit {
+            pipeline: self.id,
+            sequence: self.sequence + 1,
+            positions,
+            outputs: effects.outputs,
+            block: effects.block,
+            usage: effects.usage,
+        };
+        self.log.commit(&self.plan.tenant, commit).await?;
+        self.sequence += 1;
+        self.machine.make_room()
+    }
+
+    /// Shows what is committed to whoever asks for the status.
+    fn publish(&mut self) {
+        let usage = *self.machine.usage_mut();
+        self.shared.publish(|progress| {
+            let tables = std::iter::repeat(Input::default());
+            let known = self.machine.inputs().iter().copied().chain(tables);
+            let places = self.intake.positions().iter().zip(known);
+            progress.inputs.clear();
+            progress.inputs.extend(
+                self.plan.inputs.iter().cloned().zip(places).map(|(at, (&position, known))| (at, position, known)),
+            );
+            progress.watermark = self.machine.watermark().time();
+            progress.usage = usage;
+            progress.open_groups = self.machine.open_groups();
+            progress.state_bytes = self.machine.state_bytes();
+            progress.state_disk_bytes = self.machine.disk_bytes();
+        });
+    }
+}
+
+/// Whether a block and a plan go together: read back without running.
+pub(in crate::pipeline) fn can_take_over(plan: Arc<Plan>, log: &dyn Log, id: PipelineId) -> Result<(), Error> {
+    Runner::replay(id, &plan, log).map(|_| ())
+}
+
+/// What is committed, for the status.
+#[derive(Debug, Clone, Default)]
+pub(in crate::pipeline) struct Progress {
+    /// Each input, the next record to read, and what is known of it.
+    pub(in crate::pipeline) inputs: Vec<(TopicPartition, Offset, Input)>,
+    pub(in crate::pipeline) watermark: Option<i64>,
+    pub(in crate::pipeline) usage: Usage,
+    pub(in crate::pipeline) open_groups: u64,
+    pub(in crate::pipeline) state_bytes: u64,
+    pub(in crate::pipeline) state_disk_bytes: u64,
+}

@@ -1,0 +1,75 @@
+//! What a running pipeline shows to the outside.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::runner::Progress;
+use crate::pipeline::engine::plan::Plan;
+#[cfg(feature = "server")]
+use crate::pipeline::status::Checkpointed;
+use crate::pipeline::status::{Reason, State};
+
+/// State and progress of one pipeline, written by its task and read by whoever asks.
+#[derive(Debug)]
+pub(in crate::pipeline) struct Shared(Mutex<View>);
+
+/// What is shown.
+#[derive(Debug, Clone)]
+pub(in crate::pipeline) struct View {
+    pub(in crate::pipeline) state: State,
+    pub(in crate::pipeline) reason: Option<Reason>,
+    pub(in crate::pipeline) progress: Progress,
+    /// What runs, for what its guests measure.
+    pub(in crate::pipeline) plan: Option<Arc<Plan>>,
+    /// The last checkpoint.
+    #[cfg(feature = "server")]
+    pub(in crate::pipeline) checkpoint: Option<Checkpointed>,
+    /// Why the last try to take one failed.
+    pub(in crate::pipeline) checkpoint_failure: Option<Reason>,
+}
+
+impl Shared {
+    pub(in crate::pipeline) fn new(state: State) -> Self {
+        Self(Mutex::new(View {
+            state,
+            reason: None,
+            progress: Progress::default(),
+            plan: None,
+            #[cfg(feature = "server")]
+            checkpoint: None,
+            checkpoint_failure: None,
+        }))
+    }
+
+    pub(in crate::pipeline) fn set(&self, state: State, reason: Option<Reason>) {
+        let mut view = self.lock();
+        view.state = state;
+        view.reason = reason;
+    }
+
+    /// Shows what became of a checkpoint.
+    #[cfg(feature = "server")]
+    pub(in crate::pipeline) fn checkpointed(&self, outcome: Result<Checkpointed, Reason>) {
+        let mut view = self.lock();
+        match outcome {
+            Ok(taken) => (view.checkpoint, view.checkpoint_failure) = (Some(taken), None),
+            Err(reason) => view.checkpoint_failure = Some(reason),
+        }
+    }
+
+    pub(in crate::pipeline) fn show_plan(&self, plan: Arc<Plan>) {
+        self.lock().plan = Some(plan);
+    }
+
+    pub(in crate::pipeline) fn publish(&self, change: impl FnOnce(&mut Progress)) {
+        change(&mut self.lock().progress);
+    }
+
+    pub(in crate::pipeline) fn view(&self) -> View {
+        self.lock().clone()
+    }
+
+    /// A panic elsewhere leaves numbers that are whole, if old.
+    fn lock(&self) -> MutexGuard<'_, View> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
