@@ -162,6 +162,16 @@ impl Groups {
         self.slots[id as usize].commit == commit
     }
 
+    /// Takes all marks of calls away.
+    pub(super) fn clear_calls(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.call = 0);
+    }
+
+    /// Takes all marks of commits away.
+    pub(super) fn clear_commits(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.commit = 0);
+    }
+
     /// The slots that are present, by key, the null key first.
     ///
     /// Keys mostly share a beginning, so eight bytes after it decide almost every comparison without touching the slots.

@@ -12,6 +12,7 @@ mod keyed;
 pub mod keyed_windows;
 mod reference;
 mod spill;
+mod ticks;
 mod windows;
 
 pub use block::{BlockError, Reader, Writer};

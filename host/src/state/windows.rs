@@ -6,6 +6,7 @@
 
 use super::block::{BlockError, Reader, Writer};
 use super::groups::{Groups, KeyHasher, SlotId};
+use super::ticks::Ticks;
 use super::{Now, Store};
 use crate::record::{BatchRef, Column};
 use crate::time::{Tumbling, Watermark, Window};
@@ -17,9 +18,9 @@ pub struct Windows {
     hasher: KeyHasher,
     open: Vec<OpenWindow>,
     /// Numbers calls, so that a slot knows whether it has a group in this one.
-    call: u32,
+    call: Ticks,
     /// Numbers commits, so that a slot knows whether it changed in this one.
-    commit: u32,
+    commit: Ticks,
     /// The greatest start of a window that closed in this commit.
     closed: Option<i64>,
     /// A window that closed in part in this commit, and the last key that did.
@@ -109,7 +110,7 @@ impl Windows {
         let open = &mut self.open[values.window];
         for (&slot, value) in values.slots.iter().zip(column.iter()) {
             open.groups.set_accumulator(slot, value);
-            if open.groups.mark_changed(slot, self.commit) {
+            if open.groups.mark_changed(slot, self.commit.now()) {
                 open.changed.push(slot);
             }
         }
@@ -121,8 +122,8 @@ impl Windows {
             tumbling,
             hasher: KeyHasher::default(),
             open: Vec::new(),
-            call: 0,
-            commit: 1,
+            call: Ticks::NONE,
+            commit: Ticks::FIRST,
             closed: None,
             closed_in_part: None,
             cursor: BEGINNING,
@@ -147,7 +148,7 @@ impl Windows {
         into.slots.clear();
         into.row_groups.clear();
         into.accumulators.clear();
-        self.call += 1;
+        self.call.advance(|| self.open.iter_mut().for_each(|open| open.groups.clear_calls()));
         self.open_all(rows.timestamps);
         // Hashing first and looking up after lets the processor overlap the cache misses of neighbouring rows.
         let hashes: Vec<u32> = rows.keys.iter().map(|key| self.hasher.hash(key)).collect();
@@ -159,9 +160,9 @@ impl Windows {
             }
             let groups = &mut self.open[at].groups;
             let slot = groups.slot(hash, key);
-            let group = groups.group_in(slot, self.call).unwrap_or_else(|| {
+            let group = groups.group_in(slot, self.call.now()).unwrap_or_else(|| {
                 let group = into.slots.len() as u32;
-                groups.set_group(slot, self.call, group);
+                groups.set_group(slot, self.call.now(), group);
                 into.slots.push((at as u32, slot));
                 into.accumulators.push(groups.accumulator(slot));
                 group
@@ -178,7 +179,7 @@ impl Windows {
             }
             let open = &mut self.open[at as usize];
             open.groups.set_accumulator(slot, accumulator);
-            if open.groups.mark_changed(slot, self.commit) {
+            if open.groups.mark_changed(slot, self.commit.now()) {
                 open.changed.push(slot);
             }
         }
@@ -239,7 +240,7 @@ impl Windows {
                     self.cursor = (open.start, id);
                     return (swept, false);
                 }
-                if !open.groups.is_changed(id, self.commit) {
+                if !open.groups.is_changed(id, self.commit.now()) {
                     swept[at].push(id);
                     let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
                     written += ENTRY_BYTES + length(open.groups.key(id)) + length(open.groups.accumulator(id));
@@ -323,7 +324,7 @@ impl Store for Windows {
             writer.column(keys.view());
             writer.column(accumulators.view());
         }
-        self.commit += 1;
+        self.commit.advance(|| self.open.iter_mut().for_each(|open| open.groups.clear_commits()));
         round
     }
 

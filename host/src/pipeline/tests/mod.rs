@@ -9,6 +9,7 @@ mod harness;
 mod migrating;
 mod model;
 mod process;
+mod sessions;
 mod sift;
 mod stages;
 mod timed_after;

@@ -192,11 +192,11 @@ impl Keyed {
 
     fn write_contents(&mut self, writer: &mut Writer, mut contents: Contents) {
         // Numbering the keys of a block is like numbering the groups of a call.
-        self.call += 1;
+        self.begin_call();
         let (mut keys, mut values) = (Column::default(), Column::default());
         for slot in contents.values {
-            if self.slots.group_in(slot, self.call).is_none() {
-                Self::number(&mut self.slots, self.call, slot, &mut keys);
+            if self.slots.group_in(slot, self.call.now()).is_none() {
+                Self::number(&mut self.slots, self.call.now(), slot, &mut keys);
                 values.push(self.slots.value(slot));
             }
         }
@@ -209,7 +209,7 @@ impl Keyed {
             .timers
             .into_iter()
             .map(|(slot, domain, id)| {
-                let number = Self::number(&mut self.slots, self.call, slot, &mut keys);
+                let number = Self::number(&mut self.slots, self.call.now(), slot, &mut keys);
                 (number, domain, id, self.timer(slot, domain, id))
             })
             .collect();
@@ -221,7 +221,7 @@ impl Keyed {
         let on_disk = contents.entries_on_disk.iter().map(|(at, value)| (at, Some(&**value)));
         for (at, value) in in_memory.chain(on_disk) {
             let (slot, table, key) = parts(at);
-            let number = Self::number(&mut self.slots, self.call, slot, &mut keys);
+            let number = Self::number(&mut self.slots, self.call.now(), slot, &mut keys);
             match runs.last_mut() {
                 Some((last, of, count)) if (*last, *of) == (number, table) => *count += 1,
                 _ => runs.push((number, table, 1)),
@@ -355,7 +355,7 @@ impl Store for Keyed {
         self.tables.flush_deleted(&changed_entries, |slot| keys.key(slot));
         spare.into_iter().for_each(|slot| self.free_if_empty(slot));
         self.flush_deleted();
-        self.commit += 1;
+        self.commit.advance(|| self.slots.clear_commits());
         self.settle();
         round
     }

@@ -28,6 +28,13 @@ pub(super) struct Hand {
     before: u32,
 }
 
+impl Hand {
+    /// Forgets when it came by: the numbers of calls begin anew.
+    pub(super) fn restart(&mut self) {
+        (self.since, self.before) = (0, 0);
+    }
+}
+
 /// How many slots or entries are looked at to free so many bytes. Memory may take a little more for a while, until the
 /// search has come round: no micro-batch waits for all of it.
 pub(super) fn looks(wanted: usize) -> usize {
@@ -59,7 +66,7 @@ impl Keyed {
             self.slots.set_value(slot, Some(value));
             self.slots.mark_same(slot);
             self.on_disk_only -= 1;
-            if self.sweep != Sweep::default() && self.slots.touch(slot, self.commit) {
+            if self.sweep != Sweep::default() && self.slots.touch(slot, self.commit.now()) {
                 self.changed_values.push(slot);
             }
         });
@@ -85,7 +92,7 @@ impl Keyed {
         while freed < wanted && left > 0 {
             left -= 1;
             if self.hand.slot >= self.slots.end() {
-                self.hand = Hand { slot: 0, since: self.call, before: self.hand.since };
+                self.hand = Hand { slot: 0, since: self.call.now(), before: self.hand.since };
             }
             let slot = self.hand.slot;
             self.hand.slot += 1;

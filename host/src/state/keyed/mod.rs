@@ -33,6 +33,7 @@ use self::timers::Timers;
 use crate::plugin::{AS_SOURCE, Domain};
 use crate::record::{Column, ColumnRef};
 use crate::state::Disks;
+use crate::state::ticks::Ticks;
 use crate::time::Watermark;
 
 /// Values that are migrated in one call.
@@ -47,9 +48,9 @@ pub struct Keyed {
     timers: Timers,
     tables: Tables,
     /// Numbers calls, so that a slot knows whether it has a group in this one.
-    call: u32,
+    call: Ticks,
     /// Numbers commits, so that a slot knows whether its value was noted as changed in this one.
-    commit: u32,
+    commit: Ticks,
     changed_values: Vec<SlotId>,
     changed_timers: Vec<(SlotId, Domain, u64)>,
     /// Slots that were made since the last block: most have something by now, the others are given away.
@@ -82,8 +83,8 @@ impl Keyed {
             slots: Slots::default(),
             timers: Timers::default(),
             tables: Tables::new(Arc::clone(&disk)),
-            call: 0,
-            commit: 1,
+            call: Ticks::NONE,
+            commit: Ticks::FIRST,
             changed_values: Vec::new(),
             changed_timers: Vec::new(),
             fresh: Vec::new(),
@@ -95,12 +96,20 @@ impl Keyed {
         }
     }
 
+    /// Begins a call. Where the numbers of calls begin anew, nothing counts as used before.
+    fn begin_call(&mut self) {
+        self.call.advance(|| {
+            self.slots.clear_calls();
+            self.hand.restart();
+        });
+    }
+
     /// Finds the groups of rows with these keys.
     pub fn group(&mut self, keys: ColumnRef<'_>, into: &mut KeyGroups) {
         into.slots.clear();
         into.row_groups.clear();
         into.hashes.clear();
-        self.call += 1;
+        self.begin_call();
         into.candidates.clear();
         // One look into memory for all rows after the other: the processor waits for many of them at once.
         into.hashes.extend(keys.iter().map(|key| self.slots.hash(key)));
@@ -115,9 +124,9 @@ impl Keyed {
                 Some(slot) if self.slots.is_of(slot, hash, key) => slot,
                 _ => self.slot(hash, key),
             };
-            let group = self.slots.group_in(slot, self.call).unwrap_or_else(|| {
+            let group = self.slots.group_in(slot, self.call.now()).unwrap_or_else(|| {
                 let group = into.slots.len() as u32;
-                self.slots.set_group(slot, self.call, group);
+                self.slots.set_group(slot, self.call.now(), group);
                 into.slots.push(slot);
                 group
             });
@@ -127,8 +136,8 @@ impl Keyed {
 
     /// Adds a key that may have no rows to the groups of the rows that were grouped last; whether it was not there yet.
     pub fn enlist(&mut self, slot: SlotId) -> bool {
-        let is_new = self.slots.group_in(slot, self.call).is_none();
-        self.slots.set_group(slot, self.call, 0);
+        let is_new = self.slots.group_in(slot, self.call.now()).is_none();
+        self.slots.set_group(slot, self.call.now(), 0);
         is_new
     }
 
@@ -164,7 +173,7 @@ impl Keyed {
             let (bytes, after) = rest.split_at(length.max(0) as usize);
             rest = after;
             self.slots.set_value(slot, (length >= 0).then_some(bytes));
-            if self.slots.touch(slot, self.commit) {
+            if self.slots.touch(slot, self.commit.now()) {
                 self.changed_values.push(slot);
             }
         }
@@ -325,3 +334,5 @@ pub struct SomeValues {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wrap_tests;

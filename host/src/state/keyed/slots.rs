@@ -189,6 +189,16 @@ impl Slots {
         std::mem::replace(&mut self.slots[id as usize].commit, commit) != commit
     }
 
+    /// Takes all marks of calls away.
+    pub(super) fn clear_calls(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.call = 0);
+    }
+
+    /// Takes all marks of commits away.
+    pub(super) fn clear_commits(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.commit = 0);
+    }
+
     /// Where the slot's timers are, if it has any.
     pub(super) fn timers(&self, id: SlotId) -> Option<u32> {
         (self.slots[id as usize].timers & !(ON_DISK | SAME)).checked_sub(1)

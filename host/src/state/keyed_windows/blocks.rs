@@ -6,19 +6,19 @@
 
 use super::settle::length;
 use super::{
-    DIRTY, EMPTY, EXTRA, GIVEN, HEAD, INDEX_ENTRY_BYTES, KeyedWindow, KeyedWindowId, KeyedWindows, LIVE, Meta, NEVER,
-    SAME,
+    DIRTY, EMPTY, EXTRA, GIVEN, HEAD, INDEX_ENTRY_BYTES, JOINS, KeyedWindow, KeyedWindowId, KeyedWindows, LIVE, Meta,
+    NEVER, SAME,
 };
 use crate::record::Column;
 use crate::state::{BlockError, Now, Reader, Store, Writer};
 use crate::time::{Watermark, Window};
 
 /// Which of the flags a block has.
-const WRITTEN_FLAGS: u8 = DIRTY | GIVEN | HEAD | EXTRA | SAME;
+const WRITTEN_FLAGS: u16 = DIRTY | GIVEN | HEAD | EXTRA | SAME | JOINS;
 /// Says in a block that counts and the clock's timer follow.
-const MORE: u8 = 64;
+const MORE: u16 = 64;
 /// Bytes of a keyed window in a block beside key and value.
-const ENTRY_BYTES: usize = 40;
+const ENTRY_BYTES: usize = 43;
 /// Numbers of keyed windows up to which a block is accepted: more do not fit into the state of a pipeline.
 const PANES_MAX: u32 = 1 << 24;
 
@@ -32,7 +32,7 @@ impl KeyedWindows {
             values.push(value.as_deref());
             let more = meta.rows > 0 || meta.since > 0 || meta.clock != NEVER;
             writer.u32(id);
-            writer.u8(meta.flags & WRITTEN_FLAGS | if more { MORE } else { 0 });
+            writer.u32(u32::from(meta.flags & WRITTEN_FLAGS | if more { MORE } else { 0 }));
             writer.i64(meta.window.start);
             writer.i64(meta.window.end);
             writer.i64(meta.timer);
@@ -171,9 +171,11 @@ impl Store for KeyedWindows {
         let count = reader.u32()?;
         let mut read = Vec::new();
         for _ in 0..count {
-            let (id, flags) = (reader.u32()?, reader.u8()?);
+            let (id, flags) = (reader.u32()?, reader.u32()?);
+            let flags =
+                u16::try_from(flags).map_err(|_| reader.error(format!("keyed window {id} with flags {flags}")))?;
             if id >= PANES_MAX || flags & !(WRITTEN_FLAGS | MORE) != 0 || flags & HEAD != 0 && flags & EXTRA != 0 {
-                return Err(reader.error(format!("keyed_window {id} with flags {flags}")));
+                return Err(reader.error(format!("keyed window {id} with flags {flags}")));
             }
             let window = Window { start: reader.i64()?, end: reader.i64()? };
             if window.start >= window.end {

@@ -111,36 +111,39 @@ struct Meta {
     since: u64,
     /// The newest event time of its rows.
     newest: i64,
-    flags: u8,
+    flags: u16,
 }
 
 /// It is in use.
-const LIVE: u8 = 1;
+const LIVE: u16 = 1;
 /// It has taken rows since its last result.
-const DIRTY: u8 = 2;
+const DIRTY: u16 = 2;
 /// It has given a result.
-const GIVEN: u8 = 4;
+const GIVEN: u16 = 4;
 /// It stands for the next window of its key.
-const HEAD: u8 = 8;
+const HEAD: u16 = 8;
 /// It has rows of one window whose other windows were over.
-const EXTRA: u8 = 16;
+const EXTRA: u16 = 16;
 /// It is part of a kept sum.
-const SUMMED: u8 = 32;
+const SUMMED: u16 = 32;
 /// Its content is what it was at its last result, because every row since then was rejected or none came. Planning knows
 /// nothing of rejections, so that a plan for many rows is what plans for few come to.
-const SAME: u8 = 128;
+const SAME: u16 = 128;
+/// A session that ends exactly where this one begins becomes one with it: a row at its beginning came while such a session
+/// was open by that row's own partition.
+const JOINS: u16 = 256;
 
 impl Meta {
-    fn new(window: Window, flags: u8) -> Self {
+    fn new(window: Window, flags: u16) -> Self {
         let (timer, later, clock) = (NEVER, NEVER, NEVER);
         Self { window, timer, later, clock, rows: 0, since: 0, newest: i64::MIN, flags: flags | LIVE }
     }
 
-    fn is(&self, flag: u8) -> bool {
+    fn is(&self, flag: u16) -> bool {
         self.flags & flag != 0
     }
 
-    fn set(&mut self, flag: u8, on: bool) {
+    fn set(&mut self, flag: u16, on: bool) {
         self.flags = if on { self.flags | flag } else { self.flags & !flag };
     }
 }
@@ -223,7 +226,7 @@ impl KeyedWindows {
     }
 
     /// Makes a keyed window.
-    fn create(&mut self, key: KeyId, window: Window, flags: u8) -> KeyedWindowId {
+    fn create(&mut self, key: KeyId, window: Window, flags: u16) -> KeyedWindowId {
         let keyed_window = KeyedWindow {
             key,
             meta: Meta::new(window, flags),
@@ -263,7 +266,7 @@ impl KeyedWindows {
     }
 
     /// The keyed window of a window, made if it is new.
-    fn keyed_window(&mut self, key: KeyId, window: Window, flags: u8) -> KeyedWindowId {
+    fn keyed_window(&mut self, key: KeyId, window: Window, flags: u16) -> KeyedWindowId {
         if let Some(near) = self.keys.near(key) {
             let KeyedWindow { key: of, meta, .. } = &self.slab[near as usize];
             if *of == key && meta.window == window && meta.flags & (LIVE | HEAD | EXTRA) == flags | LIVE {

@@ -2,10 +2,17 @@
 //!
 //! A row is a session of its own, from its time for as long as its gap. It becomes one with every session of its key
 //! that it overlaps or touches and that is still open; whether it is late is judged by what comes out.
+//!
+//! # Why it does not matter how partitions came together
+//! A row that keeps its partition's disorder is later than its partition's watermark, so no session that it overlaps is
+//! over by that watermark, nor by the pipeline's, which is never ahead of it. What it can find over is a session that ends
+//! exactly where the row begins. Whether those two become one is decided by the row's own partition alone: they do if the
+//! session was still open by its watermark when the row came ([`JOINS`]). That is remembered, because the row of the
+//! earlier session may come after it, by another partition, and has to find the same answer.
 
 use super::plan::{Row, Taken};
 use super::program::NONE;
-use super::{DIRTY, GIVEN, KeyedWindowId, KeyedWindows, Program};
+use super::{DIRTY, GIVEN, JOINS, KeyedWindowId, KeyedWindows, Program};
 use crate::time::Window;
 
 impl KeyedWindows {
@@ -17,6 +24,10 @@ impl KeyedWindows {
         let together = key.map_or(Vec::new(), |key| self.touching(key, own, row));
         let window = |id: &KeyedWindowId| self.slab[*id as usize].meta.window;
         let merged = together.iter().map(window).fold(own, Window::cover);
+        let joins = self.cleanup(Window { start: i64::MIN, end: row.time }) > row.late;
+        let begins = |id: &KeyedWindowId| self.slab[*id as usize].meta.window.start == merged.start;
+        let joins = joins && row.time == merged.start
+            || together.iter().any(|id| begins(id) && self.slab[*id as usize].meta.is(JOINS));
         if self.cleanup(merged) <= row.late {
             return Taken::Late;
         }
@@ -31,12 +42,14 @@ impl KeyedWindows {
             }
         };
         self.add(id, row.number, row.time, program);
+        self.slab[id as usize].meta.set(JOINS, joins);
         self.respond(id, row, program);
         Taken::In
     }
 
-    /// The sessions that become one with a row, by time. One that is over by the row's own partition, but not yet by all,
-    /// is left alone if the row does no more than touch it.
+    /// The sessions that become one with a row, by time. One that the row does no more than touch is left alone if it was
+    /// over, by the partition of the later of the two, when that came. A row that breaks its partition's disorder comes
+    /// behind what it should have come before, and is taken in wherever it may.
     fn touching(&self, key: u32, own: Window, row: Row<'_>) -> Vec<KeyedWindowId> {
         // Sessions that are over may still wait for their turn; they end before any that is open.
         let open = if self.eager { i64::MIN } else { row.known.saturating_add(2) };
@@ -48,7 +61,9 @@ impl KeyedWindows {
                 break;
             }
             let overlaps = own.start < end && start < own.end;
-            if overlaps || self.cleanup(Window { start, end }) > row.late {
+            let open = self.cleanup(Window { start, end }) > row.late;
+            let joins = start < own.end || row.time <= row.late || self.slab[id as usize].meta.is(JOINS);
+            if overlaps || open && joins {
                 together.push(id);
             }
         }

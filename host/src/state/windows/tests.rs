@@ -150,3 +150,30 @@ proptest! {
         prop_assert_eq!(&close(&mut windows, i64::MAX, 2), &left);
     }
 }
+
+#[test]
+fn marks_of_calls_do_not_outlive_their_numbers() {
+    let (a, b) = (Some(b"a".to_vec()), Some(b"b".to_vec()));
+    let mut windows = tens();
+    count(&mut windows, &[(1, a.clone())]);
+    windows.call = Ticks::before_end(0);
+    // This call has the number that the first one had.
+    count(&mut windows, &[(1, b.clone()), (1, a.clone())]);
+    assert_eq!(close(&mut windows, 9, 10), [(0, a, 2), (0, b, 1)]);
+}
+
+#[test]
+fn marks_of_commits_do_not_outlive_their_numbers() {
+    let a = Some(b"a".to_vec());
+    let mut windows = tens();
+    count(&mut windows, &[(1, a.clone())]);
+    let first = block(&mut windows, 0).0;
+    windows.commit = Ticks::before_end(0);
+    let empty = block(&mut windows, 0).0;
+    // This commit has the number that the first one had.
+    count(&mut windows, &[(1, a.clone())]);
+    let last = block(&mut windows, 0).0;
+    let mut rebuilt = tens();
+    [first, empty, last].iter().for_each(|block| apply(&mut rebuilt, block));
+    assert_eq!(close(&mut rebuilt, 9, 10), [(0, a, 2)]);
+}

@@ -1,0 +1,38 @@
+//! Numbers that tell whether a slot was marked in this turn.
+//!
+//! A mark is the number of the turn in which it was made, four bytes of a slot's cache line. A busy step comes to the
+//! end of these numbers after some weeks; then every mark has to be taken away once, or a slot that was last marked
+//! under the same number would be taken for marked now.
+
+/// The number of a turn: a call, or a commit. 0 is never one, so that a slot with it is unmarked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ticks(u32);
+
+impl Ticks {
+    /// The first turn.
+    pub(super) const FIRST: Self = Self(1);
+    /// Before the first turn.
+    pub(super) const NONE: Self = Self(0);
+
+    /// The number of this turn.
+    pub(super) const fn now(self) -> u32 {
+        self.0
+    }
+
+    /// Begins the next turn. `clear` takes all marks away, which is asked for where numbers begin anew.
+    pub(super) fn advance(&mut self, clear: impl FnOnce()) {
+        self.0 = match self.0.checked_add(1) {
+            Some(next) => next,
+            None => {
+                clear();
+                Self::FIRST.0
+            }
+        };
+    }
+
+    /// As many turns before numbers begin anew.
+    #[cfg(test)]
+    pub(super) const fn before_end(turns: u32) -> Self {
+        Self(u32::MAX - turns)
+    }
+}
