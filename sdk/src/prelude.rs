@@ -1,5 +1,6 @@
 //! What nearly every plugin needs: `use millstream_sdk::prelude::*;`.
 
+pub use crate::collections::{HashMap, HashSet};
 pub use crate::describe::{Output, Reads};
 pub use crate::input::{Bytes, EventTime, Json, Key, Text};
 #[cfg(not(target_arch = "wasm32"))]

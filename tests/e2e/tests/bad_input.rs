@@ -18,6 +18,8 @@ output = { topic = "obeyed" }
 
 /// What the plugin that was told to panic says of it in the log.
 const TOLD: &str = "told to";
+/// What it says when it was told to overflow.
+const OVERFLOWN: &str = "attempt to add with overflow";
 
 fn values(records: &[Record]) -> Vec<&str> {
     records.iter().map(|record| record.value.as_deref().unwrap_or("null")).collect()
@@ -43,20 +45,20 @@ output = { topic = "alive" }
 
 #[test]
 fn poison_rows_become_dead_letters_and_their_neighbours_results_once() -> anyhow::Result<()> {
-    let server = Server::start_with(Options::expecting(&[TOLD]))?;
+    let server = Server::start_with(Options::expecting(&[TOLD, OVERFLOWN]))?;
     let client = server.client();
     let pushed = client.push("e2e-guest", &std::fs::read(harness::component("e2e-guest")?)?)?;
     let digest = pushed["version"]["digest"].as_str().context("a version has a digest")?;
     client.create_topic("orders", 1)?;
     client.apply(HOSTILE)?;
-    let rows = ["a", "trap", "b", "loop", "c", "recurse", "d", "hoard", "e"];
+    let rows = ["a", "trap", "b", "loop", "c", "recurse", "d", "hoard", "e", "overflow"];
     send_lines(&client, "orders", 1, &rows)?;
     let status = client.drained("hostile", PATIENCE)?;
     assert_eq!(values(&client.all_records("obeyed")?), ["a", "b", "c", "d", "e"]);
     let letters = client.all_records("hostile.dead-letters")?;
-    assert_eq!(values(&letters), ["trap", "loop", "recurse", "hoard"]);
-    let codes = ["trap_unreachable", "limit_fuel", "limit_stack", "limit_memory"];
-    for ((letter, offset), code) in letters.iter().zip(["1", "3", "5", "7"]).zip(codes) {
+    assert_eq!(values(&letters), ["trap", "loop", "recurse", "hoard", "overflow"]);
+    let codes = ["trap_unreachable", "limit_fuel", "limit_stack", "limit_memory", "trap_unreachable"];
+    for ((letter, offset), code) in letters.iter().zip(["1", "3", "5", "7", "9"]).zip(codes) {
         let expected = [
             ("millstream.tenant", "default"),
             ("millstream.pipeline", "hostile"),
@@ -75,8 +77,8 @@ fn poison_rows_become_dead_letters_and_their_neighbours_results_once() -> anyhow
     }
     let backtrace = letters[0].header("millstream.backtrace").context("a trap has a backtrace")?;
     assert!(backtrace.contains("record"), "{backtrace}");
-    assert_eq!((status.usage.dead_letters, status.usage.records_out), (4, 5));
-    assert!(status.usage.failed_calls >= 4, "{:?}", status.usage);
+    assert_eq!((status.usage.dead_letters, status.usage.records_out), (5, 5));
+    assert!(status.usage.failed_calls >= 5, "{:?}", status.usage);
     lives(&client)
 }
 

@@ -73,6 +73,8 @@ fn build_component(package: &str) -> anyhow::Result<PathBuf> {
     lock.lock().context("wait for other processes that build plugins")?;
     let guests = target.join("guests");
     let mut build = cargo(&["build", "--release", "--target", GUEST_TARGET, "--package", package]);
+    // As `millstream plugin build` does: what overflows natively overflows in the component.
+    build.env("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "true");
     // Names of functions stay for backtraces; lines of the source would only make the component larger.
     build.env("CARGO_TARGET_DIR", &guests).env("CARGO_PROFILE_RELEASE_DEBUG", "false");
     if let Some(toolchain) = std::env::var_os("MILLSTREAM_GUEST_TOOLCHAIN") {

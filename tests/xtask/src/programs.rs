@@ -11,9 +11,11 @@ pub(crate) fn demo(arguments: &[String]) -> Result<(), String> {
     run("demo", arguments)
 }
 
-/// `cargo speed`.
+/// `cargo speed`: without the checks that tests are compiled with, as what is shipped has none.
 pub(crate) fn speed(arguments: &[String]) -> Result<(), String> {
-    run("bench", arguments)
+    const UNCHECKED: [&str; 4] =
+        ["--config", "profile.dev.overflow-checks=false", "--config", "profile.dev.debug-assertions=false"];
+    run_built("bench", &UNCHECKED, arguments)
 }
 
 /// `cargo vectors`.
@@ -39,7 +41,12 @@ pub(crate) fn crash(arguments: &[String]) -> Result<(), String> {
 
 /// Builds the programs of the workspace.
 pub(crate) fn build(machine: &Machine) -> Result<(), String> {
-    machine.inform(cargo(&["build", "--locked", "--workspace", "--bins"])).run()
+    build_with(machine, &[])
+}
+
+fn build_with(machine: &Machine, settings: &[&str]) -> Result<(), String> {
+    let arguments = [&["build", "--locked", "--workspace", "--bins"], settings].concat();
+    machine.inform(cargo(&arguments)).run()
 }
 
 /// Tells tests and programs where the binary is that was just built.
@@ -48,8 +55,13 @@ pub(crate) fn with_programs(machine: &Machine, shown: Shown) -> Result<Shown, St
 }
 
 fn run(program: &str, arguments: &[String]) -> Result<(), String> {
+    run_built(program, &[], arguments)
+}
+
+/// Builds with some settings of cargo, and runs.
+fn run_built(program: &str, settings: &[&str], arguments: &[String]) -> Result<(), String> {
     let machine = prepare::run()?;
-    build(&machine)?;
+    build_with(&machine, settings)?;
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     with_programs(&machine, command(target()?.join("debug").join(program), &arguments))?.run()
 }

@@ -21,13 +21,15 @@ use crate::ids::Digest;
 const TARGET: &str = "wasm32-unknown-unknown";
 /// A profile of its own, so that a workspace's settings for shipping programs do not matter.
 const PROFILE: &str = "millstream-plugin";
-/// The settings of it: fast code without what a sandbox has no use for.
+/// The settings of it: fast code without what a sandbox has no use for. Arithmetic that overflows ends the call, as it
+/// ends a test: a plugin means the same in `plugin test` and on the server.
 const PROFILE_SETTINGS: &[&str] = &[
     "inherits=\"release\"",
     "opt-level=3",
     "lto=true",
     "codegen-units=1",
     "panic=\"abort\"",
+    "overflow-checks=true",
     "debug=false",
     "strip=false",
 ];

@@ -1,5 +1,5 @@
-//! A plugin that does what plugins must not do, where a row tells it to: `trap`, `loop`, `recurse`, `hoard`. Other rows
-//! pass as they are.
+//! A plugin that does what plugins must not do, where a row tells it to: `trap`, `overflow`, `loop`, `recurse`, `hoard`.
+//! Other rows pass as they are.
 
 use std::hint::black_box;
 
@@ -9,7 +9,7 @@ use millstream_sdk::prelude::*;
 #[derive(Debug)]
 pub struct Hostile;
 
-/// Misbehaves on the rows `trap`, `loop`, `recurse` and `hoard`; other rows pass.
+/// Misbehaves on the rows `trap`, `overflow`, `loop`, `recurse` and `hoard`; other rows pass.
 #[transform(outputs(passed = "The rows that are no command."))]
 impl Transform for Hostile {
     type Config = NoConfig;
@@ -22,6 +22,9 @@ impl Transform for Hostile {
     fn record(&self, value: &[u8], out: &mut Out<'_, '_>) -> Result<()> {
         match value {
             b"trap" => panic!("told to"),
+            b"overflow" => {
+                black_box(black_box(u8::MAX) + black_box(1));
+            }
             b"loop" => endless(),
             b"recurse" => {
                 black_box(deeper(0));
@@ -59,6 +62,12 @@ fn hoard() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[should_panic = "attempt to add with overflow"]
+    fn what_overflows_in_a_test_traps_in_the_component() {
+        testing::run(&Hostile, ["overflow"]);
+    }
 
     #[test]
     fn other_rows_pass() {
