@@ -44,10 +44,15 @@ pub fn remove(file: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes a folder and those above it, durably.
+/// Makes a folder and those above it, durably. All folders for what must survive are made by this.
 pub fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
-        return Ok(());
+        // Perhaps somebody made it just now, or made it and was killed before it was synced.
+        return match sync_folder(parent(folder)) {
+            // Who may not even look at the folder above did not make this one.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+            synced => synced,
+        };
     }
     if let Some(above) = folder.parent().filter(|above| !above.as_os_str().is_empty()) {
         make_folder(above)?;
@@ -79,8 +84,32 @@ pub fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
+/// Syncs what a folder has: which files and folders are in it, not what is in those.
 fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder).and_then(|folder| folder.sync_all())
+    File::open(folder).and_then(|folder| folder.sync_all())?;
+    #[cfg(test)]
+    synced::note(folder);
+    Ok(())
+}
+
+/// Which folders were synced by this thread, for tests: what a loss of power would leave cannot be seen otherwise.
+#[cfg(test)]
+pub(crate) mod synced {
+    use std::cell::RefCell;
+    use std::path::{Path, PathBuf};
+
+    thread_local! {
+        static FOLDERS: RefCell<Vec<PathBuf>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(super) fn note(folder: &Path) {
+        FOLDERS.with_borrow_mut(|folders| folders.push(folder.to_owned()));
+    }
+
+    /// Those that were synced since the last call.
+    pub(crate) fn take() -> Vec<PathBuf> {
+        FOLDERS.take()
+    }
 }
 
 fn parent(path: &Path) -> &Path {

@@ -132,6 +132,40 @@ impl fmt::Display for PipelineId {
     }
 }
 
+impl PipelineId {
+    /// The task of a pipeline that is not divided.
+    pub const fn task(self) -> TaskId {
+        TaskId { pipeline: self, number: 0 }
+    }
+}
+
+/// What one runner runs: a pipeline, or a part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TaskId {
+    /// The deployment.
+    pub pipeline: PipelineId,
+    /// Which of its tasks, counted from 0.
+    pub number: u32,
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.pipeline, self.number)
+    }
+}
+
+/// Which topic it is, whatever its name: a log gives each number once, so a topic that is deleted and made again is
+/// another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TopicId(pub u64);
+
+impl fmt::Display for TopicId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// A partition of a topic, counted from 0.
 pub type PartitionId = u32;
 

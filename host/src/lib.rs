@@ -12,7 +12,7 @@
 //!     intake          reads what is there, from every partition in turn, into columns
 //!   pipeline::engine  runs stages: transforms in the sandbox (plugin), rows into windows (time, state),
 //!                     complete windows into results; poisonous rows are isolated (engine::calls)
-//!   log::Log::commit  results, late rows, dead letters, offsets, state block, counters: one write
+//!   log::CommitLog::commit  results, late rows, dead letters, offsets, state block, counters: one write
 //! api::records        readers see the results
 //! ```
 //!

@@ -95,8 +95,7 @@ pub(super) async fn fetch(
     loop {
         // Seen before the read, so that what comes after it is noticed.
         changes.borrow_and_update();
-        let read = at.clone();
-        let fetched = app.off_thread(move |host| host.log.read(&host.tenant, &read, offset, bytes_max)).await?;
+        let fetched = app.log.fetch(&app.tenant, at, offset, bytes_max).await?;
         if !fetched.batches.is_empty() || Instant::now() >= until {
             return Ok((offset, fetched));
         }
@@ -117,8 +116,7 @@ async fn place(app: &App, at: &TopicPartition, from: ReadFrom) -> Result<Offset,
     }
     let at = at.clone();
     app.off_thread(move |host| {
-        let topics = host.log.topics(&host.tenant)?;
-        let topic = topics.get(&at.topic).ok_or_else(|| log::Error::TopicNotFound { topic: at.topic.clone() })?;
+        let topic = host.log.topic(&host.tenant, &at.topic)?;
         let partition = topic
             .partitions
             .get(at.partition as usize)

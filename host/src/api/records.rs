@@ -309,6 +309,7 @@ pub(super) fn page(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::TopicId;
 
     fn refused(lines: &str) -> String {
         sort(lines.as_bytes(), 4).expect_err("it is wrong").to_string()
@@ -348,7 +349,7 @@ mod tests {
         let sorted = sort(&line, 4).expect("a record");
         let encoded = batch::encode(sorted[&2].view(), &EncodeOptions::default());
         let at = TopicPartition { topic: "t".parse().expect("a name"), partition: 2 };
-        let fetched = Fetched { batches: vec![encoded], start: 0, end: 1 };
+        let fetched = Fetched { topic_id: TopicId(1), batches: vec![encoded], start: 0, end: 1 };
         let page = page(&at, 0, &fetched, 10).expect("a page");
         assert_eq!(page.records, [Record { offset: Some(0), ..record }]);
         assert_eq!(page.next_offset, 1);
@@ -361,8 +362,12 @@ mod tests {
             batch.push(0, None, Some(&[b'0' + row]));
         }
         let at = TopicPartition { topic: "t".parse().expect("a name"), partition: 0 };
-        let fetched =
-            Fetched { batches: vec![batch::encode(batch.view(), &EncodeOptions::default())], start: 0, end: 5 };
+        let fetched = Fetched {
+            topic_id: TopicId(1),
+            batches: vec![batch::encode(batch.view(), &EncodeOptions::default())],
+            start: 0,
+            end: 5,
+        };
         let page = page(&at, 1, &fetched, 3).expect("a page");
         let offsets: Vec<_> = page.records.iter().filter_map(|record| record.offset).collect();
         assert_eq!((offsets, page.next_offset), (vec![1, 2, 3], 4));
@@ -376,7 +381,7 @@ mod tests {
         let retained = batch::retain(&encoded, 0, |seen| matches!(seen.offset, 1 | 4 | 5)).expect("our own batch");
         let batch::Change::Rewritten(compacted) = retained.change else { panic!("records are gone") };
         let at = TopicPartition { topic: "t".parse().expect("a name"), partition: 0 };
-        let fetched = Fetched { batches: vec![compacted], start: 0, end: 9 };
+        let fetched = Fetched { topic_id: TopicId(1), batches: vec![compacted], start: 0, end: 9 };
         for (from, count, expected, next) in [
             (0, 10, &[1, 4, 5][..], 8),
             (0, 3, &[1, 4, 5], 8),

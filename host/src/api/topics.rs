@@ -119,8 +119,7 @@ pub(super) async fn delete(State(app): Shared, ValidPath(name): ValidPath<TopicN
 }
 
 fn find(host: &Host, name: &TopicName) -> Result<Topic, log::Error> {
-    let mut topics = host.log.topics(&host.tenant)?;
-    let info = topics.remove(name).ok_or_else(|| log::Error::TopicNotFound { topic: name.clone() })?;
+    let info = host.log.topic(&host.tenant, name)?;
     Ok(topic(name.clone(), &info))
 }
 

@@ -7,7 +7,6 @@
 //!
 //! The pipeline's checkpoints are held meanwhile, so that nobody removes what is to be built upon.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -54,7 +53,7 @@ impl Ahead {
     pub async fn stand_still(&mut self, now_ms: i64) -> Result<(), Error> {
         self.order.now_ms = now_ms;
         let deployment = &self.order.deployment;
-        let head = self.log.replay(&deployment.tenant, deployment.id, u64::MAX, &mut |_, _| ControlFlow::Break(()))?;
+        let head = self.log.head(&deployment.tenant, deployment.id.task())?;
         if head.sequence == self.taken.id.commit {
             return Ok(());
         }

@@ -1,7 +1,8 @@
-//! What a checkpoint is: format 1, as JSON within a [`document`].
+//! What a checkpoint is: format 2, as JSON within a [`document`].
 //!
 //! Fields are only ever added, with a default; what changes the meaning of one is a new format number. A fixture in the
-//! tests, written by the first version, must stay readable for ever.
+//! tests, written by the first version of the format, must stay readable for ever. Format 1 had no ids of topics, without which its
+//! positions may be of others.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +14,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::error::Error;
 use super::id::CheckpointId;
 use crate::document::{self, Unreadable};
-use crate::ids::{Digest, Offset, PartitionId, PipelineId, PipelineName, StepName, TenantId, TopicName};
+use crate::ids::{
+    Digest, Offset, PartitionId, PipelineId, PipelineName, StepName, TenantId, TopicId, TopicName, TopicPartition,
+};
+use crate::log;
 
 /// The format that is written, and the only one there is.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// A checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +36,10 @@ pub struct Manifest {
     pub created_at_ms: i64,
     /// What ran.
     pub deployment: Deployment,
+    /// Which task of it, counted from 0.
+    pub task: u32,
+    /// The epoch of the task when it was taken.
+    pub epoch: u64,
     /// For each input that was read, the next record to read.
     pub positions: Vec<Position>,
     /// The counters of the last commit, opaque, as in the log.
@@ -77,12 +85,27 @@ pub struct Deployment {
 /// A place in an input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    /// The topic.
+    /// The topic,
     pub topic: TopicName,
+    /// which was this one of that name.
+    pub topic_id: TopicId,
     /// The partition.
     pub partition: PartitionId,
     /// The next record to read.
     pub offset: Offset,
+}
+
+impl Position {
+    pub(super) fn of((at, position): (TopicPartition, log::Position)) -> Self {
+        let log::Position { topic_id, offset } = position;
+        Self { topic: at.topic, topic_id, partition: at.partition, offset }
+    }
+
+    /// As commits say it.
+    pub fn in_log(&self) -> (TopicPartition, log::Position) {
+        let at = TopicPartition { topic: self.topic.clone(), partition: self.partition };
+        (at, log::Position { topic_id: self.topic_id, offset: self.offset })
+    }
 }
 
 /// A run of blocks in the store.

@@ -99,18 +99,15 @@ impl Turn {
             copy: copies.map(|id| id.copy).max().unwrap_or(0) + 1,
         };
         let needed = reused.iter().filter(|chunk| chunk.last >= head.oldest);
-        let position = |(at, offset): (crate::ids::TopicPartition, u64)| Position {
-            topic: at.topic,
-            partition: at.partition,
-            offset,
-        };
         let manifest = Manifest {
             id,
             kind,
             note,
             created_at_ms: now_ms,
             deployment,
-            positions: head.positions.into_iter().map(position).collect(),
+            task: head.task.number,
+            epoch: head.epoch,
+            positions: head.positions.into_iter().map(Position::of).collect(),
             usage: head.usage,
             oldest: head.oldest,
             last_block: head.last_block,
@@ -134,7 +131,7 @@ impl Turn {
         mut begun: Option<oneshot::Sender<()>>,
     ) -> Copying {
         let after = last.map_or(0, |chunk| chunk.last);
-        let (tenant, id) = (deployment.tenant.clone(), deployment.id);
+        let (tenant, task) = (deployment.tenant.clone(), deployment.id.task());
         let (log, meter) = (Arc::clone(log), Arc::clone(meter));
         let folder = self.chunk_folder();
         let store = self.store.clone();
@@ -143,7 +140,7 @@ impl Turn {
         tokio::task::spawn_blocking(move || {
             let mut copy = Copy { store, folder, runtime, meter, filling: Filling::default(), written: Vec::new() };
             let mut failure = None;
-            let head = log.replay(&tenant, id, after, &mut |number, block| {
+            let head = log.replay(&tenant, task, after, &mut |number, block| {
                 drop(begun.take());
                 match copy.add(number, &block) {
                     Ok(()) => ControlFlow::Continue(()),

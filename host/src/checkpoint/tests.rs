@@ -9,9 +9,9 @@ use object_store::path::Path as ObjectPath;
 
 use super::*;
 use crate::error::Coded;
-use crate::ids::{PipelineId, PipelineName, TenantId};
+use crate::ids::{PipelineId, PipelineName, TenantId, TopicId};
 use crate::log::memory::MemoryLog;
-use crate::log::{Block, Commit, Log};
+use crate::log::{self, Block, Commit, Log};
 
 /// A log with one pipeline, and a store in a folder.
 struct Subject {
@@ -43,10 +43,16 @@ impl Subject {
 
     async fn commit(&mut self, bytes: impl Into<Bytes>, oldest: u64) {
         self.commits += 1;
+        let task = PipelineId(7).task();
+        let mut epoch = self.log.head(&tenant(), task).expect("the log answers").epoch;
+        if epoch == 0 {
+            epoch = self.log.fence(&tenant(), task).await.expect("the log answers").epoch;
+        }
         let commit = Commit {
-            pipeline: PipelineId(7),
+            task,
+            epoch,
             sequence: self.commits,
-            positions: vec![(input(), self.commits * 10)],
+            positions: vec![(input(), log::Position { topic_id: TopicId(5), offset: self.commits * 10 })],
             outputs: Vec::new(),
             block: Block::Some { bytes: bytes.into(), oldest },
             usage: Bytes::from(format!("usage {}", self.commits)),
@@ -97,7 +103,7 @@ async fn a_checkpoint_is_what_the_log_had_whatever_comes_after() {
     let bucket = Checkpoints::new(bucket);
     subject.commit("1", 0).await;
     subject.commit("2", 0).await;
-    let expected = subject.log.recover(&tenant(), PipelineId(7)).expect("the log answers");
+    let expected = subject.log.recover(&tenant(), PipelineId(7).task()).expect("the log answers");
     let taken = subject.take(Kind::Savepoint).await;
     let order = Order { deployment: deployment(), kind: Kind::Savepoint, note: None, now_ms: 1000 };
     let elsewhere = bucket.take(&subject.log, order, &Arc::default()).await.expect("the store is well");
@@ -349,9 +355,9 @@ async fn damage_is_named_wherever_it_is() {
     }
 }
 
-/// What the first version wrote: a manifest and its chunk, which must be read for ever.
+/// What the first version of the format wrote: a manifest and its chunk, which must be read for ever.
 #[tokio::test]
-async fn format_1_stays_readable() {
+async fn format_2_stays_readable() {
     let subject = Subject::new();
     let folder = subject.folder.path().join("acme/views");
     for (name, bytes) in [
@@ -366,13 +372,13 @@ async fn format_1_stays_readable() {
         std::fs::write(file, bytes).expect("written");
     }
     let id = "7-3".parse().expect("a name");
-    let manifest = subject.checkpoints.get(&tenant(), &pipeline(), id).await.expect("format 1");
-    assert_eq!(manifest.deployment, deployment());
+    let manifest = subject.checkpoints.get(&tenant(), &pipeline(), id).await.expect("format 2");
+    assert_eq!((&manifest.deployment, manifest.task, manifest.epoch), (&deployment(), 0, 1));
     assert_eq!((manifest.kind, manifest.note.as_deref()), (Kind::Savepoint, Some("before the move")));
     assert_eq!((manifest.created_at_ms, manifest.oldest, manifest.last_block), (1_767_225_600_000, 2, 3));
-    assert_eq!(manifest.positions, [Position { topic: input().topic, partition: 0, offset: 30 }]);
+    assert_eq!(manifest.positions, [Position { topic: input().topic, topic_id: TopicId(5), partition: 0, offset: 30 }]);
     assert_eq!(manifest.usage, "usage 3");
-    let blocks = subject.read(id).await.expect("format 1");
+    let blocks = subject.read(id).await.expect("format 2");
     assert_eq!(blocks, [(2, Bytes::from_static(b"\x00whole")), (3, Bytes::from_static(b"\xffdelta"))]);
 }
 

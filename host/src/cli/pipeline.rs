@@ -62,6 +62,9 @@ pub(super) enum Pipeline {
         /// The manifest to run on the state, instead of the one that ran; `-` is standard input
         #[arg(long, value_name = "FILE")]
         manifest: Option<PathBuf>,
+        /// Go on at this record; in other partitions where the checkpoint is
+        #[arg(long, value_name = "TOPIC:PARTITION=N", value_parser = place)]
+        to_offset: Vec<StartOffset>,
     },
     /// Let a pipeline begin anew, with empty state, at an earlier place of its inputs
     #[command(after_help = "Examples:\n  millstream pipeline rewind page-views --to-time 2026-01-31T08:30:00Z\n  \
@@ -117,9 +120,9 @@ impl Pipeline {
             Self::Show { name } => show(format, &client.get(&format!("/v1/pipelines/{name}"))?),
             Self::Pause { name } => show(format, &client.tell(&format!("/v1/pipelines/{name}/pause"))?),
             Self::Resume { name } => show(format, &client.tell(&format!("/v1/pipelines/{name}/resume"))?),
-            Self::Restore { name, checkpoint, into, manifest } => {
+            Self::Restore { name, checkpoint, into, manifest, to_offset } => {
                 let manifest = manifest.map(|file| text(&file)).transpose()?;
-                let restore = Restore { checkpoint, into, manifest };
+                let restore = Restore { checkpoint, into, manifest, to_offsets: to_offset };
                 let begun = client.post(&format!("/v1/pipelines/{name}/restore"), &restore)?;
                 checkpoint::finish(session, &client, begun, "restoring")
             }

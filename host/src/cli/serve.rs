@@ -17,6 +17,7 @@ use crate::catalog::Catalog;
 use crate::checkpoint::{Checkpoints, Store};
 use crate::clock::now_ms;
 use crate::error::Kind;
+use crate::files;
 use crate::ids::default_tenant;
 use crate::log::embedded::{EmbeddedConfig, EmbeddedLog};
 use crate::log::{self, Durability, Log};
@@ -73,14 +74,15 @@ impl Serve {
     async fn serve(self, started: Instant) -> Result<(), Failure> {
         // Before anything is opened: an address that cannot be had is the cheapest thing to find out.
         let listener = api::listen(self.listen).await?;
-        std::fs::create_dir_all(&self.data).map_err(|error| Failure::file("make folder", &self.data, &error))?;
+        files::make_folder(&self.data).map_err(|error| Failure::file("make folder", &self.data, &error))?;
         let durability = match self.durability {
             Promise::Fsync => Durability::Fsync,
             Promise::Os => Durability::Os,
         };
         // The log holds the folder's lock: nothing else may be opened before it.
         let config = EmbeddedConfig { durability, ..EmbeddedConfig::new(self.data.join("log")) };
-        let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(config)?);
+        let embedded = Arc::new(EmbeddedLog::open(config)?);
+        let log: Arc<dyn Log> = Arc::<EmbeddedLog>::clone(&embedded);
         let catalog = Catalog::open(self.data.join("catalog"))?;
         let sandbox = Sandbox::new(SandboxConfig::new(self.data.join("artifacts")))?;
         let default = self.data.join("checkpoints").display().to_string();
@@ -100,7 +102,7 @@ impl Serve {
         });
 
         let (stop, stopped) = watch::channel(false);
-        let cleaning = tokio::spawn(clean(log));
+        let cleaning = tokio::spawn(clean(embedded));
         let address = listener.local_addr().map_err(|error| Failure::file("look at", &self.data, &error))?;
         let answering = tokio::spawn(api::serve(host, listener, stopped));
         tracing::info!(%address, data = %self.data.display(), start_ms = started.elapsed().as_millis() as u64, "serving");
@@ -120,7 +122,7 @@ impl Serve {
 }
 
 /// Removes what need not be kept any more, for ever.
-async fn clean(log: Arc<dyn Log>) {
+async fn clean(log: Arc<EmbeddedLog>) {
     let mut minutes = tokio::time::interval(RETENTION_PERIOD);
     loop {
         minutes.tick().await;
@@ -133,7 +135,7 @@ async fn clean(log: Arc<dyn Log>) {
 }
 
 /// Compacts until nothing is left to do, with rests between.
-async fn compact(log: &Arc<dyn Log>) {
+async fn compact(log: &Arc<EmbeddedLog>) {
     let mut removed = 0;
     loop {
         let started = Instant::now();
@@ -151,8 +153,8 @@ async fn compact(log: &Arc<dyn Log>) {
 
 /// Does what may take long on a thread of its own; what fails is tried again by and by.
 async fn off_thread<T: Send + 'static>(
-    log: &Arc<dyn Log>,
-    work: impl FnOnce(&dyn Log, i64) -> log::Result<T> + Send + 'static,
+    log: &Arc<EmbeddedLog>,
+    work: impl FnOnce(&EmbeddedLog, i64) -> log::Result<T> + Send + 'static,
 ) -> Option<T> {
     let log = Arc::clone(log);
     let work = tokio::task::spawn_blocking(move || work(&*log, now_ms()));

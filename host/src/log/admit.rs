@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::batch::{self, Header, Invalid};
+use super::batch::{self, Header, Inspected, Invalid};
 use super::{Block, Commit, Error, Result, TopicConfig};
 use crate::ids::{Offset, TopicName, TopicPartition};
 
@@ -42,7 +42,15 @@ pub(super) fn check_topic(topic: &TopicName, config: &TopicConfig) -> Result<()>
 pub(super) struct Checked {
     /// The header of each.
     pub(super) headers: Vec<Header>,
+    /// The largest timestamp of the records of each.
+    max_timestamps: Vec<i64>,
     /// The place of the first record without a key in its batch, if one was met.
+    without_key: Option<u32>,
+}
+
+/// What a look at the records of a batch gave.
+struct Found {
+    max_timestamp: i64,
     without_key: Option<u32>,
 }
 
@@ -56,18 +64,46 @@ impl Checked {
     }
 }
 
-/// Checks strangers' batches down to each record. Whether the topic takes them is seen by [`Checked::fit`].
-pub(super) fn check_append(at: &TopicPartition, batches: &Bytes, limits: &Limits) -> Result<Checked> {
+/// Checks strangers' batches down to each record, and gives them back as they are to be stored: with the largest timestamp
+/// that their records have, for retention goes by that. Whether the topic takes them is seen by [`Checked::fit`].
+pub(super) fn check_append(at: &TopicPartition, batches: Bytes, limits: &Limits) -> Result<(Bytes, Checked)> {
     if batches.len() > limits.append_bytes_max {
         let (size, limit) = (batches.len() as u64, limits.append_bytes_max as u64);
         return Err(Error::TooLarge { at: at.clone(), what: "append", size, limit });
     }
-    check(at, batches, |_, batch| batch::inspect(batch, &limits.batch).map(|(_, without_key)| without_key))
+    let mut checked = check(at, &batches, |header, batch| {
+        // As a broker of Kafka does: it is not for a sender to say when the log took a record.
+        if header.log_append_time {
+            return Err(Invalid::Header("it says that the log gave its timestamps: send it with those of its records"));
+        }
+        let Inspected { max_timestamp, without_key, .. } = batch::inspect(batch, &limits.batch)?;
+        Ok(Found { max_timestamp, without_key })
+    })?;
+    Ok((correct(batches, &mut checked), checked))
+}
+
+/// Puts what was found into the headers that say something else.
+fn correct(batches: Bytes, checked: &mut Checked) -> Bytes {
+    let is_right = |(header, found): (&Header, &i64)| header.max_timestamp == *found;
+    if checked.headers.iter().zip(&checked.max_timestamps).all(is_right) {
+        return batches;
+    }
+    let mut bytes = batches.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+    let mut rest = &mut bytes[..];
+    for (header, &found) in checked.headers.iter_mut().zip(&checked.max_timestamps) {
+        let (batch, after) = std::mem::take(&mut rest).split_at_mut(header.length);
+        if header.max_timestamp != found {
+            batch::set_max_timestamp(batch, found);
+            header.max_timestamp = found;
+        }
+        rest = after;
+    }
+    bytes.freeze()
 }
 
 /// Checks batches that this process made: that they are whole and, if the topic needs it, that each record has a key.
 pub(super) fn check_output(at: &TopicPartition, batches: &Bytes, config: &TopicConfig) -> Result<Vec<Header>> {
-    let checked = check(at, batches, |_, batch| {
+    let checked = check(at, batches, |header, batch| {
         let (mut without_key, mut index) = (None, 0);
         if config.cleanup.compacts() {
             batch::scan(batch, |seen| {
@@ -77,17 +113,18 @@ pub(super) fn check_output(at: &TopicPartition, batches: &Bytes, config: &TopicC
                 index += 1;
             })?;
         }
-        Ok(without_key)
+        // This process computed it from the records.
+        Ok(Found { max_timestamp: header.max_timestamp, without_key })
     })?;
     checked.fit(at, config)?;
     Ok(checked.headers)
 }
 
-/// Splits batches and looks at each; `look` answers the place of the first record without a key.
+/// Splits batches and looks at each.
 fn check(
     at: &TopicPartition,
     batches: &Bytes,
-    look: impl Fn(&Header, &[u8]) -> std::result::Result<Option<u32>, Invalid>,
+    look: impl Fn(&Header, &[u8]) -> std::result::Result<Found, Invalid>,
 ) -> Result<Checked> {
     if batches.is_empty() {
         return Err(Error::InvalidBatch { at: at.clone(), reason: "there are no bytes".to_owned() });
@@ -99,7 +136,7 @@ fn check(
     let mut checked = Checked::default();
     for batch in batch::split(batches.clone()) {
         let (header, bytes) = batch.map_err(refused)?;
-        let without_key = look(&header, &bytes).map_err(refused)?;
+        let Found { max_timestamp, without_key } = look(&header, &bytes).map_err(refused)?;
         if !header.is_as_produced() {
             return Err(refused(Invalid::Header(
                 "it was compacted by a broker: send its records in a batch of their own",
@@ -107,6 +144,7 @@ fn check(
         }
         checked.without_key = checked.without_key.or(without_key);
         checked.headers.push(header);
+        checked.max_timestamps.push(max_timestamp);
     }
     Ok(checked)
 }
@@ -117,7 +155,7 @@ pub(super) fn check_commit(commit: &Commit, limits: &Limits) -> Result<()> {
     let size = outputs + commit.block.len() + commit.usage.len();
     if size > limits.commit_bytes_max {
         let (size, limit) = (size as u64, limits.commit_bytes_max as u64);
-        return Err(Error::CommitTooLarge { pipeline: commit.pipeline, size, limit });
+        return Err(Error::CommitTooLarge { task: commit.task, size, limit });
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What can go wrong in the log.
 
 use crate::error::{Blame, Coded, Kind, Limit};
-use crate::ids::{Offset, PipelineId, TopicName, TopicPartition};
+use crate::ids::{Offset, TaskId, TopicName, TopicPartition};
 
 /// An error of the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,10 +65,10 @@ pub enum Error {
         limit: u64,
     },
     /// A commit with more than can be written at once.
-    #[error("commit of {size} bytes of pipeline {pipeline} exceeds the limit of {limit} bytes")]
+    #[error("commit of {size} bytes of task {task} exceeds the limit of {limit} bytes")]
     CommitTooLarge {
-        /// The pipeline.
-        pipeline: PipelineId,
+        /// The task.
+        task: TaskId,
         /// Bytes of its outputs, block and counters.
         size: u64,
         /// The most there may be.
@@ -110,15 +110,28 @@ pub enum Error {
         /// The end.
         end: Offset,
     },
-    /// Another writer committed for this pipeline.
-    #[error("commit {sequence} of pipeline {pipeline} does not follow commit {last}: another writer was faster")]
+    /// A commit that does not follow the last one of its task.
+    #[error("commit {sequence} of task {task} does not follow commit {last}: another writer was faster")]
     CommitConflict {
-        /// The pipeline.
-        pipeline: PipelineId,
+        /// The task.
+        task: TaskId,
         /// The commit that was tried.
         sequence: u64,
         /// The last commit.
         last: u64,
+    },
+    /// A commit of a run that another has replaced.
+    #[error(
+        "commit of task {task} under epoch {epoch} is refused, {}: nothing of it was written, and this run of the pipeline must end",
+        match current { 0 => "the task takes no commits, for its state was deleted".to_owned(), current => format!("epoch {current} has replaced it") }
+    )]
+    Fenced {
+        /// The task.
+        task: TaskId,
+        /// The epoch of the commit.
+        epoch: u64,
+        /// The epoch under which the task takes commits; 0 if it takes none.
+        current: u64,
     },
     /// Stored bytes are not what was written.
     #[error("{what} is corrupt: {reason}")]
@@ -166,6 +179,7 @@ impl Coded for Error {
             Self::ProducerFenced { .. } => "producer_fenced",
             Self::OffsetOutOfRange { .. } => "offset_out_of_range",
             Self::CommitConflict { .. } => "commit_conflict",
+            Self::Fenced { .. } => "fenced",
             Self::Corrupt { .. } => "log_corrupt",
             Self::FolderInUse { .. } => "data_folder_in_use",
             Self::StorageFull { .. } => "storage_full",
@@ -181,6 +195,7 @@ impl Coded for Error {
             | Self::OutOfOrderSequence { .. }
             | Self::ProducerFenced { .. }
             | Self::CommitConflict { .. }
+            | Self::Fenced { .. }
             | Self::FolderInUse { .. } => Kind::Conflict,
             Self::InvalidTopic { .. }
             | Self::InvalidBatch { .. }

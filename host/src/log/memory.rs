@@ -13,32 +13,42 @@ use super::batch::{Header, Invalid};
 use super::compaction::{KEYS_MAX, NewestKeys, Pass, Progress};
 use super::producer::{self, ProducerState, Verdict};
 use super::{
-    Appended, Block, Commit, Committed, Compacted, Error, Fetched, Head, Log, PartitionInfo, Pending, Result,
-    TopicConfig, TopicInfo,
+    Appended, Block, Commit, CommitLog, Committed, Compacted, Error, Fenced, Fetched, Head, PartitionInfo, Pending,
+    RecordLog, Result, TopicAdmin, TopicConfig, TopicInfo,
 };
-use crate::ids::{Offset, PipelineId, TenantId, TopicName, TopicPartition};
+use crate::ids::{Offset, TaskId, TenantId, TopicId, TopicName, TopicPartition};
 
 /// A log in memory.
 #[derive(Debug, Default)]
 pub struct MemoryLog {
-    tenants: Arc<Mutex<BTreeMap<TenantId, Tenant>>>,
+    state: Arc<Mutex<State>>,
     limits: Limits,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    tenants: BTreeMap<TenantId, Tenant>,
+    /// The id of the topic that was made last.
+    last_topic: u64,
+    /// The epoch that was given last, to whatever task.
+    last_epoch: u64,
 }
 
 #[derive(Debug, Default)]
 struct Tenant {
     topics: BTreeMap<TopicName, Topic>,
-    pipelines: BTreeMap<PipelineId, Pipeline>,
+    tasks: BTreeMap<TaskId, Task>,
 }
 
-#[derive(Debug, Default)]
-struct Pipeline {
+#[derive(Debug)]
+struct Task {
     head: Head,
     blocks: BTreeMap<u64, Bytes>,
 }
 
 #[derive(Debug)]
 struct Topic {
+    id: TopicId,
     config: TopicConfig,
     partitions: Vec<Partition>,
     changes: watch::Sender<u64>,
@@ -160,10 +170,21 @@ impl Tenant {
         }
     }
 
+    fn fence(&mut self, task: TaskId, epoch: u64) -> Fenced {
+        let new = || Task { head: Head::empty(task), blocks: BTreeMap::new() };
+        let head = &mut self.tasks.entry(task).or_insert_with(new).head;
+        head.epoch = epoch;
+        Fenced { epoch, head: head.clone() }
+    }
+
     fn commit(&mut self, commit: Commit) -> Result<Committed> {
-        let last = self.pipelines.get(&commit.pipeline).map_or(0, |pipeline| pipeline.head.sequence);
-        if commit.sequence != last + 1 {
-            return Err(Error::CommitConflict { pipeline: commit.pipeline, sequence: commit.sequence, last });
+        let Commit { task, epoch, sequence, .. } = commit;
+        let (current, last) = self.tasks.get(&task).map_or((0, 0), |task| (task.head.epoch, task.head.sequence));
+        if epoch != current || current == 0 {
+            return Err(Error::Fenced { task, epoch, current });
+        }
+        if sequence != last + 1 {
+            return Err(Error::CommitConflict { task, sequence, last });
         }
         let mut checked = Vec::new();
         for (at, batches) in commit.outputs {
@@ -171,153 +192,69 @@ impl Tenant {
             let headers = admit::check_output(&at, &batches, &self.topic(&at.topic)?.config)?;
             checked.push((at, batches, headers));
         }
+        let Some(Task { head, blocks }) = self.tasks.get_mut(&task) else {
+            return Err(Error::Fenced { task, epoch, current });
+        };
         // Nothing can be refused from here on.
+        head.sequence = sequence;
+        head.positions.extend(commit.positions);
+        head.usage = commit.usage;
+        if let Block::Some { bytes, oldest } = commit.block {
+            blocks.insert(sequence, bytes);
+            head.last_block = sequence;
+            head.oldest = head.oldest.max(oldest.min(sequence));
+            blocks.retain(|&number, _| number >= head.oldest);
+        }
         let mut base_offsets = Vec::new();
         for (at, batches, headers) in checked {
             base_offsets.push(self.partition(&at)?.write(batches, &headers));
             self.changed(&at.topic);
         }
-        let Pipeline { head, blocks } = self.pipelines.entry(commit.pipeline).or_default();
-        head.sequence = commit.sequence;
-        head.positions.extend(commit.positions);
-        head.usage = commit.usage;
-        if let Block::Some { bytes, oldest } = commit.block {
-            blocks.insert(commit.sequence, bytes);
-            head.last_block = commit.sequence;
-            head.oldest = head.oldest.max(oldest.min(commit.sequence));
-            blocks.retain(|&number, _| number >= head.oldest);
-        }
         Ok(Committed { base_offsets })
     }
 }
 
-fn lock(tenants: &Mutex<BTreeMap<TenantId, Tenant>>) -> MutexGuard<'_, BTreeMap<TenantId, Tenant>> {
-    tenants.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl MemoryLog {
-    /// Runs `change` on a tenant's part when the future is polled.
-    fn pending<T: Send + 'static>(
-        &self,
-        tenant: &TenantId,
-        change: impl FnOnce(&mut Tenant, &Limits) -> Result<T> + Send + 'static,
-    ) -> Pending<T> {
-        let (tenants, limits, tenant) = (self.tenants.clone(), self.limits, tenant.clone());
-        Box::pin(async move { change(lock(&tenants).entry(tenant).or_default(), &limits) })
-    }
-
-    fn with<T>(&self, tenant: &TenantId, act: impl FnOnce(&mut Tenant) -> T) -> T {
-        act(lock(&self.tenants).entry(tenant.clone()).or_default())
+impl State {
+    fn tenant(&mut self, tenant: &TenantId) -> &mut Tenant {
+        self.tenants.entry(tenant.clone()).or_default()
     }
 }
 
-impl Log for MemoryLog {
-    fn create_topic(&self, tenant: &TenantId, topic: &TopicName, config: TopicConfig) -> Result<()> {
-        admit::check_topic(topic, &config)?;
-        self.with(tenant, |tenant| match tenant.topics.get(topic) {
-            Some(existing) if existing.config == config => Ok(()),
-            Some(_) => Err(Error::TopicConflict { topic: topic.clone() }),
-            None => {
-                let partitions = (0..config.partitions).map(|_| Partition::default()).collect();
-                let made = Topic { config, partitions, changes: watch::Sender::new(0) };
-                tenant.topics.insert(topic.clone(), made);
-                Ok(())
-            }
-        })
-    }
-
-    fn delete_topic(&self, tenant: &TenantId, topic: &TopicName) -> Result<()> {
-        let removed = self.with(tenant, |tenant| tenant.topics.remove(topic));
-        removed.map(drop).ok_or_else(|| Error::TopicNotFound { topic: topic.clone() })
-    }
-
-    fn topics(&self, tenant: &TenantId) -> Result<BTreeMap<TopicName, TopicInfo>> {
-        let info = |partition: &Partition| PartitionInfo {
+impl Topic {
+    fn info(&self) -> TopicInfo {
+        let partitions = self.partitions.iter().map(|partition| PartitionInfo {
             start: partition.start,
             end: partition.end,
             records: partition.records(),
             bytes: partition.bytes(),
-        };
-        Ok(self.with(tenant, |tenant| {
-            let topics = tenant.topics.iter().map(|(name, topic)| {
-                let partitions = topic.partitions.iter().map(info).collect();
-                (name.clone(), TopicInfo { config: topic.config.clone(), partitions })
-            });
-            topics.collect()
-        }))
-    }
-
-    fn append(&self, tenant: &TenantId, at: &TopicPartition, batches: Bytes) -> Pending<Appended> {
-        let at = at.clone();
-        self.pending(tenant, move |tenant, limits| {
-            let checked = admit::check_append(&at, &batches, limits)?;
-            tenant.partition(&at)?;
-            checked.fit(&at, &tenant.topic(&at.topic)?.config)?;
-            let appended = tenant.partition(&at)?.append(&at, batches, &checked.headers)?;
-            tenant.changed(&at.topic);
-            Ok(appended)
-        })
-    }
-
-    fn read(&self, tenant: &TenantId, at: &TopicPartition, from: Offset, bytes_max: usize) -> Result<Fetched> {
-        self.with(tenant, |tenant| {
-            let Partition { start, end, batches, .. } = tenant.partition(at)?;
-            let (start, end) = (*start, *end);
-            if !(start..=end).contains(&from) {
-                return Err(Error::OffsetOutOfRange { at: at.clone(), offset: from, start, end });
-            }
-            let first = batches.partition_point(|batch| batch.next <= from);
-            let mut bytes = 0;
-            let fitting = batches.range(first..).enumerate().take_while(|(place, batch)| {
-                bytes += batch.bytes.len();
-                *place == 0 || bytes <= bytes_max
-            });
-            Ok(Fetched { batches: fitting.map(|(_, batch)| batch.bytes.clone()).collect(), start, end })
-        })
-    }
-
-    fn commit(&self, tenant: &TenantId, commit: Commit) -> Pending<Committed> {
-        self.pending(tenant, move |tenant, limits| {
-            admit::check_commit(&commit, limits)?;
-            tenant.commit(commit)
-        })
-    }
-
-    fn replay(
-        &self,
-        tenant: &TenantId,
-        pipeline: PipelineId,
-        after: u64,
-        each: &mut dyn FnMut(u64, Bytes) -> ControlFlow<()>,
-    ) -> Result<Head> {
-        let (head, blocks) = self.with(tenant, |tenant| match tenant.pipelines.get(&pipeline) {
-            Some(pipeline) => (pipeline.head.clone(), pipeline.blocks.clone()),
-            None => Default::default(),
         });
-        let mut wanted = blocks.into_iter().filter(|&(number, _)| number > after);
-        // Ended early or not, the answer is the same.
-        let _ = wanted.try_for_each(|(number, block)| each(number, block));
-        Ok(head)
+        TopicInfo { id: self.id, config: self.config.clone(), partitions: partitions.collect() }
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl MemoryLog {
+    /// Runs `change` when the future is polled.
+    fn pending<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut State, &Limits) -> Result<T> + Send + 'static,
+    ) -> Pending<T> {
+        let (state, limits) = (self.state.clone(), self.limits);
+        Box::pin(async move { change(&mut lock(&state), &limits) })
     }
 
-    fn forget(&self, tenant: &TenantId, pipeline: PipelineId) -> Result<()> {
-        self.with(tenant, |tenant| tenant.pipelines.remove(&pipeline));
-        Ok(())
+    fn with<T>(&self, tenant: &TenantId, act: impl FnOnce(&mut Tenant) -> T) -> T {
+        act(lock(&self.state).tenant(tenant))
     }
 
-    fn pipelines(&self) -> Result<Vec<(TenantId, PipelineId)>> {
-        let tenants = lock(&self.tenants);
-        let all = tenants.iter().flat_map(|(name, tenant)| tenant.pipelines.keys().map(|&id| (name.clone(), id)));
-        Ok(all.collect())
-    }
-
-    fn watch(&self, tenant: &TenantId, topic: &TopicName) -> Result<watch::Receiver<u64>> {
-        self.with(tenant, |tenant| Ok(tenant.topic(topic)?.changes.subscribe()))
-    }
-
-    fn enforce_retention(&self, now_ms: i64) -> Result<u64> {
+    /// Removes the oldest batches of all partitions that exceed their topic's retention, whole batches only and never
+    /// the newest; `now_ms` is compared with the batches' largest timestamps. Answers how many batches went.
+    pub fn enforce_retention(&self, now_ms: i64) -> Result<u64> {
         let mut gone = 0;
-        for tenant in lock(&self.tenants).values_mut() {
+        for tenant in lock(&self.state).tenants.values_mut() {
             for Topic { config, partitions, .. } in tenant.topics.values_mut() {
                 gone += partitions.iter_mut().map(|partition| partition.trim(config, now_ms)).sum::<u64>();
             }
@@ -325,9 +262,10 @@ impl Log for MemoryLog {
         Ok(gone)
     }
 
-    fn compact(&self, now_ms: i64) -> Result<Compacted> {
+    /// Compacts all partitions of topics that have it, where that is worth its cost. Answers how many records went.
+    pub fn compact(&self, now_ms: i64) -> Result<Compacted> {
         let mut removed = 0;
-        for tenant in lock(&self.tenants).values_mut() {
+        for tenant in lock(&self.state).tenants.values_mut() {
             for (name, Topic { config, partitions, .. }) in &mut tenant.topics {
                 for partition in partitions.iter_mut().filter(|_| config.cleanup.compacts()) {
                     let corrupt = |invalid: Invalid| Error::Corrupt {
@@ -342,10 +280,141 @@ impl Log for MemoryLog {
     }
 }
 
+impl TopicAdmin for MemoryLog {
+    fn create_topic(&self, tenant: &TenantId, topic: &TopicName, config: TopicConfig) -> Result<()> {
+        admit::check_topic(topic, &config)?;
+        let state = &mut *lock(&self.state);
+        match state.tenant(tenant).topics.get(topic) {
+            Some(existing) if existing.config == config => Ok(()),
+            Some(_) => Err(Error::TopicConflict { topic: topic.clone() }),
+            None => {
+                state.last_topic += 1;
+                let id = TopicId(state.last_topic);
+                let partitions = (0..config.partitions).map(|_| Partition::default()).collect();
+                let made = Topic { id, config, partitions, changes: watch::Sender::new(0) };
+                state.tenant(tenant).topics.insert(topic.clone(), made);
+                Ok(())
+            }
+        }
+    }
+
+    fn delete_topic(&self, tenant: &TenantId, topic: &TopicName) -> Result<()> {
+        let removed = self.with(tenant, |tenant| tenant.topics.remove(topic));
+        removed.map(drop).ok_or_else(|| Error::TopicNotFound { topic: topic.clone() })
+    }
+
+    fn topic(&self, tenant: &TenantId, topic: &TopicName) -> Result<TopicInfo> {
+        self.with(tenant, |tenant| Ok(tenant.topic(topic)?.info()))
+    }
+
+    fn topics(&self, tenant: &TenantId) -> Result<BTreeMap<TopicName, TopicInfo>> {
+        let all =
+            |tenant: &mut Tenant| tenant.topics.iter().map(|(name, topic)| (name.clone(), topic.info())).collect();
+        Ok(self.with(tenant, all))
+    }
+}
+
+impl RecordLog for MemoryLog {
+    fn append(&self, tenant: &TenantId, at: &TopicPartition, batches: Bytes) -> Pending<Appended> {
+        let (tenant, at) = (tenant.clone(), at.clone());
+        self.pending(move |state, limits| {
+            let tenant = state.tenant(&tenant);
+            let (batches, checked) = admit::check_append(&at, batches, limits)?;
+            tenant.partition(&at)?;
+            checked.fit(&at, &tenant.topic(&at.topic)?.config)?;
+            let appended = tenant.partition(&at)?.append(&at, batches, &checked.headers)?;
+            tenant.changed(&at.topic);
+            Ok(appended)
+        })
+    }
+
+    fn fetch(&self, tenant: &TenantId, at: &TopicPartition, from: Offset, bytes_max: usize) -> Pending<Fetched> {
+        let (tenant, at) = (tenant.clone(), at.clone());
+        self.pending(move |state, _| {
+            let tenant = state.tenant(&tenant);
+            let topic_id = tenant.topic(&at.topic)?.id;
+            let Partition { start, end, batches, .. } = tenant.partition(&at)?;
+            let (start, end) = (*start, *end);
+            if !(start..=end).contains(&from) {
+                return Err(Error::OffsetOutOfRange { at, offset: from, start, end });
+            }
+            let first = batches.partition_point(|batch| batch.next <= from);
+            let mut bytes = 0;
+            let fitting = batches.range(first..).enumerate().take_while(|(place, batch)| {
+                bytes += batch.bytes.len();
+                *place == 0 || bytes <= bytes_max
+            });
+            Ok(Fetched { topic_id, batches: fitting.map(|(_, batch)| batch.bytes.clone()).collect(), start, end })
+        })
+    }
+
+    fn watch(&self, tenant: &TenantId, topic: &TopicName) -> Result<watch::Receiver<u64>> {
+        self.with(tenant, |tenant| Ok(tenant.topic(topic)?.changes.subscribe()))
+    }
+}
+
+impl CommitLog for MemoryLog {
+    fn fence(&self, tenant: &TenantId, task: TaskId) -> Pending<Fenced> {
+        let tenant = tenant.clone();
+        self.pending(move |state, _| {
+            state.last_epoch += 1;
+            let epoch = state.last_epoch;
+            Ok(state.tenant(&tenant).fence(task, epoch))
+        })
+    }
+
+    fn commit(&self, tenant: &TenantId, commit: Commit) -> Pending<Committed> {
+        let tenant = tenant.clone();
+        self.pending(move |state, limits| {
+            admit::check_commit(&commit, limits)?;
+            state.tenant(&tenant).commit(commit)
+        })
+    }
+
+    fn replay(
+        &self,
+        tenant: &TenantId,
+        task: TaskId,
+        after: u64,
+        each: &mut dyn FnMut(u64, Bytes) -> ControlFlow<()>,
+    ) -> Result<Head> {
+        let (head, blocks) = self.with(tenant, |tenant| match tenant.tasks.get(&task) {
+            Some(task) => (task.head.clone(), task.blocks.clone()),
+            None => (Head::empty(task), BTreeMap::new()),
+        });
+        let mut wanted = blocks.into_iter().filter(|&(number, _)| number > after);
+        // Ended early or not, the answer is the same.
+        let _ = wanted.try_for_each(|(number, block)| each(number, block));
+        Ok(head)
+    }
+
+    fn forget(&self, tenant: &TenantId, task: TaskId) -> Result<()> {
+        self.with(tenant, |tenant| tenant.tasks.remove(&task));
+        Ok(())
+    }
+
+    fn tasks(&self) -> Result<Vec<(TenantId, TaskId)>> {
+        let state = lock(&self.state);
+        let all = state.tenants.iter().flat_map(|(name, tenant)| tenant.tasks.keys().map(|&task| (name.clone(), task)));
+        Ok(all.collect())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::conformance::{Subject, conformance};
+    use crate::log::Log;
+    use crate::log::conformance::{Cleaning, Subject, conformance};
+
+    impl Cleaning for MemoryLog {
+        fn enforce_retention(&self, now_ms: i64) -> Result<u64> {
+            self.enforce_retention(now_ms)
+        }
+
+        fn compact(&self, now_ms: i64) -> Result<Compacted> {
+            self.compact(now_ms)
+        }
+    }
 
     /// Nothing of it survives, so it just goes on.
     impl Subject for MemoryLog {

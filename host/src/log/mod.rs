@@ -1,20 +1,18 @@
 //! The durable log: topics, their partitions, and the commits of pipelines.
 //!
 //! The log is the truth: what a pipeline knows (its place in its inputs, its state) is read back from its commits. This
-//! module owns the contract; [`memory`] is the model of it, [`embedded`] the RocksDB log, and `conformance` the suite
+//! module owns the contract ([`Log`]); [`memory`] is the model of it, [`embedded`] the RocksDB log, and `conformance` the suite
 //! that both pass. Records are stored as Kafka record batches (format v2, [`batch`]), byte for byte as they came but for
-//! the base offset, until compaction leaves records out.
+//! the base offset and a largest timestamp that is not that of the records, until compaction leaves records out.
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::ops::ControlFlow;
 use std::pin::Pin;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 
-use crate::ids::{Offset, PartitionId, PipelineId, TenantId, TopicName, TopicPartition};
+use crate::ids::{Offset, PartitionId, TaskId, TopicId, TopicPartition};
 
 mod admit;
 pub mod batch;
@@ -22,6 +20,7 @@ mod compaction;
 mod config;
 #[cfg(test)]
 pub(crate) mod conformance;
+mod contract;
 #[cfg(feature = "server")]
 pub mod embedded;
 mod error;
@@ -30,6 +29,7 @@ mod producer;
 
 pub use admit::Limits;
 pub use config::{Cleanup, PARTITIONS_MAX, TOMBSTONE_RETENTION, TopicConfig};
+pub use contract::{CommitLog, Log, RecordLog, TopicAdmin};
 pub use error::Error;
 
 /// A result of the log.
@@ -37,96 +37,6 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// An answer that comes when it is durable.
 pub type Pending<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
-
-/// A log of many tenants.
-///
-/// # Contract
-/// - **Durability.** When [`append`](Log::append) or [`commit`](Log::commit) has answered `Ok`, what it wrote survives a
-///   crash of the process; under [`Durability::Fsync`] it survives a loss of power too. What has not answered may or may
-///   not survive, but a commit and a call of `append` are each there whole or not at all.
-/// - **Order.** Writes take effect in the order in which their futures are first polled. The first record of a partition
-///   gets offset 0 and each next record one more. A record keeps its offset as long as it exists, and no other gets it.
-/// - **Gaps.** Records go in two ways. [Retention](Log::enforce_retention) removes the oldest batches and moves the
-///   partition's start. [Compaction](Log::compact), only of topics that have it, removes records between others, or
-///   whole batches, and moves nothing: a batch that is left covers the offsets that it covered before, and holds at least
-///   one record. The newest batch of a partition is never removed or changed. So in other topics all offsets from the
-///   start to the end have a record; in compacted ones there may be gaps before the newest batch, within batches and
-///   between them, and the offset before the end always has a record.
-/// - **Newest of a key.** In a compacted topic every record has a key; one without is refused. Whatever has been
-///   compacted, who reads from an offset on is given the newest record of each key that has one there, unless that is a
-///   deletion (a null value), kept for the topic's time. No read gives a record of a key after a newer one of it.
-/// - **Visibility.** [`read`](Log::read) gives nothing that is not durable, and everything that has been answered and not
-///   been removed since.
-/// - **Idempotence.** A batch with a producer id and the sequence of one of the last five that the partition has taken
-///   from it is not written again; its first offset is answered. A sequence that leaves a hole is refused; a producer
-///   whose last batch lay before the partition's start may begin anywhere. A [`Commit`] whose sequence is not the one after the last is
-///   refused, so that of two writers one loses.
-/// - **Cancellation.** Dropping a future that was polled leaves open whether it takes effect; nothing is torn.
-/// - **Tenants.** A name means what it means to this tenant. No call can see or change what another tenant has.
-pub trait Log: Send + Sync + std::fmt::Debug {
-    /// Makes a topic, durably. Making it again with the same configuration changes nothing; with another is a conflict.
-    fn create_topic(&self, tenant: &TenantId, topic: &TopicName, config: TopicConfig) -> Result<()>;
-
-    /// Removes a topic and its records. A topic made later under the same name has none of them.
-    fn delete_topic(&self, tenant: &TenantId, topic: &TopicName) -> Result<()>;
-
-    /// All topics of a tenant, by name.
-    fn topics(&self, tenant: &TenantId) -> Result<BTreeMap<TopicName, TopicInfo>>;
-
-    /// Appends record batches (v2, end to end) to a partition, all or none, and answers where they begin.
-    /// The batches are checked: magic, length, CRC, and record count against the codec's content. An empty `batches` is invalid.
-    fn append(&self, tenant: &TenantId, at: &TopicPartition, batches: Bytes) -> Pending<Appended>;
-
-    /// Reads whole record batches that end after `from`, in order: at least one, unless `from` is the end, and then no
-    /// more than `bytes_max`. The first may begin before `from`; where records were compacted it may begin after it, and
-    /// may hold no record at or after `from`, but covers it: the next record is in the next batch then. Below the start is
-    /// [`Error::OffsetOutOfRange`], as is past the end; at the end there is nothing, which is no error.
-    fn read(&self, tenant: &TenantId, at: &TopicPartition, from: Offset, bytes_max: usize) -> Result<Fetched>;
-
-    /// Writes what one micro-batch did: all of it or nothing.
-    fn commit(&self, tenant: &TenantId, commit: Commit) -> Pending<Committed>;
-
-    /// Reads back what the commits of a pipeline amount to. `each` gets the blocks that are still needed and have a
-    /// greater number than `after`, with their numbers, in order and one at a time, and may end the reading with `Break`.
-    /// Blocks and answer are of one moment, whatever is committed meanwhile. A block that is missing is an error.
-    fn replay(
-        &self,
-        tenant: &TenantId,
-        pipeline: PipelineId,
-        after: u64,
-        each: &mut dyn FnMut(u64, Bytes) -> ControlFlow<()>,
-    ) -> Result<Head>;
-
-    /// The same with all blocks at once. A pipeline that never committed has an empty recovery.
-    fn recover(&self, tenant: &TenantId, pipeline: PipelineId) -> Result<Recovery> {
-        let mut blocks = Vec::new();
-        let head = self.replay(tenant, pipeline, 0, &mut |number, block| {
-            blocks.push((number, block));
-            ControlFlow::Continue(())
-        })?;
-        Ok(Recovery { head, blocks })
-    }
-
-    /// Forgets the commits of a pipeline; its outputs stay. Forgetting what is not there changes nothing.
-    fn forget(&self, tenant: &TenantId, pipeline: PipelineId) -> Result<()>;
-
-    /// All pipelines that have committed and are not forgotten.
-    fn pipelines(&self) -> Result<Vec<(TenantId, PipelineId)>>;
-
-    /// A number that changes whenever records of the topic become visible, and whose sender is dropped with the topic.
-    fn watch(&self, tenant: &TenantId, topic: &TopicName) -> Result<watch::Receiver<u64>>;
-
-    /// Removes the oldest batches of all partitions that exceed their topic's retention, whole batches only and never
-    /// the newest; `now_ms` is compared with the batches' largest timestamps. Answers how many batches went.
-    fn enforce_retention(&self, now_ms: i64) -> Result<u64>;
-
-    /// Does a bounded piece of the work of compacting the partitions of all topics that have it, where that is worth its
-    /// cost: where there are records that have not been looked at and the dirty bytes, those never compacted, are at least
-    /// half, or where deletions have been kept for their time, which ends at or before `now_ms`. Answers how many records
-    /// went, and whether to call again for the rest. Appends and reads go on meanwhile. After a crash at any moment, and
-    /// after an error, the contract holds for what is there, and the work is taken up again by later calls.
-    fn compact(&self, now_ms: i64) -> Result<Compacted>;
-}
 
 /// What an acknowledged write survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -142,6 +52,8 @@ pub enum Durability {
 /// A topic as it is now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopicInfo {
+    /// Which topic it is, whatever its name.
+    pub id: TopicId,
     /// How it is kept.
     pub config: TopicConfig,
     /// Its partitions, in order.
@@ -181,9 +93,11 @@ pub struct Appended {
     pub duplicate: bool,
 }
 
-/// What a read gave.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// What a fetch gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetched {
+    /// The topic that has the name now.
+    pub topic_id: TopicId,
     /// Whole record batches in order, each with its offsets.
     pub batches: Vec<Bytes>,
     /// The oldest record of the partition.
@@ -192,20 +106,32 @@ pub struct Fetched {
     pub end: Offset,
 }
 
-/// What one micro-batch of a pipeline did.
+/// A place in a partition, with the topic whose place it is: one that is made again under the name has other records at
+/// the same offsets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// The topic.
+    pub topic_id: TopicId,
+    /// The next record to read.
+    pub offset: Offset,
+}
+
+/// What one micro-batch of a task did.
 #[derive(Debug, Clone)]
 pub struct Commit {
-    /// The pipeline.
-    pub pipeline: PipelineId,
+    /// The task.
+    pub task: TaskId,
+    /// Which run of it commits, as [`CommitLog::fence`] answered.
+    pub epoch: u64,
     /// The number of this commit: one more than the last, the first is 1.
     pub sequence: u64,
     /// For each input that moved, the next record to read.
-    pub positions: Vec<(TopicPartition, Offset)>,
+    pub positions: Vec<(TopicPartition, Position)>,
     /// Record batches to append (results, late rows, dead letters), in order; several may go to one partition.
     pub outputs: Vec<(TopicPartition, Bytes)>,
-    /// What changed in the pipeline's state.
+    /// What changed in the task's state.
     pub block: Block,
-    /// The pipeline's counters after this commit, opaque to the log.
+    /// The task's counters after this commit, opaque to the log.
     pub usage: Bytes,
 }
 
@@ -232,9 +158,22 @@ pub struct Committed {
     pub base_offsets: Vec<Offset>,
 }
 
-/// What the commits of a pipeline amount to, but for their blocks.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// A task that has one writer again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fenced {
+    /// The epoch under which it may commit now.
+    pub epoch: u64,
+    /// What all commits of older epochs amount to: none will be added to these.
+    pub head: Head,
+}
+
+/// What the commits of a task amount to, but for their blocks.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
+    /// The task.
+    pub task: TaskId,
+    /// The epoch under which it takes commits; 0 if it takes none.
+    pub epoch: u64,
     /// The number of the last commit; 0 if there was none.
     pub sequence: u64,
     /// The number of the last commit that had a block; 0 if there was none.
@@ -242,13 +181,20 @@ pub struct Head {
     /// The number of the oldest commit whose block is still needed, as blocks state it; 0 if none did.
     pub oldest: u64,
     /// For each input that was read, the next record to read.
-    pub positions: BTreeMap<TopicPartition, Offset>,
+    pub positions: BTreeMap<TopicPartition, Position>,
     /// The counters of the last commit; empty if there was none.
     pub usage: Bytes,
 }
 
-/// What the commits of a pipeline amount to.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+impl Head {
+    /// That of a task that has neither committed nor been fenced.
+    pub const fn empty(task: TaskId) -> Self {
+        Self { task, epoch: 0, sequence: 0, last_block: 0, oldest: 0, positions: BTreeMap::new(), usage: Bytes::new() }
+    }
+}
+
+/// What the commits of a task amount to.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recovery {
     /// All but the blocks.
     pub head: Head,

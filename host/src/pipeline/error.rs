@@ -2,7 +2,7 @@
 
 use super::spec::ManifestError;
 use crate::error::{Blame, Coded, Kind, Limit};
-use crate::ids::{PipelineName, StepName, TopicName};
+use crate::ids::{PipelineName, StepName, TopicId, TopicName};
 use crate::plugin::World;
 use crate::state::{BlockError, SpillError};
 #[cfg(feature = "server")]
@@ -191,6 +191,20 @@ pub enum Error {
         /// The topic.
         topic: TopicName,
     },
+    /// A place in a topic that is gone, where another has its name.
+    #[error(
+        "pipeline `{name}` has a place in topic `{topic}` with id {known}, but the topic of that name is another, with id {present}: it was deleted and made again. The place means nothing in it: `millstream pipeline rewind {name}` begins anew on the topic that there is, and `millstream pipeline restore {name} CHECKPOINT --to-offset {topic}:PARTITION=OFFSET` goes on with the state of a checkpoint from a place in it"
+    )]
+    TopicRecreated {
+        /// The pipeline.
+        name: PipelineName,
+        /// The topic.
+        topic: TopicName,
+        /// The id of the topic whose place is known.
+        known: TopicId,
+        /// The id of the topic that there is.
+        present: TopicId,
+    },
     /// The new version does not take the state over.
     #[error("step `{step}`: its new version refuses the state that there is ({reason}): the old version goes on")]
     MigrationRefused {
@@ -276,6 +290,7 @@ impl Coded for Error {
             Self::SharedTarget { .. } => "shared_target",
             Self::CannotFork { .. } => "cannot_fork",
             Self::NotAnInput { .. } => "not_an_input",
+            Self::TopicRecreated { .. } => "topic_recreated",
             Self::MigrationRefused { .. } => "migration_refused",
             Self::MigrationFailed { .. } => "migration_failed",
             #[cfg(feature = "server")]
@@ -300,7 +315,7 @@ impl Coded for Error {
             | Self::OnlyMisplaced { .. }
             | Self::AfterMisplaced { .. }
             | Self::DeadLettersCompacted { .. } => Kind::Invalid,
-            Self::StateConflict { .. } => Kind::Conflict,
+            Self::StateConflict { .. } | Self::TopicRecreated { .. } => Kind::Conflict,
             Self::State { .. } => Kind::Corrupt,
             Self::StateLimit { .. } | Self::StateDiskLimit { .. } => Kind::Limit,
             Self::StateDisk { source, .. } => source.kind(),

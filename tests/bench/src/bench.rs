@@ -68,7 +68,7 @@ impl Setup<'_> {
             inner.create_topic(&tenant, &topic, TopicConfig::with_partitions(1))?;
             inputs.push((topic, input));
         }
-        let log = Arc::new(GeneratorLog::new(inner, inputs, self.discards));
+        let log = Arc::new(GeneratorLog::new(inner, &tenant, inputs, self.discards)?);
         let pipelines =
             deploy(folder.path(), Arc::clone(&log) as Arc<dyn Log>, self.manifest, self.plugins, self.state_memory)
                 .await?;

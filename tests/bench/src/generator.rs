@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use millstream::ids::{Offset, PipelineId, TenantId, TopicName, TopicPartition};
+use millstream::ids::{Offset, TaskId, TenantId, TopicId, TopicName, TopicPartition};
 use millstream::log::{
-    Appended, Commit, Committed, Compacted, Fetched, Head, Log, Pending, Result, TopicConfig, TopicInfo,
+    Appended, Commit, CommitLog, Committed, Fenced, Fetched, Head, Log, Pending, RecordLog, Result, TopicAdmin,
+    TopicConfig, TopicInfo,
 };
 use tokio::sync::watch;
 
@@ -27,6 +28,7 @@ pub struct GeneratorLog {
 /// A generated topic of one partition.
 #[derive(Debug)]
 struct Feed {
+    id: TopicId,
     input: Input,
     /// How many batches are visible.
     visible: watch::Sender<u64>,
@@ -42,11 +44,19 @@ struct Noted {
 }
 
 impl GeneratorLog {
-    /// A log with these topics, of which nothing is visible yet.
-    pub fn new(inner: Arc<dyn Log>, inputs: Vec<(TopicName, Input)>, discards: bool) -> Self {
-        let feed = |(topic, input)| (topic, Feed { input, visible: watch::channel(0).0 });
-        let feeds = inputs.into_iter().map(feed).collect();
-        Self { inner, feeds, discards, noted: Arc::default() }
+    /// A log in which these topics are generated; nothing of them is visible yet. They exist in `inner`.
+    pub fn new(
+        inner: Arc<dyn Log>,
+        tenant: &TenantId,
+        inputs: Vec<(TopicName, Input)>,
+        discards: bool,
+    ) -> Result<Self> {
+        let mut feeds = BTreeMap::new();
+        for (topic, input) in inputs {
+            let id = inner.topic(tenant, &topic)?.id;
+            feeds.insert(topic, Feed { id, input, visible: watch::channel(0).0 });
+        }
+        Ok(Self { inner, feeds, discards, noted: Arc::default() })
     }
 
     /// Shows all batches.
@@ -88,7 +98,7 @@ impl Feed {
 
     fn read(&self, from: Offset, bytes_max: usize) -> Fetched {
         let end = self.end();
-        let mut fetched = Fetched { batches: Vec::new(), start: 0, end };
+        let mut fetched = Fetched { topic_id: self.id, batches: Vec::new(), start: 0, end };
         let first = self.input.ends.partition_point(|&end| end <= from);
         let mut bytes = 0;
         for (batch, &batch_end) in self.input.batches.iter().zip(&self.input.ends).skip(first) {
@@ -102,7 +112,7 @@ impl Feed {
     }
 }
 
-impl Log for GeneratorLog {
+impl TopicAdmin for GeneratorLog {
     fn create_topic(&self, tenant: &TenantId, topic: &TopicName, config: TopicConfig) -> Result<()> {
         self.inner.create_topic(tenant, topic, config)
     }
@@ -111,24 +121,43 @@ impl Log for GeneratorLog {
         self.inner.delete_topic(tenant, topic)
     }
 
+    fn topic(&self, tenant: &TenantId, topic: &TopicName) -> Result<TopicInfo> {
+        self.inner.topic(tenant, topic)
+    }
+
     fn topics(&self, tenant: &TenantId) -> Result<BTreeMap<TopicName, TopicInfo>> {
         self.inner.topics(tenant)
     }
+}
 
+impl RecordLog for GeneratorLog {
     fn append(&self, tenant: &TenantId, at: &TopicPartition, batches: Bytes) -> Pending<Appended> {
         self.inner.append(tenant, at, batches)
     }
 
-    fn read(&self, tenant: &TenantId, at: &TopicPartition, from: Offset, bytes_max: usize) -> Result<Fetched> {
+    fn fetch(&self, tenant: &TenantId, at: &TopicPartition, from: Offset, bytes_max: usize) -> Pending<Fetched> {
         match self.feeds.get(&at.topic) {
-            Some(feed) => Ok(feed.read(from, bytes_max)),
-            None => self.inner.read(tenant, at, from, bytes_max),
+            Some(feed) => Box::pin(std::future::ready(Ok(feed.read(from, bytes_max)))),
+            None => self.inner.fetch(tenant, at, from, bytes_max),
         }
+    }
+
+    fn watch(&self, tenant: &TenantId, topic: &TopicName) -> Result<watch::Receiver<u64>> {
+        match self.feeds.get(topic) {
+            Some(feed) => Ok(feed.visible.subscribe()),
+            None => self.inner.watch(tenant, topic),
+        }
+    }
+}
+
+impl CommitLog for GeneratorLog {
+    fn fence(&self, tenant: &TenantId, task: TaskId) -> Pending<Fenced> {
+        self.inner.fence(tenant, task)
     }
 
     fn commit(&self, tenant: &TenantId, commit: Commit) -> Pending<Committed> {
         let generated = commit.positions.iter().filter(|(at, _)| self.feeds.contains_key(&at.topic));
-        let positions = generated.map(|(at, position)| (at.topic.clone(), *position)).collect();
+        let positions = generated.map(|(at, position)| (at.topic.clone(), position.offset)).collect();
         let noted = Arc::clone(&self.noted);
         let outputs = commit.outputs.len();
         let inner = (!self.discards).then(|| self.inner.commit(tenant, commit));
@@ -146,33 +175,18 @@ impl Log for GeneratorLog {
     fn replay(
         &self,
         tenant: &TenantId,
-        pipeline: PipelineId,
+        task: TaskId,
         after: u64,
         each: &mut dyn FnMut(u64, Bytes) -> ControlFlow<()>,
     ) -> Result<Head> {
-        self.inner.replay(tenant, pipeline, after, each)
+        self.inner.replay(tenant, task, after, each)
     }
 
-    fn forget(&self, tenant: &TenantId, pipeline: PipelineId) -> Result<()> {
-        self.inner.forget(tenant, pipeline)
+    fn forget(&self, tenant: &TenantId, task: TaskId) -> Result<()> {
+        self.inner.forget(tenant, task)
     }
 
-    fn pipelines(&self) -> Result<Vec<(TenantId, PipelineId)>> {
-        self.inner.pipelines()
-    }
-
-    fn watch(&self, tenant: &TenantId, topic: &TopicName) -> Result<watch::Receiver<u64>> {
-        match self.feeds.get(topic) {
-            Some(feed) => Ok(feed.visible.subscribe()),
-            None => self.inner.watch(tenant, topic),
-        }
-    }
-
-    fn enforce_retention(&self, now_ms: i64) -> Result<u64> {
-        self.inner.enforce_retention(now_ms)
-    }
-
-    fn compact(&self, now_ms: i64) -> Result<Compacted> {
-        self.inner.compact(now_ms)
+    fn tasks(&self) -> Result<Vec<(TenantId, TaskId)>> {
+        self.inner.tasks()
     }
 }

@@ -53,7 +53,7 @@ pub async fn run(report: &mut Report, mib: u64) -> anyhow::Result<()> {
     let taken = bench.done(bench.pipelines.savepoint(&tenant, &bench.name, None)?).await?;
     let checkpoint = taken.checkpoint.ok_or_else(|| anyhow::anyhow!("a savepoint has a name"))?;
     let begin = Instant::now();
-    let restore = Restore { checkpoint, into: None, manifest: None };
+    let restore = Restore { checkpoint, into: None, manifest: None, to_offsets: Vec::new() };
     let restored = bench.done(bench.pipelines.restore(&tenant, &bench.name, restore)?).await?;
     bench.ready().await?;
     let took = begin.elapsed();

@@ -14,9 +14,9 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::checkpoint::{Deployment, Kind, Store};
-use crate::ids::{PipelineId, PipelineName, TenantId, TopicPartition};
+use crate::ids::{PipelineId, PipelineName, TenantId, TopicId, TopicPartition};
 use crate::log::memory::MemoryLog;
-use crate::log::{Block, Commit};
+use crate::log::{Block, Commit, Position};
 
 /// What a store does with whatever is to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,11 +97,14 @@ impl Subject {
     /// Commits a block. The blocks before `oldest` are forgotten.
     async fn commit(&mut self, text: &'static str, oldest: u64) {
         self.commits += 1;
+        let task = PipelineId(7).task();
+        let epoch = self.log.fence(&names().0, task).await.expect("the log answers").epoch;
         let at = TopicPartition { topic: "in".parse().expect("a name"), partition: 0 };
         let commit = Commit {
-            pipeline: PipelineId(7),
+            task,
+            epoch,
             sequence: self.commits,
-            positions: vec![(at, self.commits * 10)],
+            positions: vec![(at, Position { topic_id: TopicId(1), offset: self.commits * 10 })],
             outputs: Vec::new(),
             block: Block::Some { bytes: Bytes::from_static(text.as_bytes()), oldest },
             usage: Bytes::new(),
@@ -145,7 +148,7 @@ async fn what_is_committed_after_standing_still_is_not_in_it_however_long_the_st
     ahead.stand_still(2).await.expect("the log is well");
     // The log forgets what was there when it stood still, and then the whole pipeline.
     subject.commit("three", u64::MAX).await;
-    subject.log.forget(&names().0, PipelineId(7)).expect("the log is well");
+    subject.log.forget(&names().0, PipelineId(7).task()).expect("the log is well");
     subject.writes.send_replace(Writes::Done);
     let id = ahead.finish().await.expect("the store is well");
     ahead.keep().await;

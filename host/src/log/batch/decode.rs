@@ -62,11 +62,7 @@ fn append(
         if !is_dense {
             offsets.push(header.base_offset + u64::from(record.offset_delta));
         }
-        into.timestamps.push(match header.log_append_time {
-            true => header.max_timestamp,
-            // A sender may say anything; what overflows is wrong, not dangerous.
-            false => header.base_timestamp.wrapping_add(record.timestamp_delta),
-        });
+        into.timestamps.push(header.timestamp(record.timestamp_delta));
         into.keys.push(record.key);
         into.values.push(record.value);
         if headers {

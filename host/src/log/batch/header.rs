@@ -75,7 +75,7 @@ pub struct Header {
     pub log_append_time: bool,
     /// The timestamp that the records' are relative to.
     pub base_timestamp: i64,
-    /// The largest timestamp of the records, as the sender says.
+    /// The largest timestamp of the records: in a batch that was appended the true one, in another what its sender says.
     pub max_timestamp: i64,
     /// The time after which the deletions in it need not be kept, if compaction has come by; the base timestamp then.
     pub delete_horizon: Option<i64>,
@@ -146,6 +146,11 @@ impl Header {
         })
     }
 
+    /// The timestamp of a record with this delta. A sender may say anything; what overflows is wrong, not dangerous.
+    pub(super) fn timestamp(&self, delta: i64) -> i64 {
+        if self.log_append_time { self.max_timestamp } else { self.base_timestamp.wrapping_add(delta) }
+    }
+
     /// The offset after those that the batch covers.
     pub fn next_offset(&self) -> Offset {
         self.base_offset.saturating_add(u64::from(self.offsets))
@@ -197,6 +202,17 @@ pub(super) fn write(batch: &mut [u8], header: &Header) {
     put(51, &producer.epoch.to_be_bytes());
     put(53, &producer.base_sequence.to_be_bytes());
     put(57, &(header.count as i32).to_be_bytes());
+    seal(batch);
+}
+
+/// Changes one field, and the CRC with it.
+pub(super) fn set_max_timestamp(batch: &mut [u8], max_timestamp: i64) {
+    batch[35..43].copy_from_slice(&max_timestamp.to_be_bytes());
+    seal(batch);
+}
+
+/// Writes the CRC of what is there.
+fn seal(batch: &mut [u8]) {
     let crc = crc32c::crc32c(&batch[CRC_FROM..]);
     batch[17..CRC_FROM].copy_from_slice(&crc.to_be_bytes());
 }

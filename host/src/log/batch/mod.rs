@@ -125,13 +125,24 @@ pub enum Invalid {
     },
 }
 
-/// Checks one whole batch: header, CRC, and each record within its content.
-pub fn validate(batch: &[u8], limits: &Limits) -> Result<Header, Invalid> {
-    inspect(batch, limits).map(|(header, _)| header)
+/// What a whole batch is found to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inspected {
+    /// What it says of itself.
+    pub header: Header,
+    /// The largest timestamp of its records, whatever the header says.
+    pub max_timestamp: i64,
+    /// The place of the first record without a key, if there is one.
+    pub without_key: Option<u32>,
 }
 
-/// The same, and the place of the first record without a key, if there is one.
-pub fn inspect(batch: &[u8], limits: &Limits) -> Result<(Header, Option<u32>), Invalid> {
+/// Checks one whole batch: header, CRC, and each record within its content.
+pub fn validate(batch: &[u8], limits: &Limits) -> Result<Header, Invalid> {
+    inspect(batch, limits).map(|inspected| inspected.header)
+}
+
+/// The same, and what only a look at each record says.
+pub fn inspect(batch: &[u8], limits: &Limits) -> Result<Inspected, Invalid> {
     let header = Header::parse(batch)?;
     if header.length != batch.len() {
         return Err(Invalid::Header("bytes follow its end"));
@@ -140,8 +151,10 @@ pub fn inspect(batch: &[u8], limits: &Limits) -> Result<(Header, Option<u32>), I
     let content = codec::inflate(header.compression, &batch[HEADER_BYTES..], limits.inflated_bytes_max)?;
     let mut records = records::Records::new(&header, &content)?;
     let mut without_key = None;
+    let mut max_timestamp = None;
     for index in 0..header.count {
         let record = records.next_record()?;
+        max_timestamp = max_timestamp.max(Some(header.timestamp(record.timestamp_delta)));
         if record.key.is_none() && without_key.is_none() {
             without_key = Some(index);
         }
@@ -153,7 +166,12 @@ pub fn inspect(batch: &[u8], limits: &Limits) -> Result<(Header, Option<u32>), I
         }
     }
     records.finish()?;
-    Ok((header, without_key))
+    Ok(Inspected { header, max_timestamp: max_timestamp.unwrap_or(header.max_timestamp), without_key })
+}
+
+/// Writes the largest timestamp of its records into the header of a batch, and the CRC that it has then.
+pub fn set_max_timestamp(batch: &mut [u8], max_timestamp: i64) {
+    header::set_max_timestamp(batch, max_timestamp);
 }
 
 /// Checks that the bytes of a stored batch are those that were written.

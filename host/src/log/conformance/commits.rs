@@ -16,9 +16,10 @@ pub(crate) async fn a_commit_is_there_whole_or_not_at_all(subject: &mut dyn Subj
     let log = subject.log();
     make(log, "in", 1);
     make(log, "out", 2);
+    let epoch = fence(log, 7).await;
     append(log, &at("out", 0), values(["before"])).await.unwrap();
     let whole = Commit {
-        positions: vec![(at("in", 0), 5)],
+        positions: vec![(at("in", 0), place(1, 5))],
         outputs: vec![
             (at("out", 0), values(["a", "b"])),
             (at("out", 1), values(["c"])),
@@ -26,7 +27,7 @@ pub(crate) async fn a_commit_is_there_whole_or_not_at_all(subject: &mut dyn Subj
         ],
         block: delta("delta"),
         usage: Bytes::from_static(b"usage"),
-        ..commit(7, 1)
+        ..commit(7, epoch, 1)
     };
     for (bad, expected) in [
         ((at("gone", 0), values(["x"])), "topic_not_found"),
@@ -37,7 +38,7 @@ pub(crate) async fn a_commit_is_there_whole_or_not_at_all(subject: &mut dyn Subj
         let mut torn = whole.clone();
         torn.outputs.push(bad);
         assert_eq!(code(log.commit(&tenant(), torn).await), expected);
-        assert_eq!(log.recover(&tenant(), PipelineId(7)), Ok(Recovery::default()));
+        assert_eq!(log.recover(&tenant(), task(7)).unwrap().head, Head { epoch, ..Head::empty(task(7)) });
         assert_eq!(everything(log, &at("out", 0)), ["before"]);
         assert_eq!(everything(log, &at("out", 1)), Vec::<String>::new());
     }
@@ -46,13 +47,15 @@ pub(crate) async fn a_commit_is_there_whole_or_not_at_all(subject: &mut dyn Subj
         let log = subject.log();
         assert_eq!(everything(log, &at("out", 0)), ["before", "a", "b", "d", "e"]);
         assert_eq!(everything(log, &at("out", 1)), ["c"]);
-        let recovery = log.recover(&tenant(), PipelineId(7)).unwrap();
+        let recovery = log.recover(&tenant(), task(7)).unwrap();
         let expected = Recovery {
             head: Head {
+                task: task(7),
+                epoch,
                 sequence: 1,
                 last_block: 1,
                 oldest: 0,
-                positions: [(at("in", 0), 5)].into(),
+                positions: [(at("in", 0), place(1, 5))].into(),
                 usage: Bytes::from_static(b"usage"),
             },
             blocks: vec![(1, Bytes::from_static(b"delta"))],
@@ -62,25 +65,28 @@ pub(crate) async fn a_commit_is_there_whole_or_not_at_all(subject: &mut dyn Subj
     }
 }
 
-pub(crate) async fn of_two_writers_of_a_pipeline_one_loses(subject: &mut dyn Subject) {
+pub(crate) async fn of_two_writers_of_a_task_one_loses(subject: &mut dyn Subject) {
     make(subject.log(), "out", 1);
+    let epoch = fence(subject.log(), 7).await;
     let with_output =
-        |sequence, value: &str| Commit { outputs: vec![(at("out", 0), values([value]))], ..commit(7, sequence) };
+        |sequence, value: &str| Commit { outputs: vec![(at("out", 0), values([value]))], ..commit(7, epoch, sequence) };
     let first = subject.log().commit(&tenant(), with_output(1, "one"));
     let second = subject.log().commit(&tenant(), with_output(1, "other"));
     let (first, second) = tokio::join!(first, second);
     assert_eq!(first.unwrap().base_offsets, [0]);
-    assert_eq!(second, Err(Error::CommitConflict { pipeline: PipelineId(7), sequence: 1, last: 1 }));
+    assert_eq!(second, Err(Error::CommitConflict { task: task(7), sequence: 1, last: 1 }));
     subject.reopen();
     for sequence in [0, 1, 3, u64::MAX] {
         assert_eq!(code(subject.log().commit(&tenant(), with_output(sequence, "x")).await), "commit_conflict");
     }
     subject.log().commit(&tenant(), with_output(2, "two")).await.unwrap();
-    assert_eq!(code(subject.log().commit(&tenant(), commit(8, 2)).await), "commit_conflict");
+    let other = fence(subject.log(), 8).await;
+    assert_eq!(code(subject.log().commit(&tenant(), commit(8, other, 2)).await), "commit_conflict");
     assert_eq!(everything(subject.log(), &at("out", 0)), ["one", "two"]);
 }
 
-pub(crate) async fn a_pipeline_recovers_from_the_blocks_that_are_still_needed(subject: &mut dyn Subject) {
+pub(crate) async fn a_task_recovers_from_the_blocks_that_are_still_needed(subject: &mut dyn Subject) {
+    let epoch = fence(subject.log(), 7).await;
     type Kept = &'static [(u64, &'static str)];
     let steps: [(Block, u64, Kept); 13] = [
         (Block::None, 0, &[]),
@@ -101,30 +107,31 @@ pub(crate) async fn a_pipeline_recovers_from_the_blocks_that_are_still_needed(su
         (from(3, "p13"), 10, &[(11, "p11"), (12, "p12"), (13, "p13")]),
     ];
     for (sequence, (block, oldest, expected)) in (1..).zip(steps) {
-        let positions = vec![(at("in", 0), sequence * 10), (at("in", sequence as u32), 1)];
+        let positions = vec![(at("in", 0), place(1, sequence * 10)), (at("in", sequence as u32), place(2, 1))];
         let usage = Bytes::from(sequence.to_string());
-        let step = Commit { block, positions, usage: usage.clone(), ..commit(7, sequence) };
+        let step = Commit { block, positions, usage: usage.clone(), ..commit(7, epoch, sequence) };
         subject.log().commit(&tenant(), step).await.unwrap();
         if sequence % 3 > 0 {
             subject.reopen();
         }
-        let Recovery { head, blocks } = subject.log().recover(&tenant(), PipelineId(7)).unwrap();
+        let Recovery { head, blocks } = subject.log().recover(&tenant(), task(7)).unwrap();
         assert_eq!((head.sequence, head.oldest, head.usage), (sequence, oldest, usage));
         assert_eq!(head.last_block, expected.last().map_or(0, |&(number, _)| number));
         assert_eq!(blocks, expected.iter().map(|&(number, text)| (number, text.into())).collect::<Vec<_>>());
         assert_eq!(head.positions.len() as u64, sequence + 1);
-        assert_eq!(head.positions[&at("in", 0)], sequence * 10);
+        assert_eq!(head.positions[&at("in", 0)], place(1, sequence * 10));
     }
-    assert_eq!(subject.log().recover(&tenant(), PipelineId(6)), Ok(Recovery::default()));
+    assert_eq!(subject.log().recover(&tenant(), task(6)), Ok(empty(6)));
 }
 
 pub(crate) async fn blocks_are_read_back_from_any_on_and_as_far_as_wanted(subject: &mut dyn Subject) {
+    let epoch = fence(subject.log(), 7).await;
     for (sequence, block) in (1..).zip([delta("1"), delta("2"), from(2, "3"), Block::None, delta("5")]) {
-        subject.log().commit(&tenant(), Commit { block, ..commit(7, sequence) }).await.unwrap();
+        subject.log().commit(&tenant(), Commit { block, ..commit(7, epoch, sequence) }).await.unwrap();
     }
     let read = |after, most| {
         let mut numbers = Vec::new();
-        let head = subject.log().replay(&tenant(), PipelineId(7), after, &mut |number, _| {
+        let head = subject.log().replay(&tenant(), task(7), after, &mut |number, _| {
             numbers.push(number);
             if numbers.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
@@ -140,25 +147,27 @@ pub(crate) async fn blocks_are_read_back_from_any_on_and_as_far_as_wanted(subjec
     assert_eq!(read(0, 1), [2]);
 }
 
-pub(crate) async fn a_forgotten_pipeline_begins_anew_and_its_outputs_stay(subject: &mut dyn Subject) {
+pub(crate) async fn a_forgotten_task_begins_anew_and_its_outputs_stay(subject: &mut dyn Subject) {
     make(subject.log(), "out", 1);
     for pipeline in [7, 8] {
+        let epoch = fence(subject.log(), pipeline).await;
         let full = Commit {
-            positions: vec![(at("in", 0), 3)],
+            positions: vec![(at("in", 0), place(1, 3))],
             outputs: vec![(at("out", 0), values([pipeline.to_string()]))],
             block: delta("state"),
-            ..commit(pipeline, 1)
+            ..commit(pipeline, epoch, 1)
         };
         subject.log().commit(&tenant(), full).await.unwrap();
     }
-    assert_eq!(subject.log().pipelines().unwrap(), [(tenant(), PipelineId(7)), (tenant(), PipelineId(8))]);
-    subject.log().forget(&tenant(), PipelineId(7)).unwrap();
-    subject.log().forget(&tenant(), PipelineId(7)).unwrap();
-    assert_eq!(subject.log().pipelines().unwrap(), [(tenant(), PipelineId(8))]);
+    assert_eq!(subject.log().tasks().unwrap(), [(tenant(), task(7)), (tenant(), task(8))]);
+    subject.log().forget(&tenant(), task(7)).unwrap();
+    subject.log().forget(&tenant(), task(7)).unwrap();
+    assert_eq!(subject.log().tasks().unwrap(), [(tenant(), task(8))]);
     subject.reopen();
-    assert_eq!(subject.log().recover(&tenant(), PipelineId(7)), Ok(Recovery::default()));
-    assert_eq!(subject.log().recover(&tenant(), PipelineId(8)).unwrap().head.sequence, 1);
+    assert_eq!(subject.log().recover(&tenant(), task(7)), Ok(empty(7)));
+    assert_eq!(subject.log().recover(&tenant(), task(8)).unwrap().head.sequence, 1);
     assert_eq!(everything(subject.log(), &at("out", 0)), ["7", "8"]);
-    subject.log().commit(&tenant(), commit(7, 1)).await.unwrap();
-    assert_eq!(subject.log().recover(&tenant(), PipelineId(7)).unwrap().blocks, []);
+    let epoch = fence(subject.log(), 7).await;
+    subject.log().commit(&tenant(), commit(7, epoch, 1)).await.unwrap();
+    assert_eq!(subject.log().recover(&tenant(), task(7)).unwrap().blocks, []);
 }

@@ -28,7 +28,7 @@ pub(crate) fn keyed(rows: &[(&str, Option<&str>)]) -> Bytes {
 }
 
 /// Compacts until nothing is left to do, and answers how many records went.
-pub(crate) fn compact(log: &dyn Log, now_ms: i64) -> Result<u64> {
+pub(crate) fn compact(log: &dyn Cleaning, now_ms: i64) -> Result<u64> {
     let mut removed = 0;
     loop {
         let compacted = log.compact(now_ms)?;
@@ -44,7 +44,7 @@ pub(crate) fn read_keyed(log: &dyn Log, at: &TopicPartition, from: Offset, bytes
     let (mut rows, mut offsets) = (Batch::default(), Offsets::default());
     let mut next = from;
     loop {
-        let fetched = log.read(&tenant(), at, next, bytes_max)?;
+        let fetched = fetch(log, at, next, bytes_max)?;
         assert_eq!(fetched.batches.is_empty(), next == fetched.end, "nothing is given at the end only");
         if fetched.batches.is_empty() {
             break;
@@ -69,7 +69,7 @@ fn expect(subject: &mut dyn Subject, at: &TopicPartition, expected: &[(Offset, &
             assert_eq!(read_keyed(subject.log(), at, 0, bytes_max).as_ref(), Ok(&expected));
         }
         let info = subject.log().topics(&tenant()).unwrap()[&at.topic].partitions[at.partition as usize];
-        let stored = subject.log().read(&tenant(), at, info.start, usize::MAX).unwrap();
+        let stored = fetch(subject.log(), at, info.start, usize::MAX).unwrap();
         assert_eq!(info.records, expected.len() as u64);
         assert_eq!(info.bytes, stored.batches.iter().map(|batch| batch.len() as u64).sum::<u64>());
         subject.reopen();
@@ -93,16 +93,16 @@ async fn filled(subject: &mut dyn Subject) -> TopicPartition {
 
 pub(crate) async fn compaction_keeps_the_newest_record_of_each_key_at_its_offset(subject: &mut dyn Subject) {
     let at = filled(subject).await;
-    assert_eq!(compact(subject.log(), 0), Ok(3));
+    assert_eq!(compact(subject, 0), Ok(3));
     // The newest batch stays as it is, two records of a key and all.
     let left =
         [(3, "c", Some("3")), (4, "b", Some("4")), (5, "a", Some("5")), (6, "d", Some("6")), (7, "d", Some("7"))];
     expect(subject, &at, &left);
-    assert_eq!(compact(subject.log(), 0), Ok(0), "nothing is new");
+    assert_eq!(compact(subject, 0), Ok(0), "nothing is new");
     // It is no longer the newest now.
     assert_eq!(append(subject.log(), &at, keyed(&[("e", Some("8"))])).await, Ok((8, 9, false)));
     assert_eq!(append(subject.log(), &at, keyed(&[("b", Some("9"))])).await, Ok((9, 10, false)));
-    assert_eq!(compact(subject.log(), 0), Ok(2));
+    assert_eq!(compact(subject, 0), Ok(2));
     let left =
         [(3, "c", Some("3")), (5, "a", Some("5")), (7, "d", Some("7")), (8, "e", Some("8")), (9, "b", Some("9"))];
     expect(subject, &at, &left);
@@ -112,7 +112,7 @@ pub(crate) async fn compaction_keeps_the_newest_record_of_each_key_at_its_offset
 
 pub(crate) async fn a_read_from_a_gap_gives_what_is_behind_it(subject: &mut dyn Subject) {
     let at = filled(subject).await;
-    compact(subject.log(), 0).unwrap();
+    compact(subject, 0).unwrap();
     for _ in 0..2 {
         // Batch 0 is gone; of the second, which covers 2 and 3, the first record is.
         let all = read_keyed(subject.log(), &at, 0, usize::MAX).unwrap();
@@ -120,10 +120,10 @@ pub(crate) async fn a_read_from_a_gap_gives_what_is_behind_it(subject: &mut dyn 
             let behind: Vec<_> = all.iter().filter(|(offset, ..)| *offset >= from).cloned().collect();
             assert_eq!(read_keyed(subject.log(), &at, from, 0).as_ref(), Ok(&behind), "from {from}");
         }
-        let first = subject.log().read(&tenant(), &at, 0, 0).unwrap();
+        let first = fetch(subject.log(), &at, 0, 0).unwrap();
         let header = Header::parse(&first.batches[0]).unwrap();
         assert_eq!((first.start, header.base_offset, header.next_offset(), header.count), (0, 2, 4, 1));
-        assert_eq!(code(subject.log().read(&tenant(), &at, 9, 100)), "offset_out_of_range");
+        assert_eq!(code(fetch(subject.log(), &at, 9, 100)), "offset_out_of_range");
         subject.reopen();
     }
     // A batch may end in a gap, and hold nothing of what is asked for.
@@ -131,7 +131,7 @@ pub(crate) async fn a_read_from_a_gap_gives_what_is_behind_it(subject: &mut dyn 
     append(subject.log(), &at, keyed(&[("a", Some("0")), ("b", Some("1")), ("c", Some("2"))])).await.unwrap();
     append(subject.log(), &at, keyed(&[("b", Some("3")), ("c", Some("4"))])).await.unwrap();
     append(subject.log(), &at, keyed(&[("d", Some("5"))])).await.unwrap();
-    compact(subject.log(), 0).unwrap();
+    compact(subject, 0).unwrap();
     let behind = [(3, "b", Some("3")), (4, "c", Some("4")), (5, "d", Some("5"))];
     let behind: Vec<Keyed> = behind.map(|(offset, key, value)| (offset, key.into(), value.map(Into::into))).into();
     for from in [1, 2] {
@@ -151,19 +151,19 @@ pub(crate) async fn deletions_are_kept_for_their_time_and_then_go(subject: &mut 
         append(subject.log(), &at, keyed(rows)).await.unwrap();
     }
     // The time begins when compaction meets them, whatever their timestamps are.
-    assert_eq!(compact(subject.log(), 1000), Ok(2));
+    assert_eq!(compact(subject, 1000), Ok(2));
     let kept = [(2, "a", None), (3, "c", Some("3")), (4, "b", None), (5, "d", Some("5"))];
     expect(subject, &at, &kept);
-    assert_eq!(compact(subject.log(), 1000 + KEPT_MS - 1), Ok(0));
+    assert_eq!(compact(subject, 1000 + KEPT_MS - 1), Ok(0));
     expect(subject, &at, &kept);
-    assert_eq!(compact(subject.log(), 1000 + KEPT_MS), Ok(2));
+    assert_eq!(compact(subject, 1000 + KEPT_MS), Ok(2));
     expect(subject, &at, &[(3, "c", Some("3")), (5, "d", Some("5"))]);
     // A key may come again, and a deletion of nothing goes too.
     for rows in [[("a", Some("6"))], [("x", None)], [("y", Some("8"))]] {
         append(subject.log(), &at, keyed(&rows)).await.unwrap();
     }
-    assert_eq!(compact(subject.log(), 2000), Ok(0));
-    assert_eq!(compact(subject.log(), 3000), Ok(1));
+    assert_eq!(compact(subject, 2000), Ok(0));
+    assert_eq!(compact(subject, 3000), Ok(1));
     let kept = [(3, "c", Some("3")), (5, "d", Some("5")), (6, "a", Some("6")), (8, "y", Some("8"))];
     expect(subject, &at, &kept);
 }
@@ -175,15 +175,15 @@ pub(crate) async fn compaction_waits_until_half_of_the_bytes_are_new(subject: &m
     append(subject.log(), &at, keyed(&[("a", Some("0")), ("b", Some(&large))])).await.unwrap();
     append(subject.log(), &at, keyed(&[("a", Some("2"))])).await.unwrap();
     append(subject.log(), &at, keyed(&[("c", Some("3"))])).await.unwrap();
-    assert_eq!(compact(subject.log(), 0), Ok(1), "all was new");
+    assert_eq!(compact(subject, 0), Ok(1), "all was new");
     append(subject.log(), &at, keyed(&[("a", Some("4"))])).await.unwrap();
     append(subject.log(), &at, keyed(&[("c", Some("5"))])).await.unwrap();
     for _ in 0..2 {
-        assert_eq!(compact(subject.log(), 0), Ok(0), "too little is new");
+        assert_eq!(compact(subject, 0), Ok(0), "too little is new");
         subject.reopen();
     }
     append(subject.log(), &at, keyed(&[("d", Some(&large))])).await.unwrap();
-    assert_eq!(compact(subject.log(), 0), Ok(2));
+    assert_eq!(compact(subject, 0), Ok(2));
 }
 
 pub(crate) async fn other_topics_are_not_compacted(subject: &mut dyn Subject) {
@@ -192,7 +192,7 @@ pub(crate) async fn other_topics_are_not_compacted(subject: &mut dyn Subject) {
     for value in ["0", "1", "2"] {
         append(subject.log(), &at, keyed(&[("a", Some(value))])).await.unwrap();
     }
-    assert_eq!(compact(subject.log(), i64::MAX), Ok(0));
+    assert_eq!(compact(subject, i64::MAX), Ok(0));
     expect(subject, &at, &[(0, "a", Some("0")), (1, "a", Some("1")), (2, "a", Some("2"))]);
 }
 
@@ -207,12 +207,14 @@ pub(crate) async fn a_record_without_a_key_is_refused_where_topics_are_compacted
     append(log, &at, batch::encode(rows.view(), &EncodeOptions::default())).await.unwrap();
     rows.push(0, None, Some(b"v"));
     let bad = batch::encode(rows.view(), &EncodeOptions::default());
+    let epoch = fence(log, 7).await;
     let refused = Error::KeyRequired { at: at.clone(), index: 2 };
     let run = run(&[keyed(&[("k", None)]), bad.clone()]);
     assert_eq!(append(log, &at, run).await, Err(refused.clone()));
-    let commit = Commit { outputs: vec![(self::at("u", 0), bad.clone()), (at.clone(), bad.clone())], ..commit(7, 1) };
+    let commit =
+        Commit { outputs: vec![(self::at("u", 0), bad.clone()), (at.clone(), bad.clone())], ..commit(7, epoch, 1) };
     assert_eq!(log.commit(&tenant(), commit).await, Err(refused));
-    assert_eq!(log.recover(&tenant(), PipelineId(7)), Ok(Recovery::default()));
+    assert_eq!(log.head(&tenant(), task(7)).unwrap().sequence, 0);
     append(log, &self::at("u", 0), bad).await.unwrap();
     expect(subject, &at, &[(0, "k", None), (1, "", Some("v"))]);
 }
@@ -226,7 +228,8 @@ pub(crate) async fn a_batch_that_a_broker_compacted_is_refused(subject: &mut dyn
         let batch::Change::Rewritten(bytes) = retained.change else { panic!("{retained:?}") };
         assert_eq!(retained.removed, removed);
         assert_eq!(code(append(subject.log(), &at("t", 0), bytes.clone()).await), "invalid_batch");
-        let commit = Commit { outputs: vec![(at("t", 0), bytes)], ..commit(7, 1) };
+        let epoch = fence(subject.log(), 7).await;
+        let commit = Commit { outputs: vec![(at("t", 0), bytes)], ..commit(7, epoch, 1) };
         assert_eq!(code(subject.log().commit(&tenant(), commit).await), "invalid_batch");
     }
 }
@@ -247,8 +250,8 @@ pub(crate) async fn a_compacted_batch_keeps_all_that_its_records_have(subject: &
         append(subject.log(), &at, batch).await.unwrap();
         append(subject.log(), &at, keyed(&[("gone", Some("0"))])).await.unwrap();
         append(subject.log(), &at, keyed(&[("other", Some("0"))])).await.unwrap();
-        compact(subject.log(), 1_000_000).unwrap();
-        let fetched = subject.log().read(&tenant(), &at, 0, usize::MAX).unwrap();
+        compact(subject, 1_000_000).unwrap();
+        let fetched = fetch(subject.log(), &at, 0, usize::MAX).unwrap();
         let (mut left, mut offsets) = (Batch::default(), Offsets::default());
         let rewritten = fetched.batches.iter().find(|batch| Header::parse(batch).unwrap().count == 3).unwrap();
         let header = batch::validate(rewritten, &batch::Limits::default()).unwrap();
@@ -274,7 +277,7 @@ pub(crate) async fn a_producer_is_known_though_its_records_were_compacted(subjec
     for value in ["1", "2"] {
         append(subject.log(), &at, keyed(&[("a", Some(value))])).await.unwrap();
     }
-    assert_eq!(compact(subject.log(), 0), Ok(2));
+    assert_eq!(compact(subject, 0), Ok(2));
     subject.reopen();
     assert_eq!(append(subject.log(), &at, sent).await, Ok((0, 1, true)));
     expect(subject, &at, &[(2, "a", Some("2"))]);
@@ -291,8 +294,8 @@ pub(crate) async fn retention_removes_compacted_batches_too(subject: &mut dyn Su
         append(subject.log(), &at, keyed(&rows)).await.unwrap();
     }
     append(subject.log(), &at, keyed(&[("e", Some("6"))])).await.unwrap();
-    assert_eq!(compact(subject.log(), 0), Ok(2));
-    assert_eq!(subject.log().enforce_retention(0), Ok(2));
+    assert_eq!(compact(subject, 0), Ok(2));
+    assert_eq!(subject.enforce_retention(0), Ok(2));
     let info = |log: &dyn Log| log.topics(&tenant()).unwrap()[&topic("t")].partitions[0];
     for _ in 0..2 {
         let info = info(subject.log());
@@ -300,7 +303,7 @@ pub(crate) async fn retention_removes_compacted_batches_too(subject: &mut dyn Su
         let left = read_keyed(subject.log(), &at, 4, 0).unwrap();
         let keys: Vec<_> = left.iter().map(|(offset, key, _)| (*offset, key.as_str())).collect();
         assert_eq!(keys, [(4, "d"), (5, "c"), (6, "e")]);
-        assert_eq!(code(subject.log().read(&tenant(), &at, 3, 100)), "offset_out_of_range");
+        assert_eq!(code(fetch(subject.log(), &at, 3, 100)), "offset_out_of_range");
         subject.reopen();
     }
     assert_eq!(append(subject.log(), &at, one).await, Ok((7, 9, false)));
@@ -339,7 +342,7 @@ pub(crate) async fn holds_against_a_naive_model(subject: &mut dyn Subject, steps
             }
             Step::Compact(passed_ms) => {
                 now_ms += passed_ms;
-                subject.log().compact(now_ms).unwrap();
+                subject.compact(now_ms).unwrap();
             }
             Step::Reopen => subject.reopen(),
         }

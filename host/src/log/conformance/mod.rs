@@ -5,23 +5,36 @@
 
 mod commits;
 mod compaction;
+mod fencing;
 mod producers;
 mod records;
 mod timing;
 mod topics;
 
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+
 use bytes::Bytes;
 
 use super::batch::{self, Compression, EncodeOptions, Producer};
-use super::{Block, Commit, Error, Head, Log, Recovery, Result, TopicConfig};
+use super::{Block, Commit, Compacted, Error, Fetched, Head, Log, Pending, Position, Recovery, Result, TopicConfig};
 use crate::error::Coded;
-use crate::ids::{Offset, PipelineId, TenantId, TopicName, TopicPartition};
+use crate::ids::{Offset, PipelineId, TaskId, TenantId, TopicId, TopicName, TopicPartition};
 use crate::record::Batch;
 
-pub(crate) use self::{commits::*, compaction::*, producers::*, records::*, timing::*, topics::*};
+pub(crate) use self::{commits::*, compaction::*, fencing::*, producers::*, records::*, timing::*, topics::*};
+
+/// How old records leave a log, which is not in the contract: each that stores them itself has its own way.
+pub(crate) trait Cleaning {
+    /// Removes what exceeds its topic's retention; answers how many batches went.
+    fn enforce_retention(&self, now_ms: i64) -> Result<u64>;
+    /// Does a piece of the work of compaction.
+    fn compact(&self, now_ms: i64) -> Result<Compacted>;
+}
 
 /// A log under test.
-pub(crate) trait Subject {
+pub(crate) trait Subject: Cleaning {
     /// The log as it is now.
     fn log(&self) -> &dyn Log;
     /// Closes it and opens it again, if that is possible.
@@ -38,14 +51,23 @@ macro_rules! conformance {
             a_read_outside_of_the_partition_is_refused,
             an_append_is_there_whole_or_not_at_all,
             what_is_no_batch_or_too_large_is_refused_with_its_code,
+            the_largest_timestamp_of_a_batch_is_that_of_its_records,
+            timestamps_that_only_a_log_may_give_are_refused,
             a_batch_that_is_sent_again_is_written_once,
             a_hole_in_the_sequence_is_refused,
             an_older_epoch_is_fenced,
             a_commit_is_there_whole_or_not_at_all,
-            of_two_writers_of_a_pipeline_one_loses,
-            a_pipeline_recovers_from_the_blocks_that_are_still_needed,
+            of_two_writers_of_a_task_one_loses,
+            a_fence_gives_a_greater_epoch_and_what_was_committed_before,
+            a_commit_of_another_epoch_is_refused_and_leaves_nothing,
+            a_fence_takes_its_place_in_the_order_of_writes,
+            a_writer_that_is_fenced_while_it_commits_knows_what_it_has_written,
+            a_task_that_is_forgotten_or_was_never_fenced_takes_no_commit,
+            the_tasks_of_a_pipeline_are_apart,
+            a_topic_has_an_id_of_its_own,
+            a_task_recovers_from_the_blocks_that_are_still_needed,
             blocks_are_read_back_from_any_on_and_as_far_as_wanted,
-            a_forgotten_pipeline_begins_anew_and_its_outputs_stay,
+            a_forgotten_task_begins_anew_and_its_outputs_stay,
             a_topic_is_made_once,
             a_topic_made_again_has_no_old_records,
             tenants_do_not_see_each_other,
@@ -106,6 +128,29 @@ fn sent(id: i64, epoch: i16, base_sequence: i32, count: i32) -> Bytes {
     stamped(values, Some(Producer { id, epoch, base_sequence }))
 }
 
+/// Waits for an answer on this thread, be it one of a runtime's or not.
+pub(crate) fn now<T>(mut pending: Pending<T>) -> Result<T> {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        match pending.as_mut().poll(&mut context) {
+            Poll::Ready(result) => return result,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+/// What is fetched of a partition of the tenant.
+pub(crate) fn fetch(log: &dyn Log, at: &TopicPartition, from: Offset, bytes_max: usize) -> Result<Fetched> {
+    now(log.fetch(&tenant(), at, from, bytes_max))
+}
+
 fn run(batches: &[Bytes]) -> Bytes {
     batches.concat().into()
 }
@@ -115,7 +160,7 @@ pub(crate) fn read_all(log: &dyn Log, at: &TopicPartition, from: Offset, bytes_m
     let mut rows = Batch::default();
     let mut next = from;
     loop {
-        let fetched = log.read(&tenant(), at, next, bytes_max)?;
+        let fetched = fetch(log, at, next, bytes_max)?;
         if fetched.batches.is_empty() {
             assert_eq!(next, fetched.end, "nothing is given at the end only");
             break;
@@ -147,10 +192,30 @@ fn code<T: std::fmt::Debug>(result: Result<T>) -> &'static str {
     result.unwrap_err().code()
 }
 
+pub(crate) const fn task(pipeline: u64) -> TaskId {
+    PipelineId(pipeline).task()
+}
+
+/// A place in a topic that need not be there.
+pub(crate) const fn place(topic: u64, offset: Offset) -> Position {
+    Position { topic_id: TopicId(topic), offset }
+}
+
+/// What there is of a task that never was.
+pub(crate) fn empty(pipeline: u64) -> Recovery {
+    Recovery { head: Head::empty(task(pipeline)), blocks: Vec::new() }
+}
+
+/// The new epoch of a task.
+pub(crate) async fn fence(log: &dyn Log, pipeline: u64) -> u64 {
+    log.fence(&tenant(), task(pipeline)).await.unwrap().epoch
+}
+
 /// A commit that does nothing but count.
-pub(crate) fn commit(pipeline: u64, sequence: u64) -> Commit {
+pub(crate) fn commit(pipeline: u64, epoch: u64, sequence: u64) -> Commit {
     Commit {
-        pipeline: PipelineId(pipeline),
+        task: task(pipeline),
+        epoch,
         sequence,
         positions: Vec::new(),
         outputs: Vec::new(),

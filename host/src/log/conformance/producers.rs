@@ -49,7 +49,7 @@ pub(crate) async fn a_producer_is_known_as_long_as_its_last_batch(subject: &mut 
     let at = at("t", 0);
     append(subject.log(), &at, sent(1, 0, 0, 1)).await.unwrap();
     append(subject.log(), &at, sent(2, 0, 0, 1)).await.unwrap();
-    assert_eq!(subject.log().enforce_retention(0), Ok(1));
+    assert_eq!(subject.enforce_retention(0), Ok(1));
     for _ in 0..2 {
         assert_eq!(append(subject.log(), &at, sent(2, 0, 0, 1)).await, Ok((1, 2, true)));
         subject.reopen();

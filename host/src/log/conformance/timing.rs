@@ -4,16 +4,16 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use super::*;
-use crate::log::Pending;
 
 pub(crate) async fn watchers_wake_when_records_become_visible(subject: &mut dyn Subject) {
     let log = subject.log();
     make(log, "t", 1);
     make(log, "u", 1);
+    let epoch = fence(log, 7).await;
     let mut watch = log.watch(&tenant(), &topic("t")).unwrap();
     let other = log.watch(&tenant(), &topic("u")).unwrap();
     for sequence in 1..4 {
-        let output = Commit { outputs: vec![(at("t", 0), values(["c"]))], ..commit(7, sequence) };
+        let output = Commit { outputs: vec![(at("t", 0), values(["c"]))], ..commit(7, epoch, sequence) };
         let before = everything(log, &at("t", 0)).len();
         let woken = async {
             watch.changed().await.unwrap();
@@ -53,16 +53,17 @@ pub(crate) async fn writes_take_effect_in_the_order_of_their_first_polls(subject
 pub(crate) async fn a_dropped_write_is_there_whole_or_not_at_all(subject: &mut dyn Subject) {
     make(subject.log(), "t", 1);
     make(subject.log(), "u", 1);
+    let (epoch, other) = (fence(subject.log(), 7).await, fence(subject.log(), 8).await);
     drop(subject.log().append(&tenant(), &at("t", 0), values(["never polled"])));
     for sequence in 1..20 {
-        let last = subject.log().recover(&tenant(), PipelineId(7)).unwrap().head.sequence;
+        let last = subject.log().recover(&tenant(), task(7)).unwrap().head.sequence;
         let outputs = vec![(at("t", 0), values(["t"])), (at("u", 0), values(["u"]))];
-        let mut dropped = subject.log().commit(&tenant(), Commit { outputs, ..commit(7, last + 1) });
+        let mut dropped = subject.log().commit(&tenant(), Commit { outputs, ..commit(7, epoch, last + 1) });
         let _ = poll(&mut dropped);
         drop(dropped);
         // What follows shows what became of it.
-        subject.log().commit(&tenant(), commit(8, sequence)).await.unwrap();
-        let committed = subject.log().recover(&tenant(), PipelineId(7)).unwrap().head.sequence as usize;
+        subject.log().commit(&tenant(), commit(8, other, sequence)).await.unwrap();
+        let committed = subject.log().recover(&tenant(), task(7)).unwrap().head.sequence as usize;
         assert_eq!(everything(subject.log(), &at("t", 0)), vec!["t"; committed]);
         assert_eq!(everything(subject.log(), &at("u", 0)), vec!["u"; committed]);
     }

@@ -64,27 +64,32 @@ pub(crate) async fn tenants_do_not_see_each_other(subject: &mut dyn Subject) {
     let other: TenantId = "acme-2".parse().unwrap();
     make(subject.log(), "t", 1);
     append(subject.log(), &at("t", 0), values(["ours"])).await.unwrap();
-    subject.log().commit(&tenant(), commit(7, 1)).await.unwrap();
+    let epoch = fence(subject.log(), 7).await;
+    subject.log().commit(&tenant(), commit(7, epoch, 1)).await.unwrap();
     let log = subject.log();
     assert!(log.topics(&other).unwrap().is_empty());
-    assert_eq!(code(log.read(&other, &at("t", 0), 0, 100)), "topic_not_found");
+    assert_eq!(code(log.fetch(&other, &at("t", 0), 0, 100).await), "topic_not_found");
     assert_eq!(code(log.append(&other, &at("t", 0), values(["theirs"])).await), "topic_not_found");
     assert_eq!(code(log.delete_topic(&other, &topic("t"))), "topic_not_found");
     assert_eq!(code(log.watch(&other, &topic("t"))), "topic_not_found");
-    let output = Commit { outputs: vec![(at("t", 0), values(["theirs"]))], ..commit(7, 1) };
+    assert_eq!(code(log.commit(&other, commit(7, epoch, 1)).await), "fenced");
+    let theirs = log.fence(&other, task(7)).await.unwrap().epoch;
+    let output = Commit { outputs: vec![(at("t", 0), values(["theirs"]))], ..commit(7, theirs, 1) };
     assert_eq!(code(log.commit(&other, output).await), "topic_not_found");
-    assert_eq!(log.recover(&other, PipelineId(7)), Ok(Recovery::default()));
-    log.forget(&other, PipelineId(7)).unwrap();
+    assert_eq!(log.head(&other, task(7)).unwrap().sequence, 0);
+    log.forget(&other, task(7)).unwrap();
+    assert_eq!(log.recover(&other, task(7)), Ok(empty(7)));
     log.create_topic(&other, &topic("t"), TopicConfig::with_partitions(1)).unwrap();
     log.append(&other, &at("t", 0), values(["theirs", "too"])).await.unwrap();
-    log.commit(&other, commit(7, 1)).await.unwrap();
+    let theirs = log.fence(&other, task(7)).await.unwrap().epoch;
+    log.commit(&other, commit(7, theirs, 1)).await.unwrap();
     subject.reopen();
     let log = subject.log();
     assert_eq!(everything(log, &at("t", 0)), ["ours"]);
     assert_eq!(log.topics(&other).unwrap()[&topic("t")].partitions[0].end, 2);
     log.delete_topic(&other, &topic("t")).unwrap();
     assert_eq!(everything(log, &at("t", 0)), ["ours"]);
-    assert_eq!(log.recover(&tenant(), PipelineId(7)).unwrap().head.sequence, 1);
+    assert_eq!(log.recover(&tenant(), task(7)).unwrap().head.sequence, 1);
 }
 
 pub(crate) async fn retention_by_size_removes_whole_old_batches(subject: &mut dyn Subject) {
@@ -95,14 +100,14 @@ pub(crate) async fn retention_by_size_removes_whole_old_batches(subject: &mut dy
         append(subject.log(), &at("t", 1), one.clone()).await.unwrap();
     }
     append(subject.log(), &at("t", 0), values([vec![b'x'; 1000]])).await.unwrap();
-    assert_eq!(subject.log().enforce_retention(0), Ok(3));
-    assert_eq!(subject.log().enforce_retention(0), Ok(0));
+    assert_eq!(subject.enforce_retention(0), Ok(3));
+    assert_eq!(subject.enforce_retention(0), Ok(0));
     for _ in 0..2 {
         let log = subject.log();
         let info = log.topics(&tenant()).unwrap()[&topic("t")].partitions[1];
         assert_eq!((info.start, info.end, info.bytes), (6, 10, 2 * one.len() as u64));
         let trimmed = Error::OffsetOutOfRange { at: at("t", 1), offset: 5, start: 6, end: 10 };
-        assert_eq!(log.read(&tenant(), &at("t", 1), 5, 100), Err(trimmed));
+        assert_eq!(fetch(log, &at("t", 1), 5, 100), Err(trimmed));
         assert_eq!(everything(log, &at("t", 1)).len(), 4);
         // Too large, but the newest.
         assert_eq!(everything(log, &at("t", 0)).len(), 1);
@@ -118,7 +123,7 @@ pub(crate) async fn retention_by_time_never_removes_the_newest(subject: &mut dyn
         append(subject.log(), &at("t", 0), stamped([(0, "old"), (timestamp, "new")], None)).await.unwrap();
     }
     for (now, gone, start) in [(110, 0, 0), (111, 1, 2), (150, 0, 2), (151, 2, 6), (i64::MAX, 0, 6)] {
-        assert_eq!(subject.log().enforce_retention(now), Ok(gone), "at {now}");
+        assert_eq!(subject.enforce_retention(now), Ok(gone), "at {now}");
         subject.reopen();
         let info = subject.log().topics(&tenant()).unwrap()[&topic("t")].partitions[0];
         assert_eq!((info.start, info.end), (start, 8), "at {now}");

@@ -106,7 +106,7 @@ impl Compactor {
         Self { limits, waiting: VecDeque::new(), running: None, newest: NewestKeys::new(limits.keys_max) }
     }
 
-    /// See [`Log::compact`](crate::log::Log::compact). A pass that fails is given up; the next call goes on with the next
+    /// See [`EmbeddedLog::compact`](super::EmbeddedLog::compact). A pass that fails is given up; the next call goes on with the next
     /// partition.
     pub(super) fn compact(&mut self, shared: &Shared, now_ms: i64) -> Result<Compacted> {
         if self.running.is_none() && self.waiting.is_empty() {

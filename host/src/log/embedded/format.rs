@@ -8,11 +8,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::keys::TopicId;
-use crate::ids::Offset;
+use crate::ids::TopicId;
 use crate::log::compaction::Progress;
 use crate::log::producer::{ProducerState, RECENT_MAX, Recent};
-use crate::log::{PartitionInfo, TopicConfig};
+use crate::log::{PartitionInfo, Position, TopicConfig};
 
 /// The version that is written.
 const VERSION: u8 = 1;
@@ -89,7 +88,7 @@ impl StoredTopic {
     }
 }
 
-/// A single number: the next topic's id, a position.
+/// A single number: the next topic's id, an epoch, the oldest needed block.
 pub(super) fn decode_number(value: &[u8]) -> Result<u64, Malformed> {
     let mut fields = Fields(open(value)?);
     let number = fields.u64()?;
@@ -153,21 +152,29 @@ pub(super) fn decode_producer(value: &[u8]) -> Result<ProducerState, Malformed> 
     fields.end(ProducerState { epoch, recent })
 }
 
-/// The last commit of a pipeline, without its counters.
+/// The topic's id, so that a place in one topic is not taken for that in another of its name.
+pub(super) fn encode_position(position: &Position) -> [u8; 16] {
+    pair(position.topic_id.0, position.offset)
+}
+
+pub(super) fn decode_position(value: &[u8]) -> Result<Position, Malformed> {
+    let mut fields = Fields(open(value)?);
+    let position = Position { topic_id: TopicId(fields.u64()?), offset: fields.u64()? };
+    fields.end(position)
+}
+
+/// The last commit of a task, without its counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct PipelineHead {
+pub(super) struct TaskHead {
     /// Number of the last commit.
     pub(super) sequence: u64,
     /// Number of the last commit that had a block, 0 if none did: where the chain of blocks ends.
     pub(super) last_block: u64,
 }
 
-impl PipelineHead {
+impl TaskHead {
     pub(super) fn encode(&self) -> [u8; 16] {
-        let mut content = [0; 16];
-        content[..8].copy_from_slice(&self.sequence.to_le_bytes());
-        content[8..].copy_from_slice(&self.last_block.to_le_bytes());
-        content
+        pair(self.sequence, self.last_block)
     }
 
     /// The last commit and its counters.
@@ -178,21 +185,38 @@ impl PipelineHead {
     }
 }
 
-/// The number of the commit whose block comes before this one, 0 before the first. (Where 0 stands before a later one, an
-/// earlier server wrote it as the whole state.)
-pub(super) fn encode_block_front(previous: u64) -> [u8; 8] {
-    previous.to_le_bytes()
+/// What stands before the content of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BlockFront {
+    /// The number of the commit whose block comes before this one, 0 before the first.
+    pub(super) previous: u64,
+    /// The epoch of the block's commit.
+    pub(super) epoch: u64,
 }
 
-/// The number of the commit whose block comes before, and the block.
-pub(super) fn decode_block(value: &[u8]) -> Result<(u64, &[u8]), Malformed> {
-    let mut fields = Fields(open(value)?);
-    Ok((fields.u64()?, fields.0))
+impl BlockFront {
+    pub(super) fn encode(&self) -> [u8; 16] {
+        pair(self.previous, self.epoch)
+    }
+
+    /// What stands before the block, and the block.
+    pub(super) fn decode(value: &[u8]) -> Result<(Self, &[u8]), Malformed> {
+        let mut fields = Fields(open(value)?);
+        let front = Self { previous: fields.u64()?, epoch: fields.u64()? };
+        Ok((front, fields.0))
+    }
 }
 
-/// Sealed numbers: the next topic's id, a position.
-pub(super) fn encode_number(number: Offset) -> [u8; 8] {
+/// A sealed number, see [`decode_number`].
+pub(super) fn encode_number(number: u64) -> [u8; 8] {
     number.to_le_bytes()
+}
+
+fn pair(first: u64, second: u64) -> [u8; 16] {
+    let mut content = [0; 16];
+    content[..8].copy_from_slice(&first.to_le_bytes());
+    content[8..].copy_from_slice(&second.to_le_bytes());
+    content
 }
 
 /// What is left of a content that is read.
@@ -240,10 +264,13 @@ mod tests {
         }
         assert_eq!(decode_producer(&sealed(&[&encode_producer(&producer())])), Ok(producer()));
         assert_eq!(decode_number(&sealed(&[&encode_number(7)])), Ok(7));
-        let head = PipelineHead { sequence: 5, last_block: 4 };
-        assert_eq!(PipelineHead::decode(&sealed(&[&head.encode(), b"usage"])), Ok((head, &b"usage"[..])));
-        assert_eq!(decode_block(&sealed(&[&encode_block_front(8), b"block"])), Ok((8, &b"block"[..])));
-        let topic = StoredTopic { id: 2, config: TopicConfig::with_partitions(3) };
+        let position = Position { topic_id: TopicId(3), offset: 9 };
+        assert_eq!(decode_position(&sealed(&[&encode_position(&position)])), Ok(position));
+        let head = TaskHead { sequence: 5, last_block: 4 };
+        assert_eq!(TaskHead::decode(&sealed(&[&head.encode(), b"usage"])), Ok((head, &b"usage"[..])));
+        let front = BlockFront { previous: 8, epoch: 2 };
+        assert_eq!(BlockFront::decode(&sealed(&[&front.encode(), b"block"])), Ok((front, &b"block"[..])));
+        let topic = StoredTopic { id: TopicId(2), config: TopicConfig::with_partitions(3) };
         assert_eq!(StoredTopic::decode(&sealed(&[&topic.encode().unwrap()])), Ok(topic));
     }
 

@@ -10,25 +10,26 @@
 //! | 1 | meta | topic name | id and configuration of a topic |
 //! | 2 | meta | topic id u64, partition u32 | start, end, bytes |
 //! | 3 | meta | topic id u64, partition u32, producer u64 | epoch and last batches |
-//! | 4 | meta | pipeline u64 | last commit, last block, counters |
-//! | 5 | meta | pipeline u64, topic name 0x00, partition u32 | position |
 //! | 6 | batches | topic id u64, partition u32, base offset u64 | a record batch |
-//! | 7 | blocks | pipeline u64, sequence u64 | a block |
-//! | 8 | meta | pipeline u64 | oldest block that is needed |
 //! | 9 | meta | topic id u64, partition u32 | how far it is compacted |
+//! | 10 | meta | task | epoch under which it takes commits |
+//! | 11 | meta | task | last commit, last block, counters |
+//! | 12 | meta | task, topic name 0x00, partition u32 | topic id and position |
+//! | 13 | meta | task | oldest block that is needed |
+//! | 14 | blocks | task, sequence u64 | epoch and block |
 //!
-//! Kinds are never renumbered; a retired one stays reserved. No tenant's name is empty, so keys that begin with 0x00 are
-//! the log's own: [`NEXT_TOPIC`].
+//! A task is pipeline u64 and number u32. Kinds are never renumbered; a retired one stays reserved: 4, 5, 7 and 8 were
+//! commits of pipelines without tasks. No tenant's name is empty, so keys that begin with 0x00 are the log's own:
+//! [`NEXT_TOPIC`] and [`NEXT_EPOCH`].
 
 use std::fmt;
 
-use crate::ids::{Offset, PartitionId, PipelineId, TenantId, TopicName};
+use crate::ids::{Offset, PartitionId, PipelineId, TaskId, TenantId, TopicId, TopicName};
 
 /// The id that the next topic gets. Ids are never given twice, so a topic that is made again sees nothing of the old.
 pub(super) const NEXT_TOPIC: &[u8] = &[0, 1];
-
-/// Identity of a topic, whatever its name.
-pub(super) type TopicId = u64;
+/// The epoch that the next fence gets, of whatever task: so epochs go up also where a task was forgotten between.
+pub(super) const NEXT_EPOCH: &[u8] = &[0, 2];
 
 /// A key of the log. Derived order and byte order are the same; a test holds them to it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,25 +77,25 @@ impl Range {
         Self::between(&key(bases.start), &key(bases.end))
     }
 
-    /// All blocks of a pipeline with these numbers.
-    pub(super) fn blocks(tenant: &TenantId, pipeline: PipelineId, sequences: std::ops::Range<u64>) -> Self {
-        let key = |sequence| Entry::Block { pipeline, sequence }.of(tenant);
+    /// All blocks of a task with these numbers.
+    pub(super) fn blocks(tenant: &TenantId, task: TaskId, sequences: std::ops::Range<u64>) -> Self {
+        let key = |sequence| Entry::Block { task, sequence }.of(tenant);
         Self::between(&key(sequences.start), &key(sequences.end))
     }
 
-    /// All positions of a pipeline.
-    pub(super) fn positions(tenant: &TenantId, pipeline: PipelineId) -> Self {
-        Self::under(tenant, Family::Meta, 5, &[&pipeline.0.to_be_bytes()])
+    /// All positions of a task.
+    pub(super) fn positions(tenant: &TenantId, task: TaskId) -> Self {
+        Self::under(tenant, Family::Meta, 12, &[&task.pipeline.0.to_be_bytes(), &task.number.to_be_bytes()])
     }
 
     /// All producers that a partition knows.
     pub(super) fn producers(tenant: &TenantId, topic: TopicId, partition: PartitionId) -> Self {
-        Self::under(tenant, Family::Meta, 3, &[&topic.to_be_bytes(), &partition.to_be_bytes()])
+        Self::under(tenant, Family::Meta, 3, &[&topic.0.to_be_bytes(), &partition.to_be_bytes()])
     }
 
     /// All that is kept of a topic's partitions.
     pub(super) fn of_topic(tenant: &TenantId, topic: TopicId) -> [Self; 4] {
-        let under = |family, kind| Self::under(tenant, family, kind, &[&topic.to_be_bytes()]);
+        let under = |family, kind| Self::under(tenant, family, kind, &[&topic.0.to_be_bytes()]);
         [under(Family::Meta, 2), under(Family::Meta, 3), under(Family::Batches, 6), under(Family::Meta, 9)]
     }
 
@@ -118,12 +119,13 @@ pub(super) enum Entry {
     Topic { name: TopicName },
     Partition { topic: TopicId, partition: PartitionId },
     Producer { topic: TopicId, partition: PartitionId, producer: u64 },
-    Pipeline { pipeline: PipelineId },
-    Position { pipeline: PipelineId, topic: TopicName, partition: PartitionId },
     Batch { topic: TopicId, partition: PartitionId, base: Offset },
-    Block { pipeline: PipelineId, sequence: u64 },
-    Oldest { pipeline: PipelineId },
     Progress { topic: TopicId, partition: PartitionId },
+    Epoch { task: TaskId },
+    Task { task: TaskId },
+    Position { task: TaskId, topic: TopicName, partition: PartitionId },
+    Oldest { task: TaskId },
+    Block { task: TaskId, sequence: u64 },
 }
 
 impl Entry {
@@ -132,12 +134,13 @@ impl Entry {
             Self::Topic { .. } => 1,
             Self::Partition { .. } => 2,
             Self::Producer { .. } => 3,
-            Self::Pipeline { .. } => 4,
-            Self::Position { .. } => 5,
             Self::Batch { .. } => 6,
-            Self::Block { .. } => 7,
-            Self::Oldest { .. } => 8,
             Self::Progress { .. } => 9,
+            Self::Epoch { .. } => 10,
+            Self::Task { .. } => 11,
+            Self::Position { .. } => 12,
+            Self::Oldest { .. } => 13,
+            Self::Block { .. } => 14,
         }
     }
 
@@ -165,26 +168,25 @@ impl Key {
         match &self.entry {
             Entry::Topic { name } => bytes.extend_from_slice(name.as_str().as_bytes()),
             Entry::Partition { topic, partition } | Entry::Progress { topic, partition } => {
-                bytes.extend_from_slice(&topic.to_be_bytes());
+                bytes.extend_from_slice(&topic.0.to_be_bytes());
                 bytes.extend_from_slice(&partition.to_be_bytes());
             }
             Entry::Producer { topic, partition, producer: last } | Entry::Batch { topic, partition, base: last } => {
-                bytes.extend_from_slice(&topic.to_be_bytes());
+                bytes.extend_from_slice(&topic.0.to_be_bytes());
                 bytes.extend_from_slice(&partition.to_be_bytes());
                 bytes.extend_from_slice(&last.to_be_bytes());
             }
-            Entry::Pipeline { pipeline } => bytes.extend_from_slice(&pipeline.0.to_be_bytes()),
-            Entry::Position { pipeline, topic, partition } => {
-                bytes.extend_from_slice(&pipeline.0.to_be_bytes());
+            Entry::Epoch { task } | Entry::Task { task } | Entry::Oldest { task } => put_task(&mut bytes, *task),
+            Entry::Position { task, topic, partition } => {
+                put_task(&mut bytes, *task);
                 bytes.extend_from_slice(topic.as_str().as_bytes());
                 bytes.push(0);
                 bytes.extend_from_slice(&partition.to_be_bytes());
             }
-            Entry::Block { pipeline, sequence } => {
-                bytes.extend_from_slice(&pipeline.0.to_be_bytes());
+            Entry::Block { task, sequence } => {
+                put_task(&mut bytes, *task);
                 bytes.extend_from_slice(&sequence.to_be_bytes());
             }
-            Entry::Oldest { pipeline } => bytes.extend_from_slice(&pipeline.0.to_be_bytes()),
         }
         bytes
     }
@@ -196,18 +198,24 @@ impl Key {
         let mut rest = Rest(bytes);
         let entry = match kind {
             1 => Entry::Topic { name: rest.all_name()? },
-            2 => Entry::Partition { topic: rest.u64()?, partition: rest.u32()? },
-            3 => Entry::Producer { topic: rest.u64()?, partition: rest.u32()?, producer: rest.u64()? },
-            4 => Entry::Pipeline { pipeline: PipelineId(rest.u64()?) },
-            5 => Entry::Position { pipeline: PipelineId(rest.u64()?), topic: rest.name()?, partition: rest.u32()? },
-            6 => Entry::Batch { topic: rest.u64()?, partition: rest.u32()?, base: rest.u64()? },
-            7 => Entry::Block { pipeline: PipelineId(rest.u64()?), sequence: rest.u64()? },
-            8 => Entry::Oldest { pipeline: PipelineId(rest.u64()?) },
-            9 => Entry::Progress { topic: rest.u64()?, partition: rest.u32()? },
+            2 => Entry::Partition { topic: rest.topic()?, partition: rest.u32()? },
+            3 => Entry::Producer { topic: rest.topic()?, partition: rest.u32()?, producer: rest.u64()? },
+            6 => Entry::Batch { topic: rest.topic()?, partition: rest.u32()?, base: rest.u64()? },
+            9 => Entry::Progress { topic: rest.topic()?, partition: rest.u32()? },
+            10 => Entry::Epoch { task: rest.task()? },
+            11 => Entry::Task { task: rest.task()? },
+            12 => Entry::Position { task: rest.task()?, topic: rest.name()?, partition: rest.u32()? },
+            13 => Entry::Oldest { task: rest.task()? },
+            14 => Entry::Block { task: rest.task()?, sequence: rest.u64()? },
             _ => return None,
         };
         rest.0.is_empty().then_some(Self { tenant: tenant.parse().ok()?, entry })
     }
+}
+
+fn put_task(bytes: &mut Vec<u8>, task: TaskId) {
+    bytes.extend_from_slice(&task.pipeline.0.to_be_bytes());
+    bytes.extend_from_slice(&task.number.to_be_bytes());
 }
 
 /// Splits off a name and the zero after it.
@@ -230,6 +238,14 @@ impl Rest<'_> {
         let (bytes, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(u32::from_be_bytes(*bytes))
+    }
+
+    fn topic(&mut self) -> Option<TopicId> {
+        self.u64().map(TopicId)
+    }
+
+    fn task(&mut self) -> Option<TaskId> {
+        Some(TaskId { pipeline: PipelineId(self.u64()?), number: self.u32()? })
     }
 
     fn name(&mut self) -> Option<TopicName> {
@@ -260,18 +276,19 @@ impl fmt::Display for Key {
             Entry::Producer { topic, partition, producer } => {
                 write!(f, "producer {producer} of partition {partition} of topic id {topic}")?;
             }
-            Entry::Pipeline { pipeline } => write!(f, "last commit of pipeline {pipeline}")?,
-            Entry::Position { pipeline, topic, partition } => {
-                write!(f, "position of pipeline {pipeline} in `{topic}/{partition}`")?;
-            }
             Entry::Batch { topic, partition, base } => {
                 write!(f, "batch at offset {base} of partition {partition} of topic id {topic}")?;
             }
-            Entry::Block { pipeline, sequence } => write!(f, "block {sequence} of pipeline {pipeline}")?,
-            Entry::Oldest { pipeline } => write!(f, "number of the oldest needed block of pipeline {pipeline}")?,
             Entry::Progress { topic, partition } => {
                 write!(f, "compaction of partition {partition} of topic id {topic}")?;
             }
+            Entry::Epoch { task } => write!(f, "epoch of task {task}")?,
+            Entry::Task { task } => write!(f, "last commit of task {task}")?,
+            Entry::Position { task, topic, partition } => {
+                write!(f, "position of task {task} in `{topic}/{partition}`")?;
+            }
+            Entry::Oldest { task } => write!(f, "number of the oldest needed block of task {task}")?,
+            Entry::Block { task, sequence } => write!(f, "block {sequence} of task {task}")?,
         }
         write!(f, " of tenant `{}`", self.tenant)
     }
@@ -295,30 +312,32 @@ mod tests {
         prop_oneof![0..4_u64, 250..260_u64, any::<u64>()]
     }
 
+    fn task() -> impl Strategy<Value = TaskId> {
+        (number(), prop_oneof![0..3_u32, any::<u32>()])
+            .prop_map(|(pipeline, number)| TaskId { pipeline: PipelineId(pipeline), number })
+    }
+
     fn entry() -> impl Strategy<Value = Entry> {
-        let pipeline = || number().prop_map(PipelineId);
+        let id = || number().prop_map(TopicId);
         prop_oneof![
             topic().prop_map(|name| Entry::Topic { name }),
-            (number(), any::<u32>()).prop_map(|(topic, partition)| Entry::Partition { topic, partition }),
-            (number(), any::<u32>(), number()).prop_map(|(topic, partition, producer)| Entry::Producer {
+            (id(), any::<u32>()).prop_map(|(topic, partition)| Entry::Partition { topic, partition }),
+            (id(), any::<u32>(), number()).prop_map(|(topic, partition, producer)| Entry::Producer {
                 topic,
                 partition,
                 producer
             }),
-            pipeline().prop_map(|pipeline| Entry::Pipeline { pipeline }),
-            (pipeline(), topic(), any::<u32>()).prop_map(|(pipeline, topic, partition)| Entry::Position {
-                pipeline,
+            (id(), any::<u32>(), number()).prop_map(|(topic, partition, base)| Entry::Batch { topic, partition, base }),
+            (id(), any::<u32>()).prop_map(|(topic, partition)| Entry::Progress { topic, partition }),
+            task().prop_map(|task| Entry::Epoch { task }),
+            task().prop_map(|task| Entry::Task { task }),
+            (task(), topic(), any::<u32>()).prop_map(|(task, topic, partition)| Entry::Position {
+                task,
                 topic,
                 partition
             }),
-            (number(), any::<u32>(), number()).prop_map(|(topic, partition, base)| Entry::Batch {
-                topic,
-                partition,
-                base
-            }),
-            (pipeline(), number()).prop_map(|(pipeline, sequence)| Entry::Block { pipeline, sequence }),
-            pipeline().prop_map(|pipeline| Entry::Oldest { pipeline }),
-            (number(), any::<u32>()).prop_map(|(topic, partition)| Entry::Progress { topic, partition }),
+            task().prop_map(|task| Entry::Oldest { task }),
+            (task(), number()).prop_map(|(task, sequence)| Entry::Block { task, sequence }),
         ]
     }
 
@@ -336,7 +355,7 @@ mod tests {
         #[test]
         fn a_key_is_parsed_as_it_was_written(key in key()) {
             prop_assert_eq!(Key::parse(&key.bytes()), Some(key.clone()));
-            prop_assert!(&key.bytes()[..] > NEXT_TOPIC);
+            prop_assert!(&key.bytes()[..] > NEXT_TOPIC && &key.bytes()[..] > NEXT_EPOCH);
         }
 
         #[test]
@@ -350,25 +369,29 @@ mod tests {
     #[test]
     fn a_range_has_its_keys_and_no_others() {
         let tenant = crate::ids::default_tenant();
-        let position = |pipeline, topic: &str, partition| {
-            let topic = topic.parse().unwrap();
-            Entry::Position { pipeline: PipelineId(pipeline), topic, partition }.of(&tenant).bytes()
+        let task = |pipeline, number| TaskId { pipeline: PipelineId(pipeline), number };
+        let position = |task, topic: &str, partition| {
+            Entry::Position { task, topic: topic.parse().unwrap(), partition }.of(&tenant).bytes()
         };
+        let mut others = Vec::new();
         for pipeline in [0, 255, 256, u64::MAX] {
-            let Range { family, from, to } = Range::positions(&tenant, PipelineId(pipeline));
+            others.extend([0, 255, u32::MAX].map(|number| task(pipeline, number)));
+        }
+        for &task in &others {
+            let Range { family, from, to } = Range::positions(&tenant, task);
             assert_eq!(family, Family::Meta);
             let inside = from..to;
-            assert!(inside.contains(&position(pipeline, "-", 0)));
-            assert!(inside.contains(&position(pipeline, "z", u32::MAX)));
-            assert!(!inside.contains(&position(pipeline.wrapping_add(1), "-", 0)));
-            assert!(!inside.contains(&position(pipeline.wrapping_sub(1), "z", u32::MAX)));
+            for &other in &others {
+                assert_eq!(inside.contains(&position(other, "-", 0)), task == other);
+                assert_eq!(inside.contains(&position(other, "z", u32::MAX)), task == other);
+            }
         }
-        let [partitions, producers, batches, progress] = Range::of_topic(&tenant, 7);
+        let [partitions, producers, batches, progress] = Range::of_topic(&tenant, TopicId(7));
         for (range, inside) in [
-            (partitions, Entry::Partition { topic: 7, partition: 0 }),
-            (producers, Entry::Producer { topic: 7, partition: u32::MAX, producer: u64::MAX }),
-            (batches, Entry::Batch { topic: 7, partition: u32::MAX, base: u64::MAX }),
-            (progress, Entry::Progress { topic: 7, partition: u32::MAX }),
+            (partitions, Entry::Partition { topic: TopicId(7), partition: 0 }),
+            (producers, Entry::Producer { topic: TopicId(7), partition: u32::MAX, producer: u64::MAX }),
+            (batches, Entry::Batch { topic: TopicId(7), partition: u32::MAX, base: u64::MAX }),
+            (progress, Entry::Progress { topic: TopicId(7), partition: u32::MAX }),
         ] {
             assert_eq!(range.family, inside.family());
             assert!((range.from..range.to).contains(&inside.of(&tenant).bytes()));
@@ -378,9 +401,19 @@ mod tests {
     #[test]
     fn kinds_keep_their_numbers() {
         let key = |entry: Entry| entry.of(&crate::ids::default_tenant()).bytes();
-        let batch = key(Entry::Batch { topic: 1, partition: 2, base: 3 });
+        let batch = key(Entry::Batch { topic: TopicId(1), partition: 2, base: 3 });
         assert_eq!(batch, b"default\0\x06\0\0\0\0\0\0\0\x01\0\0\0\x02\0\0\0\0\0\0\0\x03");
-        let position = key(Entry::Position { pipeline: PipelineId(9), topic: "t".parse().unwrap(), partition: 1 });
-        assert_eq!(position, b"default\0\x05\0\0\0\0\0\0\0\x09t\0\0\0\0\x01");
+        let task = TaskId { pipeline: PipelineId(9), number: 2 };
+        let position = key(Entry::Position { task, topic: "t".parse().unwrap(), partition: 1 });
+        assert_eq!(position, b"default\0\x0c\0\0\0\0\0\0\0\x09\0\0\0\x02t\0\0\0\0\x01");
+    }
+
+    /// What a server wrote that knew no tasks.
+    #[test]
+    fn a_retired_kind_is_no_key() {
+        for kind in [4, 5, 7, 8] {
+            let key = [&b"default\0"[..], &[kind], &[0; 8]].concat();
+            assert_eq!(Key::parse(&key), None, "kind {kind}");
+        }
     }
 }

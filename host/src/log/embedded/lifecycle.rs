@@ -6,10 +6,10 @@ use super::format::{self, StoredTopic};
 use super::keys::{Entry, Family, NEXT_TOPIC, Range};
 use super::shared::Shared;
 use super::topics::Topic;
-use crate::ids::{Offset, TenantId, TopicName};
+use crate::ids::{Offset, TenantId, TopicId, TopicName};
 use crate::log::{Error, PartitionInfo, Result, TopicConfig, admit};
 
-/// See [`Log::create_topic`](crate::log::Log::create_topic).
+/// See [`TopicAdmin::create_topic`](crate::log::TopicAdmin::create_topic).
 pub(super) fn create(shared: &Shared, tenant: &TenantId, name: &TopicName, config: TopicConfig) -> Result<()> {
     admit::check_topic(name, &config)?;
     let mut guard = shared.writing()?;
@@ -28,15 +28,15 @@ pub(super) fn create(shared: &Shared, tenant: &TenantId, name: &TopicName, confi
     for partition in 0..stored.config.partitions {
         store.put(&mut batch, &Entry::Partition { topic: stored.id, partition }.of(tenant), empty);
     }
-    let next = sealer.seal(&[&format::encode_number(stored.id + 1)]);
+    let next = sealer.seal(&[&format::encode_number(stored.id.0 + 1)]);
     batch.put_cf(store.handle(Family::Meta), NEXT_TOPIC, next);
     shared.write(writing, batch)?;
-    writing.next_topic = stored.id + 1;
+    writing.next_topic = TopicId(stored.id.0 + 1);
     shared.topics.insert(name.clone(), Topic::new(stored.id, tenant.clone(), stored.config));
     Ok(())
 }
 
-/// See [`Log::delete_topic`](crate::log::Log::delete_topic).
+/// See [`TopicAdmin::delete_topic`](crate::log::TopicAdmin::delete_topic).
 pub(super) fn delete(shared: &Shared, tenant: &TenantId, name: &TopicName) -> Result<()> {
     let mut guard = shared.writing()?;
     let writing = &mut *guard;

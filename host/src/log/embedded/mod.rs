@@ -4,13 +4,13 @@
 //! append, commit -> queue -> writer: one write of all tenants, one sync -> tail -> readers
 //!                                        |                                  ^
 //!                                        v                                  |
-//!                                     RocksDB ------------------------------+
+//!                                     RocksDB ----> a few reader threads ---+
 //! ```
 //!
-//! Writes of topics, forgetting, retention and compaction are made by their callers, under the same lock as the writer's. Appends and
-//! commits look at each byte of what they write before they queue it, and reads may go to the disk: callers on an
-//! asynchronous runtime keep large ones off its threads. After a write that failed the log only reads until it is opened
-//! again.
+//! Writes of topics, forgetting, retention and compaction are made by their callers, under the same lock as the writer's.
+//! Appends and commits look at each byte of what they write before they queue it: callers on an asynchronous runtime keep
+//! large ones off its threads. A fetch is answered at once from the tail, and else by a thread of the log's own. After a
+//! write that failed the log only reads until it is opened again.
 
 mod commits;
 mod compaction;
@@ -21,6 +21,7 @@ mod mark;
 mod producers;
 mod queue;
 mod reader;
+mod readers;
 mod retention;
 mod shared;
 mod store;
@@ -43,12 +44,14 @@ use tokio::sync::{oneshot, watch};
 pub use self::compaction::CompactionLimits;
 use self::compaction::Compactor;
 use self::queue::{Queue, Request};
+use self::reader::Wanted;
+use self::readers::Readers;
 use self::shared::Shared;
 use super::{
-    Appended, Commit, Committed, Compacted, Durability, Error, Fetched, Head, Limits, Log, Pending, Result,
-    TopicConfig, TopicInfo, admit,
+    Appended, Commit, CommitLog, Committed, Compacted, Durability, Error, Fenced, Fetched, Head, Limits, Pending,
+    RecordLog, Result, TopicAdmin, TopicConfig, TopicInfo, admit,
 };
-use crate::ids::{Offset, PipelineId, TenantId, TopicName, TopicPartition};
+use crate::ids::{Offset, TaskId, TenantId, TopicName, TopicPartition};
 
 /// How a log is opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +95,7 @@ pub struct EmbeddedLog {
     /// Held by whoever changes or removes stored batches, beside appends and reads.
     compactor: Mutex<Compactor>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    readers: Readers,
 }
 
 impl EmbeddedLog {
@@ -103,9 +107,11 @@ impl EmbeddedLog {
             let (shared, queue) = (shared.clone(), queue.clone());
             move || writer::run(&shared, &queue)
         });
-        let writer = writer.map_err(|error| Error::Storage { reason: format!("no thread for the log: {error}") })?;
+        let no_thread = |error| Error::Storage { reason: format!("no thread for the log: {error}") };
+        let writer = Mutex::new(Some(writer.map_err(no_thread)?));
         let compactor = Mutex::new(Compactor::new(config.compaction));
-        Ok(Self { shared, queue, limits: config.limits, compactor, writer: Mutex::new(Some(writer)) })
+        let readers = Readers::start().map_err(no_thread)?;
+        Ok(Self { shared, queue, limits: config.limits, compactor, writer, readers })
     }
 
     /// Writes what waits, answers it, and takes no more; reads go on. The folder is free when the log is dropped.
@@ -118,6 +124,23 @@ impl EmbeddedLog {
             tracing::error!("the log's writer had ended by a panic");
         }
         self.shared.fail(Error::Closed);
+    }
+
+    /// Removes the oldest batches of all partitions that exceed their topic's retention, whole batches only and never
+    /// the newest; `now_ms` is compared with the batches' largest timestamps. Answers how many batches went. Waits for the
+    /// disk.
+    pub fn enforce_retention(&self, now_ms: i64) -> Result<u64> {
+        let _compactor = self.compactor();
+        retention::enforce(&self.shared, now_ms)
+    }
+
+    /// Does a bounded piece of the work of compacting the partitions of all topics that have it, where that is worth its
+    /// cost: where there are records that have not been looked at and the dirty bytes, those never compacted, are at least
+    /// half, or where deletions have been kept for their time, which ends at or before `now_ms`. Answers how many records
+    /// went, and whether to call again for the rest. Appends and fetches go on meanwhile. After a crash at any moment, and
+    /// after an error, the contract holds for what is there, and the work is taken up again by later calls.
+    pub fn compact(&self, now_ms: i64) -> Result<Compacted> {
+        self.compactor().compact(&self.shared, now_ms)
     }
 
     /// Waits for the turn to change stored batches.
@@ -149,7 +172,7 @@ impl Drop for EmbeddedLog {
     }
 }
 
-impl Log for EmbeddedLog {
+impl TopicAdmin for EmbeddedLog {
     fn create_topic(&self, tenant: &TenantId, topic: &TopicName, config: TopicConfig) -> Result<()> {
         lifecycle::create(&self.shared, tenant, topic, config)
     }
@@ -158,24 +181,56 @@ impl Log for EmbeddedLog {
         lifecycle::delete(&self.shared, tenant, topic)
     }
 
-    fn topics(&self, tenant: &TenantId) -> Result<BTreeMap<TopicName, TopicInfo>> {
-        let topics = self.shared.topics.all(Some(tenant)).into_iter().map(|(name, topic)| {
-            let partitions = topic.partitions.iter().map(|partition| partition.lock().info).collect();
-            (name, TopicInfo { config: topic.config.clone(), partitions })
-        });
-        Ok(topics.collect())
+    fn topic(&self, tenant: &TenantId, topic: &TopicName) -> Result<TopicInfo> {
+        Ok(self.shared.topics.get(tenant, topic)?.info())
     }
 
+    fn topics(&self, tenant: &TenantId) -> Result<BTreeMap<TopicName, TopicInfo>> {
+        let topics = self.shared.topics.all(Some(tenant)).into_iter();
+        Ok(topics.map(|(name, topic)| (name, topic.info())).collect())
+    }
+}
+
+impl RecordLog for EmbeddedLog {
     fn append(&self, tenant: &TenantId, at: &TopicPartition, batches: Bytes) -> Pending<Appended> {
         let (tenant, at) = (tenant.clone(), at.clone());
         self.pending(move |limits, answer| {
-            let checked = admit::check_append(&at, &batches, limits)?;
+            let (batches, checked) = admit::check_append(&at, batches, limits)?;
             Ok(Request::Append { tenant, at, batches, checked, answer })
         })
     }
 
-    fn read(&self, tenant: &TenantId, at: &TopicPartition, from: Offset, bytes_max: usize) -> Result<Fetched> {
-        reader::read(&self.shared, tenant, at, from, bytes_max)
+    fn fetch(&self, tenant: &TenantId, at: &TopicPartition, from: Offset, bytes_max: usize) -> Pending<Fetched> {
+        let wanted = Wanted { tenant: tenant.clone(), at: at.clone(), from, bytes_max };
+        // A fetch that nobody polls keeps no folder in use.
+        let (shared, readers) = (Arc::downgrade(&self.shared), self.readers.waiting());
+        Box::pin(async move {
+            let shared = shared.upgrade().ok_or(Error::Closed)?;
+            if let Some(fetched) = reader::in_memory(&shared, &wanted) {
+                return fetched;
+            }
+            let (answer, answered) = oneshot::channel();
+            readers.push(move || {
+                // Who went away meanwhile needs no read.
+                if !answer.is_closed() {
+                    let fetched = reader::read(&shared, &wanted);
+                    drop(shared);
+                    let _ = answer.send(fetched);
+                }
+            });
+            answered.await.unwrap_or(Err(Error::Closed))
+        })
+    }
+
+    fn watch(&self, tenant: &TenantId, topic: &TopicName) -> Result<watch::Receiver<u64>> {
+        Ok(self.shared.topics.get(tenant, topic)?.changes.subscribe())
+    }
+}
+
+impl CommitLog for EmbeddedLog {
+    fn fence(&self, tenant: &TenantId, task: TaskId) -> Pending<Fenced> {
+        let tenant = tenant.clone();
+        self.pending(move |_, answer| Ok(Request::Fence { tenant, task, answer }))
     }
 
     fn commit(&self, tenant: &TenantId, commit: Commit) -> Pending<Committed> {
@@ -189,34 +244,21 @@ impl Log for EmbeddedLog {
     fn replay(
         &self,
         tenant: &TenantId,
-        pipeline: PipelineId,
+        task: TaskId,
         after: u64,
         each: &mut dyn FnMut(u64, Bytes) -> ControlFlow<()>,
     ) -> Result<Head> {
-        commits::replay(&self.shared.store, tenant, pipeline, after, each)
+        commits::replay(&self.shared.store, tenant, task, after, each)
     }
 
-    fn forget(&self, tenant: &TenantId, pipeline: PipelineId) -> Result<()> {
+    fn forget(&self, tenant: &TenantId, task: TaskId) -> Result<()> {
         let mut writing = self.shared.writing()?;
         let mut batch = WriteBatch::default();
-        writing.pipelines.forget(&self.shared.store, &mut batch, tenant, pipeline);
+        writing.tasks.forget(&self.shared.store, &mut batch, tenant, task);
         self.shared.write(&writing, batch)
     }
 
-    fn pipelines(&self) -> Result<Vec<(TenantId, PipelineId)>> {
+    fn tasks(&self) -> Result<Vec<(TenantId, TaskId)>> {
         commits::all(&self.shared.store)
-    }
-
-    fn watch(&self, tenant: &TenantId, topic: &TopicName) -> Result<watch::Receiver<u64>> {
-        Ok(self.shared.topics.get(tenant, topic)?.changes.subscribe())
-    }
-
-    fn enforce_retention(&self, now_ms: i64) -> Result<u64> {
-        let _compactor = self.compactor();
-        retention::enforce(&self.shared, now_ms)
-    }
-
-    fn compact(&self, now_ms: i64) -> Result<Compacted> {
-        self.compactor().compact(&self.shared, now_ms)
     }
 }

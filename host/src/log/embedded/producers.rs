@@ -6,9 +6,9 @@ use std::collections::{HashMap, hash_map};
 use rocksdb::WriteBatch;
 
 use super::format::{self, Sealer};
-use super::keys::{Entry, Key, Range, TopicId};
+use super::keys::{Entry, Key, Range};
 use super::store::{Store, View};
-use crate::ids::{Offset, PartitionId, TenantId};
+use crate::ids::{Offset, PartitionId, TenantId, TopicId};
 use crate::log::Result;
 use crate::log::producer::ProducerState;
 

@@ -10,9 +10,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::ids::{TenantId, TopicPartition};
+use crate::ids::{TaskId, TenantId, TopicPartition};
 use crate::log::admit::Checked;
-use crate::log::{Appended, Commit, Committed, Error, Result};
+use crate::log::{Appended, Commit, Committed, Error, Fenced, Result};
 
 /// Bytes that are written at once: enough to make one `fsync` cheap, little enough to be answered soon. A request that is
 /// larger goes alone.
@@ -31,6 +31,8 @@ pub(super) enum Request {
     },
     /// A commit that is not too large.
     Commit { tenant: TenantId, commit: Commit, answer: oneshot::Sender<Result<Committed>> },
+    /// A new epoch for a task.
+    Fence { tenant: TenantId, task: TaskId, answer: oneshot::Sender<Result<Fenced>> },
 }
 
 impl Request {
@@ -42,6 +44,7 @@ impl Request {
                 let outputs: usize = commit.outputs.iter().map(|(_, batches)| batches.len()).sum();
                 outputs + commit.block.len() + commit.usage.len()
             }
+            Self::Fence { .. } => 0,
         }
     }
 }

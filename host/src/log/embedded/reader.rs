@@ -14,14 +14,33 @@ use super::topics::{Partition, Topic};
 use crate::ids::{Offset, TenantId, TopicPartition};
 use crate::log::{Error, Fetched, PartitionInfo, Result, batch};
 
-/// See [`Log::read`](crate::log::Log::read).
-pub(super) fn read(
-    shared: &Shared,
-    tenant: &TenantId,
-    at: &TopicPartition,
-    from: Offset,
-    bytes_max: usize,
-) -> Result<Fetched> {
+/// What a fetch is for.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    pub(super) tenant: TenantId,
+    pub(super) at: TopicPartition,
+    pub(super) from: Offset,
+    pub(super) bytes_max: usize,
+}
+
+/// What can be answered at once: batches that are all in memory, or an error. `None` if the disk must be asked.
+pub(super) fn in_memory(shared: &Shared, wanted: &Wanted) -> Option<Result<Fetched>> {
+    let Wanted { tenant, at, from, bytes_max } = wanted;
+    let found = || {
+        let topic = shared.topics.get(tenant, &at.topic)?;
+        let partition = topic.partition(at)?;
+        let Some(Seen { info, newest, .. }) = visible(partition, *from, *bytes_max) else {
+            return Err(out_of_range(at, *from, partition.lock().info));
+        };
+        Ok(newest.map(|batches| Fetched { topic_id: topic.id, batches, start: info.start, end: info.end }))
+    };
+    found().transpose()
+}
+
+/// See [`RecordLog::fetch`](crate::log::RecordLog::fetch). Waits for the disk.
+pub(super) fn read(shared: &Shared, wanted: &Wanted) -> Result<Fetched> {
+    let Wanted { tenant, at, from, bytes_max } = wanted;
+    let (from, bytes_max) = (*from, *bytes_max);
     let topic = shared.topics.get(tenant, &at.topic)?;
     let partition = topic.partition(at)?;
     loop {
@@ -35,7 +54,9 @@ pub(super) fn read(
         match batches {
             // Compaction has made gaps meanwhile, perhaps the one that was met.
             Err(Error::Corrupt { .. }) if partition.lock().compacted.dense_from > dense_from => {}
-            batches => return Ok(Fetched { batches: batches?, start: info.start, end: info.end }),
+            batches => {
+                return Ok(Fetched { topic_id: topic.id, batches: batches?, start: info.start, end: info.end });
+            }
         }
     }
 }

@@ -23,8 +23,8 @@ struct Excess {
     start: Offset,
 }
 
-/// See [`Log::enforce_retention`](crate::log::Log::enforce_retention). Not while compaction changes batches. A partition that cannot be read does not keep the
-/// others from being trimmed; its error is answered at the end.
+/// See [`EmbeddedLog::enforce_retention`](super::EmbeddedLog::enforce_retention). Not while compaction changes batches. A
+/// partition that cannot be read does not keep the others from being trimmed; its error is answered at the end.
 pub(super) fn enforce(shared: &Shared, now_ms: i64) -> Result<u64> {
     let mut gone = 0;
     let mut first_error = None;

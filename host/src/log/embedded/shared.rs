@@ -8,14 +8,16 @@ use std::time::{Duration, Instant};
 use rocksdb::WriteBatch;
 
 use super::EmbeddedConfig;
-use super::commits::Pipelines;
-use super::format::Sealer;
-use super::keys::TopicId;
+use super::commits::Tasks;
+use super::format::{self, Sealer};
+use super::keys::{Family, NEXT_EPOCH};
 use super::mark::Mark;
 use super::producers::Producers;
 use super::store::{Store, corrupt};
 use super::tail::Tail;
 use super::topics::Topics;
+use crate::files;
+use crate::ids::TopicId;
 use crate::log::{Error, Result};
 
 /// The log without its writer thread.
@@ -35,8 +37,9 @@ pub(super) struct Shared {
 pub(super) struct Writing {
     pub(super) tail: Tail,
     pub(super) producers: Producers,
-    pub(super) pipelines: Pipelines,
+    pub(super) tasks: Tasks,
     pub(super) next_topic: TopicId,
+    pub(super) next_epoch: u64,
     pub(super) sealer: Sealer,
     mark: Mark,
 }
@@ -53,13 +56,16 @@ impl Shared {
         let unreadable = |error: std::io::Error| Error::Storage {
             reason: format!("data folder `{}` cannot be opened: {error}", config.folder.display()),
         };
-        std::fs::create_dir_all(&config.folder).map_err(unreadable)?;
+        files::make_folder(&config.folder).map_err(unreadable)?;
         let lock = lock(&config.folder).map_err(|error| match error {
             TryLockError::WouldBlock => Error::FolderInUse { folder: config.folder.display().to_string() },
             TryLockError::Error(error) => unreadable(error),
         })?;
         let (mark, required) = Mark::open(&config.folder.join("mark"), config.durability).map_err(unreadable)?;
-        let store = Store::open(&config.folder.join("rocksdb"), config.durability, config.cache_bytes)?;
+        // RocksDB syncs what is in its folder, but not that the folder is there.
+        let database = config.folder.join("rocksdb");
+        files::make_folder(&database).map_err(unreadable)?;
+        let store = Store::open(&database, config.durability, config.cache_bytes)?;
         let present = store.sequence();
         if let Some(required) = required.filter(|&required| required > present) {
             let what = format!("the write-ahead log of `{}`", config.folder.display());
@@ -67,11 +73,17 @@ impl Shared {
             return Err(corrupt(what, reason));
         }
         let (topics, next_topic) = Topics::load(&store)?;
+        let what = "the next epoch";
+        let next_epoch = match store.get_raw(Family::Meta, NEXT_EPOCH, &what)? {
+            Some(value) => format::decode_number(&value).map_err(|error| corrupt(what, error))?,
+            None => 1,
+        };
         let writing = Writing {
             tail: Tail::new(config.tail_bytes),
             producers: Producers::default(),
-            pipelines: Pipelines::default(),
+            tasks: Tasks::default(),
             next_topic,
+            next_epoch,
             sealer: Sealer::default(),
             mark,
         };

@@ -74,6 +74,7 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::TopicId;
     use crate::log::TopicConfig;
     use crate::log::embedded::topics::Topic;
 
@@ -87,7 +88,7 @@ mod tests {
 
     #[test]
     fn the_oldest_of_all_partitions_leave_first() {
-        let topic = Topic::new(1, crate::ids::default_tenant(), TopicConfig::with_partitions(2));
+        let topic = Topic::new(TopicId(1), crate::ids::default_tenant(), TopicConfig::with_partitions(2));
         let [first, second] = &topic.partitions[..] else { panic!("two partitions") };
         let mut tail = Tail::new(100);
         tail.publish(first, vec![batch(0, 40), batch(1, 20)]);
@@ -101,7 +102,7 @@ mod tests {
 
     #[test]
     fn trimming_gives_room_back() {
-        let topic = Topic::new(1, crate::ids::default_tenant(), TopicConfig::with_partitions(1));
+        let topic = Topic::new(TopicId(1), crate::ids::default_tenant(), TopicConfig::with_partitions(1));
         let partition = &topic.partitions[0];
         let mut tail = Tail::new(100);
         tail.publish(partition, vec![batch(0, 40), batch(1, 40)]);
@@ -114,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_batch_that_is_replaced_counts_as_it_is() {
-        let topic = Topic::new(1, crate::ids::default_tenant(), TopicConfig::with_partitions(1));
+        let topic = Topic::new(TopicId(1), crate::ids::default_tenant(), TopicConfig::with_partitions(1));
         let partition = &topic.partitions[0];
         let mut tail = Tail::new(100);
         tail.publish(partition, vec![batch(0, 40), batch(1, 30), batch(2, 30)]);

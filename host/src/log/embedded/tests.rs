@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::log::conformance::Subject;
+use crate::log::conformance::{Cleaning, Subject};
+use crate::log::{Log, RecordLog as _, TopicAdmin as _};
 
 mod compaction;
 mod crash;
 mod faults;
+mod folders;
 mod full_disk;
 mod model;
 mod on_disk;
@@ -41,6 +43,26 @@ impl Reopening {
         let config = config(folder.path().join("log"));
         let log = Some(EmbeddedLog::open(config.clone()).unwrap());
         Self { config, log, _folder: folder }
+    }
+}
+
+impl Cleaning for EmbeddedLog {
+    fn enforce_retention(&self, now_ms: i64) -> Result<u64> {
+        self.enforce_retention(now_ms)
+    }
+
+    fn compact(&self, now_ms: i64) -> Result<Compacted> {
+        self.compact(now_ms)
+    }
+}
+
+impl Cleaning for Reopening {
+    fn enforce_retention(&self, now_ms: i64) -> Result<u64> {
+        self.log.as_ref().unwrap().enforce_retention(now_ms)
+    }
+
+    fn compact(&self, now_ms: i64) -> Result<Compacted> {
+        self.log.as_ref().unwrap().compact(now_ms)
     }
 }
 

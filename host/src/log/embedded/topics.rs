@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::sync::watch;
 
 use super::format::{self, StoredTopic};
-use super::keys::{Entry, Family, NEXT_TOPIC, TopicId};
+use super::keys::{Entry, Family, NEXT_TOPIC};
 use super::store::{Store, corrupt};
-use crate::ids::{PartitionId, TenantId, TopicName, TopicPartition};
+use crate::ids::{PartitionId, TenantId, TopicId, TopicName, TopicPartition};
 use crate::log::admit::Placed;
 use crate::log::compaction::Progress;
-use crate::log::{Error, PartitionInfo, Result, TopicConfig};
+use crate::log::{Error, PartitionInfo, Result, TopicConfig, TopicInfo};
 
 /// A topic.
 #[derive(Debug)]
@@ -43,6 +43,12 @@ impl Topic {
 
     pub(super) fn set_deleted(&self, deleted: bool) {
         self.deleted.store(deleted, Ordering::Release);
+    }
+
+    /// The topic as it is now.
+    pub(super) fn info(&self) -> TopicInfo {
+        let partitions = self.partitions.iter().map(|partition| partition.lock().info).collect();
+        TopicInfo { id: self.id, config: self.config.clone(), partitions }
     }
 
     pub(super) fn partition(&self, at: &TopicPartition) -> Result<&Arc<Partition>> {
@@ -125,7 +131,7 @@ impl Topics {
             Some(value) => format::decode_number(&value).map_err(|error| corrupt(what, error))?,
             None => 1,
         };
-        Ok((Self { by_name: RwLock::new(named) }, next))
+        Ok((Self { by_name: RwLock::new(named) }, TopicId(next)))
     }
 
     pub(super) fn get(&self, tenant: &TenantId, topic: &TopicName) -> Result<Arc<Topic>> {

@@ -10,18 +10,18 @@ use bytes::Bytes;
 use rocksdb::WriteBatch;
 use tokio::sync::oneshot;
 
-use super::commits::Progress;
+use super::commits::{self, Progress};
 use super::format;
-use super::keys::{Entry, TopicId};
+use super::keys::{Entry, Family, NEXT_EPOCH};
 use super::queue::{Queue, Request};
 use super::shared::{Shared, Writing};
 use super::topics::{Partition, Topic};
 use crate::fail;
-use crate::ids::{Offset, PartitionId, TenantId, TopicPartition};
+use crate::ids::{Offset, PartitionId, TaskId, TenantId, TopicId, TopicPartition};
 use crate::log::admit::{self, Checked, Placed};
 use crate::log::batch::Header;
 use crate::log::producer::{self, Verdict};
-use crate::log::{Appended, Commit, Committed, PartitionInfo, Result};
+use crate::log::{Appended, Commit, Committed, Fenced, PartitionInfo, Result};
 
 /// Memory for sealed values that is kept from one group to the next.
 const SEALER_BYTES_KEPT: usize = 1 << 20;
@@ -47,6 +47,7 @@ pub(super) fn run(shared: &Shared, queue: &Arc<Queue>) {
 enum Answer {
     Append(oneshot::Sender<Result<Appended>>, Result<Appended>),
     Commit(oneshot::Sender<Result<Committed>>, Result<Committed>),
+    Fence(oneshot::Sender<Result<Fenced>>, Result<Fenced>),
 }
 
 impl Answer {
@@ -55,6 +56,30 @@ impl Answer {
         match self {
             Self::Append(to, answer) => drop(to.send(answer.and_then(|it| written.clone().map(|()| it)))),
             Self::Commit(to, answer) => drop(to.send(answer.and_then(|it| written.clone().map(|()| it)))),
+            Self::Fence(to, answer) => drop(to.send(answer.and_then(|it| written.clone().map(|()| it)))),
+        }
+    }
+}
+
+/// A request of the group whose answer is not whole before the write.
+enum Pending {
+    Answer(Answer),
+    /// What the commits before it amount to is read when they are written.
+    Fence(oneshot::Sender<Result<Fenced>>, TenantId, TaskId, Result<u64>),
+}
+
+impl Pending {
+    fn answer(self, shared: &Shared, written: &Result<()>) -> Answer {
+        match self {
+            Self::Answer(answer) => answer,
+            Self::Fence(to, tenant, task, epoch) => {
+                let head = || commits::stored_head(&shared.store, &tenant, task);
+                let fenced = epoch.and_then(|epoch| {
+                    written.clone()?;
+                    Ok(Fenced { epoch, head: head()? })
+                });
+                Answer::Fence(to, fenced)
+            }
         }
     }
 }
@@ -67,6 +92,7 @@ fn write_group(shared: &Shared, requests: Vec<Request>) {
                 match request {
                     Request::Append { answer, .. } => drop(answer.send(Err(error.clone()))),
                     Request::Commit { answer, .. } => drop(answer.send(Err(error.clone()))),
+                    Request::Fence { answer, .. } => drop(answer.send(Err(error.clone()))),
                 }
             }
             return;
@@ -75,17 +101,25 @@ fn write_group(shared: &Shared, requests: Vec<Request>) {
     writing.producers.shrink();
     let bytes = requests.iter().map(Request::bytes).sum();
     let mut group = Group::new(shared, &mut writing, bytes);
-    let mut answers = Vec::with_capacity(requests.len());
+    let mut pending = Vec::with_capacity(requests.len());
     for request in requests {
-        answers.push(match request {
+        pending.push(match request {
             Request::Append { tenant, at, batches, checked, answer } => {
-                Answer::Append(answer, group.append(&tenant, &at, batches, &checked))
+                Pending::Answer(Answer::Append(answer, group.append(&tenant, &at, batches, &checked)))
             }
-            Request::Commit { tenant, commit, answer } => Answer::Commit(answer, group.commit(&tenant, commit)),
+            Request::Commit { tenant, commit, answer } => {
+                Pending::Answer(Answer::Commit(answer, group.commit(&tenant, commit)))
+            }
+            Request::Fence { tenant, task, answer } => {
+                let epoch = group.fence(&tenant, task);
+                Pending::Fence(answer, tenant, task, epoch)
+            }
         });
     }
     let written = group.write();
     writing.sealer.shrink(SEALER_BYTES_KEPT);
+    // Heads are read before anyone else writes, and before anyone knows the new epochs: so they are of that moment.
+    let answers: Vec<_> = pending.into_iter().map(|pending| pending.answer(shared, &written)).collect();
     drop(writing);
     for answer in answers {
         answer.send(&written);
@@ -152,10 +186,22 @@ impl<'a> Group<'a> {
         Ok(Appended { base_offset, next_offset: self.end(&topic, &partition), duplicate: false })
     }
 
-    fn commit(&mut self, tenant: &TenantId, commit: Commit) -> Result<Committed> {
-        let Commit { pipeline, sequence, positions, outputs, block, usage } = commit;
+    /// Answers the new epoch of a task.
+    fn fence(&mut self, tenant: &TenantId, task: TaskId) -> Result<u64> {
         let store = &self.shared.store;
-        let last = self.writing.pipelines.follow(store, tenant, pipeline, sequence)?;
+        let Writing { tasks, sealer, next_epoch, .. } = &mut *self.writing;
+        let epoch = *next_epoch;
+        tasks.fence(store, &mut self.batch, sealer, tenant, (task, epoch))?;
+        *next_epoch += 1;
+        let next = sealer.seal(&[&format::encode_number(*next_epoch)]);
+        self.batch.put_cf(store.handle(Family::Meta), NEXT_EPOCH, next);
+        Ok(epoch)
+    }
+
+    fn commit(&mut self, tenant: &TenantId, commit: Commit) -> Result<Committed> {
+        let Commit { task, epoch, sequence, positions, outputs, block, usage } = commit;
+        let store = &self.shared.store;
+        let last = self.writing.tasks.follow(store, tenant, (task, epoch), sequence)?;
         let mut checked = Vec::with_capacity(outputs.len());
         for (at, batches) in outputs {
             let topic = self.shared.topics.get(tenant, &at.topic)?;
@@ -164,9 +210,9 @@ impl<'a> Group<'a> {
             checked.push((topic, partition, batches, headers));
         }
         // Nothing can be refused from here on.
-        let Writing { pipelines, sealer, .. } = &mut *self.writing;
-        let progress = Progress { pipeline, sequence, positions, block, usage };
-        pipelines.put(store, &mut self.batch, sealer, tenant, last, &progress);
+        let Writing { tasks, sealer, .. } = &mut *self.writing;
+        let progress = Progress { task, sequence, positions, block, usage };
+        tasks.put(store, &mut self.batch, sealer, tenant, last, &progress);
         let outputs = checked.into_iter();
         let base_offsets =
             outputs.map(|(topic, partition, batches, headers)| self.add(&topic, &partition, batches, &headers));

@@ -5,12 +5,14 @@
 //! all as it shall be. The old one is copied so that this too can be undone: most of it before, the rest when the new one
 //! runs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use super::install::StagedDeployment;
+use super::rewind::StartOffset;
 use super::{Done, Entry, Operation, OperationKind, Pipelines, stop};
 use crate::catalog::StoredPipeline;
 use crate::checkpoint::{Ahead, CheckpointId, Deployment, Kind, Manifest, Meter};
@@ -18,6 +20,7 @@ use crate::clock::now_ms;
 use crate::error::Coded;
 use crate::fail;
 use crate::ids::{PipelineName, TenantId};
+use crate::log::Position;
 use crate::pipeline::Error;
 use crate::pipeline::engine::plan::Plan;
 use crate::pipeline::engine::warm_state::WarmState;
@@ -36,6 +39,20 @@ pub struct Restore {
     /// The manifest that is to run; without it the one that ran.
     #[serde(default)]
     pub manifest: Option<String>,
+    /// Where to go on in these partitions, instead of where the checkpoint is.
+    #[serde(default, rename = "to-offsets", skip_serializing_if = "Vec::is_empty")]
+    pub to_offsets: Vec<StartOffset>,
+}
+
+/// What is to run with the state of a checkpoint.
+#[derive(Debug)]
+pub(super) struct Run {
+    /// Under this name.
+    pub(super) target: PipelineName,
+    /// The manifest.
+    pub(super) manifest: String,
+    /// Where to go on, where that is not the checkpoint's place.
+    pub(super) to_offsets: Vec<StartOffset>,
 }
 
 /// A deployment that is to take the place of another.
@@ -48,7 +65,7 @@ pub(super) struct Next {
     /// and in memory.
     pub(super) live: WarmState,
     /// Where it begins to read.
-    pub(super) positions: Vec<(crate::ids::TopicPartition, u64)>,
+    pub(super) positions: Vec<(crate::ids::TopicPartition, Position)>,
     /// What the copy of the other one is for.
     pub(super) note: String,
 }
@@ -65,28 +82,29 @@ impl Pipelines {
         let kind = if fork { OperationKind::Fork } else { OperationKind::Restore };
         let (pipelines, of, from) = (self.clone(), tenant.clone(), name.clone());
         Ok(self.0.operations.begin(tenant, name, kind, async move |meter| {
-            let Restore { checkpoint, into, manifest } = restore;
+            let Restore { checkpoint, into, manifest, to_offsets } = restore;
             let taken = pipelines.0.context.checkpoints.get(&of, &from, checkpoint).await?;
             let manifest = match manifest {
                 Some(manifest) => manifest,
                 None if fork => taken.deployment.manifest_for(into.as_ref().unwrap_or(&from))?,
                 None => taken.deployment.manifest.clone(),
             };
-            pipelines.bring_back(&of, &from, into.unwrap_or_else(|| from.clone()), &taken, manifest, &meter).await
+            let run = Run { target: into.unwrap_or_else(|| from.clone()), manifest, to_offsets };
+            pipelines.bring_back(&of, &from, &taken, run, &meter).await
         }))
     }
 
-    /// Makes `manifest` run as `target` with the state of a checkpoint of `from`.
+    /// Runs a manifest with the state of a checkpoint of `from`.
     pub(super) async fn bring_back(
         &self,
         tenant: &TenantId,
         from: &PipelineName,
-        target: PipelineName,
         taken: &Manifest,
-        manifest: String,
+        run: Run,
         meter: &Arc<Meter>,
     ) -> Result<Done, Error> {
         let context = &self.0.context;
+        let Run { target, manifest, to_offsets } = run;
         let spec: Spec = manifest.parse()?;
         if spec.name != target {
             return Err(Error::OtherName { name: spec.name, target });
@@ -118,12 +136,16 @@ impl Pipelines {
         let live = self.replay(&plan, staged.id).await?;
         fail::point("restore-verified");
         context.create_targets(tenant, &plan)?;
-        let positions = taken.positions.iter().map(|position| {
-            let at = crate::ids::TopicPartition { topic: position.topic.clone(), partition: position.partition };
-            (at, position.offset)
-        });
+        let topics = context.log.topics(tenant)?;
+        let mut positions: BTreeMap<_, _> = taken.positions.iter().map(crate::checkpoint::Position::in_log).collect();
+        for asked in &to_offsets {
+            let (at, position) = asked.place(&topics, &spec)?;
+            positions.insert(at, position);
+        }
+        plan.same_topics(&positions, &topics)?;
         let note = format!("before restoring {}", taken.id);
-        let next = Next { stored, plan, staged, live, positions: positions.collect(), note };
+        let positions = positions.into_iter().collect();
+        let next = Next { stored, plan, staged, live, positions, note };
         let pipeline = next.stored.name.clone();
         let (undo, pause_ms) = self.replace(existing.clone(), before, next).await?;
         Ok(Done { pipeline, checkpoint: Some(taken.id), undo, pause_ms, verified: None })
@@ -249,7 +271,7 @@ impl Pipelines {
     /// Reads state back, off the threads that others need.
     pub(super) async fn can_take_over(&self, plan: &Arc<Plan>, id: crate::ids::PipelineId) -> Result<(), Error> {
         let (plan, log) = (Arc::clone(plan), Arc::clone(&self.0.context.log));
-        let read = tokio::task::spawn_blocking(move || can_take_over(plan, &*log, id)).await;
+        let read = tokio::task::spawn_blocking(move || can_take_over(plan, &*log, id.task())).await;
         read.unwrap_or_else(|panic| Err(Error::Interrupted { reason: panic.to_string() }))
     }
 

@@ -1,5 +1,6 @@
 //! Letting a pipeline begin anew at an earlier place of its inputs, with empty state.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,7 @@ use super::restore::Next;
 use super::{Done, Operation, OperationKind, Pipelines};
 use crate::catalog::StoredPipeline;
 use crate::ids::{Offset, PartitionId, PipelineName, TenantId, TopicName, TopicPartition};
-use crate::log::{self, Log, PartitionInfo, batch};
+use crate::log::{self, Log, PartitionInfo, Position, TopicInfo, batch};
 use crate::pipeline::Error;
 use crate::pipeline::spec::Spec;
 use crate::record::Batch;
@@ -53,11 +54,11 @@ impl Pipelines {
             let stored = StoredPipeline { id: staged.id, ..before.clone() };
             let plan = context.plan(&stored, &spec).await?;
             let live = pipelines.replay(&plan, staged.id).await?;
-            let (log, of) = (Arc::clone(&context.log), before.tenant.clone());
+            let topics = context.log.topics(&before.tenant)?;
             let stood = context.head(&before.tenant, before.id).map(|head| head.positions).unwrap_or_default();
-            let found = tokio::task::spawn_blocking(move || places(&*log, &of, &spec, &rewind)).await;
-            let found = found.unwrap_or_else(|panic| Err(Error::Interrupted { reason: panic.to_string() }))?;
-            let positions = stood.into_iter().chain(found).collect::<std::collections::BTreeMap<_, _>>();
+            let stood = stood.into_iter().filter_map(|(at, position)| present(&topics, at, position));
+            let found = places(&*context.log, &before.tenant, &topics, &spec, &rewind).await?;
+            let positions = stood.chain(found).collect::<BTreeMap<_, _>>();
             let (positions, note) = (positions.into_iter().collect(), "before a rewind".to_owned());
             let (pipeline, next) = (stored.name.clone(), Next { stored, plan, staged, live, positions, note });
             let (undo, pause_ms) = pipelines.replace(Some(entry.clone()), Some(before), next).await?;
@@ -66,43 +67,68 @@ impl Pipelines {
     }
 }
 
+/// A place as it is, or the start of the topic that has come in the place of its own. `None` if there is no such partition.
+fn present(
+    topics: &BTreeMap<TopicName, TopicInfo>,
+    at: TopicPartition,
+    position: Position,
+) -> Option<(TopicPartition, Position)> {
+    let topic = topics.get(&at.topic)?;
+    let start = topic.partitions.get(at.partition as usize)?.start;
+    let offset = if topic.id == position.topic_id { position.offset } else { start };
+    Some((at, Position { topic_id: topic.id, offset }))
+}
+
+fn find<'a>(topics: &'a BTreeMap<TopicName, TopicInfo>, topic: &TopicName) -> Result<&'a TopicInfo, Error> {
+    Ok(topics.get(topic).ok_or_else(|| log::Error::TopicNotFound { topic: topic.clone() })?)
+}
+
+impl StartOffset {
+    /// The place, if the pipeline reads the topic and the partition has it.
+    pub(super) fn place(
+        &self,
+        topics: &BTreeMap<TopicName, TopicInfo>,
+        spec: &Spec,
+    ) -> Result<(TopicPartition, Position), Error> {
+        let Self { topic, partition, offset } = self;
+        if !spec.sources.contains(topic) {
+            return Err(Error::NotAnInput { name: spec.name.clone(), topic: topic.clone() });
+        }
+        let at = TopicPartition { topic: topic.clone(), partition: *partition };
+        let TopicInfo { id: topic_id, partitions, .. } = find(topics, topic)?;
+        let Some(&PartitionInfo { start, end, .. }) = partitions.get(*partition as usize) else {
+            return Err(log::Error::PartitionNotFound { at, partitions: partitions.len() as u32 }.into());
+        };
+        if !(start..=end).contains(offset) {
+            return Err(log::Error::OffsetOutOfRange { at, offset: *offset, start, end }.into());
+        }
+        Ok((at, Position { topic_id: *topic_id, offset: *offset }))
+    }
+}
+
 /// Where the inputs are to be read from.
-fn places(
+async fn places(
     log: &dyn Log,
     tenant: &TenantId,
+    topics: &BTreeMap<TopicName, TopicInfo>,
     spec: &Spec,
     rewind: &Rewind,
-) -> Result<Vec<(TopicPartition, Offset)>, Error> {
-    let topics = log.topics(tenant)?;
-    let partitions = |topic: &TopicName| -> Result<Vec<PartitionInfo>, Error> {
-        let found = topics.get(topic).map(|topic| topic.partitions.clone());
-        Ok(found.ok_or_else(|| log::Error::TopicNotFound { topic: topic.clone() })?)
-    };
+) -> Result<Vec<(TopicPartition, Position)>, Error> {
     let mut places = Vec::new();
     match rewind {
         Rewind::ToTime(time) => {
             for topic in &spec.sources {
-                for (partition, info) in (0..).zip(partitions(topic)?) {
+                let TopicInfo { id: topic_id, partitions, .. } = find(topics, topic)?;
+                for (partition, info) in (0..).zip(partitions) {
                     let at = TopicPartition { topic: topic.clone(), partition };
-                    let offset = first_at(log, tenant, &at, info, *time)?;
-                    places.push((at, offset));
+                    let offset = first_at(log, tenant, &at, *info, *time).await?;
+                    places.push((at, Position { topic_id: *topic_id, offset }));
                 }
             }
         }
         Rewind::ToOffsets(asked) => {
-            for StartOffset { topic, partition, offset } in asked {
-                if !spec.sources.contains(topic) {
-                    return Err(Error::NotAnInput { name: spec.name.clone(), topic: topic.clone() });
-                }
-                let at = TopicPartition { topic: topic.clone(), partition: *partition };
-                let all = partitions(topic)?;
-                let Some(&PartitionInfo { start, end, .. }) = all.get(*partition as usize) else {
-                    return Err(log::Error::PartitionNotFound { at, partitions: all.len() as u32 }.into());
-                };
-                if !(start..=end).contains(offset) {
-                    return Err(log::Error::OffsetOutOfRange { at, offset: *offset, start, end }.into());
-                }
-                places.push((at, *offset));
+            for asked in asked {
+                places.push(asked.place(topics, spec)?);
             }
         }
     }
@@ -111,7 +137,7 @@ fn places(
 
 /// The first record of this time or later, by its place; the end, if there is none. Times need not ascend, so all batches
 /// before it are looked at, by what their headers say.
-fn first_at(
+async fn first_at(
     log: &dyn Log,
     tenant: &TenantId,
     at: &TopicPartition,
@@ -120,7 +146,7 @@ fn first_at(
 ) -> Result<Offset, Error> {
     let mut next = info.start;
     while next < info.end {
-        let fetched = log.read(tenant, at, next, READ_BYTES)?;
+        let fetched = log.fetch(tenant, at, next, READ_BYTES).await?;
         if fetched.batches.is_empty() {
             break;
         }
@@ -146,9 +172,9 @@ fn first_at(
 mod tests {
     use super::*;
     use crate::ids::default_tenant;
-    use crate::log::TopicConfig;
     use crate::log::batch::EncodeOptions;
     use crate::log::memory::MemoryLog;
+    use crate::log::{RecordLog as _, TopicAdmin as _, TopicConfig};
 
     #[tokio::test]
     async fn a_time_is_found_at_the_first_record_that_is_not_before_it() {
@@ -162,7 +188,8 @@ mod tests {
             log.append(&tenant, &at, batches).await.expect("appended");
         }
         let info = log.topics(&tenant).expect("topics")[&at.topic].partitions[0];
-        let found = |time| first_at(&log, &tenant, &at, info, time).expect("the log is well");
-        assert_eq!([0, 10, 11, 20, 21, 40, 45, 60, 61].map(found), [0, 0, 1, 1, 4, 5, 6, 8, 9]);
+        for (time, offset) in [(0, 0), (10, 0), (11, 1), (20, 1), (21, 4), (40, 5), (45, 6), (60, 8), (61, 9)] {
+            assert_eq!(first_at(&log, &tenant, &at, info, time).await.expect("the log is well"), offset, "{time}");
+        }
     }
 }

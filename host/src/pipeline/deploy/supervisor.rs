@@ -157,7 +157,7 @@ async fn run(
     context.create_targets(&stored.tenant, &plan)?;
     shared.show_plan(Arc::clone(&plan));
     let (log, seen, live) = (Arc::clone(&context.log), Arc::clone(&shared), live.map(|live| *live));
-    let runner = Runner::open(stored.id, plan, spec.start, log, seen, live).await?;
+    let runner = Runner::open(stored.id.task(), plan, spec.start, log, seen, live).await?;
     if stored.paused {
         return Ok(Ended::Stopped(None));
     }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::install::StagedDeployment;
+use super::restore::Run;
 use super::supervisor::Ready;
 use super::{Done, Entry, Operation, OperationKind, Pipelines, Task, stop};
 use crate::catalog::StoredPipeline;
@@ -38,13 +39,19 @@ pub(super) struct Swapped {
 }
 
 impl Pipelines {
-    /// Whether the state that a pipeline has is state of a plan: by what runs, or else by reading it back.
+    /// Whether what a pipeline has is of use to a plan: its places in the inputs, and its state, by what runs, or else by
+    /// reading it back.
     pub(super) async fn fits(
         &self,
         existing: Option<&Arc<Entry>>,
         plan: &Arc<Plan>,
         stored: &StoredPipeline,
     ) -> Result<(), Error> {
+        if existing.is_some() {
+            let context = &self.0.context;
+            let head = context.head(&stored.tenant, stored.id)?;
+            plan.same_topics(&head.positions, &context.log.topics(&stored.tenant)?)?;
+        }
         let runs = existing.and_then(|entry| entry.shared.view().plan);
         match runs {
             Some(runs) if runs.holds_the_same(plan) => Ok(()),
@@ -156,7 +163,7 @@ impl Pipelines {
     /// What a deployment has, off the threads that others need.
     pub(super) async fn replay(&self, plan: &Arc<Plan>, id: PipelineId) -> Result<WarmState, Error> {
         let (plan, log) = (Arc::clone(plan), Arc::clone(&self.0.context.log));
-        let read = tokio::task::spawn_blocking(move || Runner::replay(id, &plan, &*log)).await;
+        let read = tokio::task::spawn_blocking(move || Runner::replay(id.task(), &plan, &*log)).await;
         read.unwrap_or_else(|panic| Err(Error::Interrupted { reason: panic.to_string() }))
     }
 
@@ -171,7 +178,8 @@ impl Pipelines {
             let from = from.ok_or_else(|| Error::NoUpgrade { name: name.clone() })?;
             let taken = pipelines.0.context.checkpoints.get(&of, &name, from).await?;
             let manifest = taken.deployment.manifest.clone();
-            let done: Done = pipelines.bring_back(&of, &name, name.clone(), &taken, manifest, &meter).await?;
+            let run = Run { target: name.clone(), manifest, to_offsets: Vec::new() };
+            let done: Done = pipelines.bring_back(&of, &name, &taken, run, &meter).await?;
             Ok(done)
         }))
     }

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Offset, PipelineId, TenantId, TopicName, TopicPartition};
-use crate::log::{self, Block, Commit, Log, PartitionInfo, Recovery, TopicInfo};
+use crate::ids::{Offset, TaskId, TenantId, TopicName, TopicPartition};
+use crate::log::{self, Block, Commit, Log, PartitionInfo, Position, Recovery, TopicInfo};
 use crate::pipeline::Error;
 use crate::state::BlockError;
 
@@ -29,7 +29,7 @@ impl Checkpoint {
         Self {
             sequence: head.sequence,
             oldest: head.oldest,
-            positions: head.positions.into_iter().collect(),
+            positions: head.positions.into_iter().map(|(at, position)| (at, position.offset)).collect(),
             usage: head.usage.to_vec(),
             blocks: blocks.into_iter().map(|(number, block)| (number, block.to_vec())).collect(),
         }
@@ -65,9 +65,16 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Makes it what the log knows of a pipeline.
-    pub(super) async fn write(mut self, log: &dyn Log, tenant: &TenantId, pipeline: PipelineId) -> Result<(), Error> {
-        log.forget(tenant, pipeline)?;
+    /// Makes it what the log knows of a task. Its places are in the topics that this log has under their names.
+    pub(super) async fn write(mut self, log: &dyn Log, tenant: &TenantId, task: TaskId) -> Result<(), Error> {
+        let topics = log.topics(tenant)?;
+        let place = |(at, offset): (TopicPartition, Offset)| {
+            let topic_id = topics.get(&at.topic)?.id;
+            Some((at, Position { topic_id, offset }))
+        };
+        let mut places: Vec<_> = std::mem::take(&mut self.positions).into_iter().filter_map(place).collect();
+        log.forget(tenant, task)?;
+        let epoch = log.fence(tenant, task).await?.epoch;
         for sequence in 1..=self.sequence {
             let block = match self.blocks.remove(&sequence) {
                 None => Block::None,
@@ -75,10 +82,11 @@ impl Checkpoint {
             };
             let is_last = sequence == self.sequence;
             let (positions, usage) = match is_last {
-                true => (std::mem::take(&mut self.positions), Bytes::from(std::mem::take(&mut self.usage))),
+                true => (std::mem::take(&mut places), Bytes::from(std::mem::take(&mut self.usage))),
                 false => Default::default(),
             };
-            log.commit(tenant, Commit { pipeline, sequence, positions, outputs: Vec::new(), block, usage }).await?;
+            let commit = Commit { task, epoch, sequence, positions, outputs: Vec::new(), block, usage };
+            log.commit(tenant, commit).await?;
         }
         Ok(())
     }

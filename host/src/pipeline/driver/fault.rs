@@ -7,10 +7,11 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use crate::ids::{Offset, PipelineId, TenantId, TopicName, TopicPartition};
+use crate::ids::{Offset, TaskId, TenantId, TopicName, TopicPartition};
 use crate::log::memory::MemoryLog;
 use crate::log::{
-    Appended, Commit, Committed, Compacted, Error, Fetched, Head, Log, Pending, Result, TopicConfig, TopicInfo,
+    Appended, Commit, CommitLog, Committed, Error, Fenced, Fetched, Head, Pending, RecordLog, Result, TopicAdmin,
+    TopicConfig, TopicInfo,
 };
 
 /// How a commit fails.
@@ -40,7 +41,11 @@ impl FaultyLog {
     }
 }
 
-impl Log for FaultyLog {
+impl CommitLog for FaultyLog {
+    fn fence(&self, tenant: &TenantId, task: TaskId) -> Pending<Fenced> {
+        self.log.fence(tenant, task)
+    }
+
     fn commit(&self, tenant: &TenantId, commit: Commit) -> Pending<Committed> {
         match self.take() {
             None => self.log.commit(tenant, commit),
@@ -52,6 +57,26 @@ impl Log for FaultyLog {
         }
     }
 
+    fn replay(
+        &self,
+        tenant: &TenantId,
+        task: TaskId,
+        after: u64,
+        each: &mut dyn FnMut(u64, Bytes) -> ControlFlow<()>,
+    ) -> Result<Head> {
+        self.log.replay(tenant, task, after, each)
+    }
+
+    fn forget(&self, tenant: &TenantId, task: TaskId) -> Result<()> {
+        self.log.forget(tenant, task)
+    }
+
+    fn tasks(&self) -> Result<Vec<(TenantId, TaskId)>> {
+        self.log.tasks()
+    }
+}
+
+impl TopicAdmin for FaultyLog {
     fn create_topic(&self, tenant: &TenantId, topic: &TopicName, config: TopicConfig) -> Result<()> {
         self.log.create_topic(tenant, topic, config)
     }
@@ -60,45 +85,25 @@ impl Log for FaultyLog {
         self.log.delete_topic(tenant, topic)
     }
 
+    fn topic(&self, tenant: &TenantId, topic: &TopicName) -> Result<TopicInfo> {
+        self.log.topic(tenant, topic)
+    }
+
     fn topics(&self, tenant: &TenantId) -> Result<BTreeMap<TopicName, TopicInfo>> {
         self.log.topics(tenant)
     }
+}
 
+impl RecordLog for FaultyLog {
     fn append(&self, tenant: &TenantId, at: &TopicPartition, batches: Bytes) -> Pending<Appended> {
         self.log.append(tenant, at, batches)
     }
 
-    fn read(&self, tenant: &TenantId, at: &TopicPartition, from: Offset, bytes_max: usize) -> Result<Fetched> {
-        self.log.read(tenant, at, from, bytes_max)
-    }
-
-    fn replay(
-        &self,
-        tenant: &TenantId,
-        pipeline: PipelineId,
-        after: u64,
-        each: &mut dyn FnMut(u64, Bytes) -> ControlFlow<()>,
-    ) -> Result<Head> {
-        self.log.replay(tenant, pipeline, after, each)
-    }
-
-    fn forget(&self, tenant: &TenantId, pipeline: PipelineId) -> Result<()> {
-        self.log.forget(tenant, pipeline)
-    }
-
-    fn pipelines(&self) -> Result<Vec<(TenantId, PipelineId)>> {
-        self.log.pipelines()
+    fn fetch(&self, tenant: &TenantId, at: &TopicPartition, from: Offset, bytes_max: usize) -> Pending<Fetched> {
+        self.log.fetch(tenant, at, from, bytes_max)
     }
 
     fn watch(&self, tenant: &TenantId, topic: &TopicName) -> Result<watch::Receiver<u64>> {
         self.log.watch(tenant, topic)
-    }
-
-    fn compact(&self, now_ms: i64) -> Result<Compacted> {
-        self.log.compact(now_ms)
-    }
-
-    fn enforce_retention(&self, now_ms: i64) -> Result<u64> {
-        self.log.enforce_retention(now_ms)
     }
 }

@@ -25,9 +25,9 @@ use self::takeover::take_over;
 use super::error::Error;
 use super::spec::{Spec, StepSpec};
 use super::status::{InputStatus, Reason, State, StepStatus, Usage};
-use crate::ids::{PartitionId, PipelineId, StepName, TenantId, TopicName, TopicPartition, default_tenant};
+use crate::ids::{PartitionId, PipelineId, StepName, TaskId, TenantId, TopicName, TopicPartition, default_tenant};
 use crate::log::batch::{EncodeOptions, decode, encode};
-use crate::log::{self, Log, TopicConfig, TopicInfo};
+use crate::log::{self, CommitLog as _, Log, RecordLog as _, TopicAdmin as _, TopicConfig, TopicInfo};
 use crate::pipeline::engine::plan::{Loaded, Plan};
 use crate::pipeline::engine::references::References;
 use crate::pipeline::io::intake::Take;
@@ -37,8 +37,8 @@ use crate::plugin::Grants;
 use crate::record::{Batch, BatchRef};
 use crate::time::Mark;
 
-/// The only pipeline of a driver's log.
-const PIPELINE: PipelineId = PipelineId(1);
+/// The only task of a driver's log.
+const TASK: TaskId = PipelineId(1).task();
 
 /// A pipeline driven by hand.
 #[derive(Debug)]
@@ -113,7 +113,10 @@ impl Driver {
             self.log.create_topic(&tenant(), topic, TopicConfig::with_partitions(partitions(topic)))?;
         }
         let plan = plan(&spec, &*self.log, load)?;
-        self.runtime.block_on(take_over(&self.plan, &plan, &*self.log))?;
+        if let Err(error) = self.runtime.block_on(take_over(&self.plan, &plan, &*self.log)) {
+            self.reopen()?;
+            return Err(error);
+        }
         (self.runner, self.shared) = open(&self.runtime, &spec, &plan, &self.log)?;
         (self.spec, self.plan) = (spec, plan);
         Ok(())
@@ -208,7 +211,7 @@ impl Driver {
     fn read_partition(&self, topic: &TopicName, partition: PartitionId, start: u64) -> Result<Batch, Error> {
         let at = TopicPartition { topic: topic.clone(), partition };
         let mut batch = Batch::default();
-        for encoded in self.log.read(&tenant(), &at, start, usize::MAX)?.batches {
+        for encoded in self.runtime.block_on(self.log.fetch(&tenant(), &at, start, usize::MAX))?.batches {
             let corrupt = |error: log::batch::Invalid| log::Error::Corrupt {
                 what: format!("record batch of `{at}`"),
                 reason: error.to_string(),
@@ -289,7 +292,7 @@ impl Driver {
 
     /// The pipeline as it is now, to be restored later or elsewhere.
     pub fn checkpoint(&self) -> Result<Checkpoint, Error> {
-        Ok(Checkpoint::of(self.log.recover(&tenant(), PIPELINE)?))
+        Ok(Checkpoint::of(self.log.recover(&tenant(), TASK)?))
     }
 
     /// Puts the pipeline back to a checkpoint: of this driver, or of another with the same manifest, whose topics then
@@ -299,9 +302,9 @@ impl Driver {
         let topics = self.topics()?;
         checkpoint.check(&topics)?;
         let before = self.checkpoint()?;
-        self.runtime.block_on(checkpoint.write(&*self.log, &tenant(), PIPELINE))?;
+        self.runtime.block_on(checkpoint.write(&*self.log, &tenant(), TASK))?;
         if let Err(error) = self.reopen() {
-            self.runtime.block_on(before.write(&*self.log, &tenant(), PIPELINE))?;
+            self.runtime.block_on(before.write(&*self.log, &tenant(), TASK))?;
             self.reopen()?;
             return Err(error);
         }
@@ -356,7 +359,6 @@ fn open(
     plan.references.clear();
     let shared = Arc::new(Shared::new(State::Running));
     let log = Arc::clone(log) as Arc<dyn Log>;
-    let runner =
-        runtime.block_on(Runner::open(PIPELINE, Arc::clone(plan), spec.start, log, Arc::clone(&shared), None))?;
+    let runner = runtime.block_on(Runner::open(TASK, Arc::clone(plan), spec.start, log, Arc::clone(&shared), None))?;
     Ok((runner, shared))
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::machine::Machine;
 use super::plan::{Keyed, Plan};
-use crate::ids::{Digest, Offset, StepName, TopicPartition};
+use crate::ids::{Digest, StepName, TopicPartition};
+use crate::log::Position;
 use crate::pipeline::error::Error;
 
 /// What a runner has when it is stopped.
@@ -14,7 +15,7 @@ use crate::pipeline::error::Error;
 pub(in crate::pipeline) struct WarmState {
     pub(in crate::pipeline) machine: Machine,
     /// For each input, the next record to read.
-    pub(in crate::pipeline) positions: BTreeMap<TopicPartition, Offset>,
+    pub(in crate::pipeline) positions: BTreeMap<TopicPartition, Position>,
     /// The number of the last commit.
     pub(in crate::pipeline) sequence: u64,
 }

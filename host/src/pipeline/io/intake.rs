@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use crate::ids::Offset;
+use crate::ids::{Offset, TopicId};
 use crate::log::batch::{Offsets, decode_with_offsets};
-use crate::log::{self, Fetched, Log};
+use crate::log::{self, Fetched, Log, Position};
 use crate::pipeline::engine::backlog::SplitPoint;
 use crate::pipeline::engine::machine::{CAREFUL_RECORDS, Input};
 use crate::pipeline::engine::plan::Plan;
@@ -21,6 +21,8 @@ const BYTES: usize = 8 << 20;
 #[derive(Debug)]
 pub(in crate::pipeline) struct Intake {
     positions: Vec<Offset>,
+    /// The topics that these are places in.
+    topic_ids: Vec<TopicId>,
     /// Records to take; below [`RECORDS`] after failed calls, and then at most.
     limit: usize,
     /// The input to begin with, so that a busy partition does not starve the others.
@@ -85,19 +87,27 @@ pub(in crate::pipeline) struct Taken {
 
 impl Intake {
     /// Goes on from these positions. `tables_to` are the ends of the tables' partitions.
-    pub(in crate::pipeline) fn new(positions: Vec<Offset>, tables_to: Vec<Offset>) -> Self {
-        Self { positions, limit: RECORDS, first: 0, tables_to, rows_first: false }
+    pub(in crate::pipeline) fn new(positions: Vec<Position>, tables_to: Vec<Offset>) -> Self {
+        let topic_ids = positions.iter().map(|position| position.topic_id).collect();
+        let positions = positions.into_iter().map(|position| position.offset).collect();
+        Self { positions, topic_ids, limit: RECORDS, first: 0, tables_to, rows_first: false }
     }
 
     /// One that takes few records at a time, as after failed calls.
     #[cfg(test)]
-    pub(in crate::pipeline) fn careful(positions: Vec<Offset>, limit: usize) -> Self {
+    pub(in crate::pipeline) fn careful(positions: Vec<Position>, limit: usize) -> Self {
         Self { limit, ..Self::new(positions, Vec::new()) }
     }
 
     /// The next record to read of each input, in the plan's order.
     pub(in crate::pipeline) fn positions(&self) -> &[Offset] {
         &self.positions
+    }
+
+    /// The same as a commit says it.
+    pub(in crate::pipeline) fn places(&self) -> impl Iterator<Item = Position> {
+        let places = self.positions.iter().zip(&self.topic_ids);
+        places.map(|(&offset, &topic_id)| Position { topic_id, offset })
     }
 
     /// Puts what was taken back, to take it again in small numbers.
@@ -131,40 +141,40 @@ impl Intake {
 
     /// Takes what has arrived. An input that is too far `ahead` of others waits.
     ///
-    /// Reading blocks, on purpose: a pipeline that keeps up reads from the log's memory, and one that is behind reads
-    /// batches so large that handing the read to another thread would not shorten it for anyone.
-    pub(in crate::pipeline) fn take(
+    /// A pipeline that keeps up is answered from the log's memory, at once. What a pipeline that is behind wants may be on a
+    /// cold disk: the log waits for that elsewhere, and this thread runs other tasks meanwhile.
+    pub(in crate::pipeline) async fn take(
         &mut self,
         plan: &Plan,
         log: &dyn Log,
         take: &Take,
-        is_ahead: impl Fn(usize) -> bool,
+        is_ahead: impl Fn(usize) -> bool + Send + Sync,
     ) -> Result<Taken, Error> {
         let mut taken = Taken::default();
         let (sources, all) = (0..plan.sources.len(), plan.inputs.len());
         // Tables and rows never share a micro-batch: one whose calls fail can then be taken apart, and none sees a table
         // that is ahead of what is committed.
         if !std::mem::take(&mut self.rows_first) {
-            self.take_of(sources.end..all, plan, log, &is_ahead, take, &mut taken)?;
+            self.take_of(sources.end..all, plan, log, &is_ahead, take, &mut taken).await?;
             if !taken.inputs.is_empty() {
                 let behind = |(position, end): (&Offset, &Offset)| position < end;
                 self.rows_first = !self.positions[sources.end..].iter().zip(&self.tables_to).any(behind);
                 return Ok(taken);
             }
         }
-        self.take_of(sources.clone(), plan, log, &is_ahead, take, &mut taken)?;
+        self.take_of(sources.clone(), plan, log, &is_ahead, take, &mut taken).await?;
         if taken.inputs.is_empty() {
-            self.take_of(sources.end..all, plan, log, &is_ahead, take, &mut taken)?;
+            self.take_of(sources.end..all, plan, log, &is_ahead, take, &mut taken).await?;
         }
         Ok(taken)
     }
 
-    fn take_of(
+    async fn take_of(
         &mut self,
         inputs: Range<usize>,
         plan: &Plan,
         log: &dyn Log,
-        is_ahead: &impl Fn(usize) -> bool,
+        is_ahead: &(impl Fn(usize) -> bool + Send + Sync),
         take: &Take,
         taken: &mut Taken,
     ) -> Result<(), Error> {
@@ -182,7 +192,7 @@ impl Intake {
                 continue;
             }
             let share = (BYTES - bytes) / (count - turn);
-            let read = self.take_one(plan, log, input, most, share, &mut taken.trimmed)?;
+            let read = self.take_one(plan, log, input, most, share, &mut taken.trimmed).await?;
             if read.records.is_empty() {
                 taken.quiet.push(input);
             } else {
@@ -196,7 +206,7 @@ impl Intake {
     }
 
     /// Takes from one input: at least one record if there is one, and the position goes behind what was taken.
-    fn take_one(
+    async fn take_one(
         &mut self,
         plan: &Plan,
         log: &dyn Log,
@@ -208,7 +218,7 @@ impl Intake {
         let mut read = Read::default();
         // Where compaction removed what was left of a batch, the next record is in a batch behind it.
         while read.records.is_empty() {
-            let fetched = self.fetch(plan, log, input, bytes_max, trimmed)?;
+            let fetched = self.fetch(plan, log, input, bytes_max, trimmed).await?;
             for encoded in &fetched.batches {
                 if read.records.len() >= records_max {
                     break;
@@ -229,7 +239,7 @@ impl Intake {
         Ok(read)
     }
 
-    fn fetch(
+    async fn fetch(
         &mut self,
         plan: &Plan,
         log: &dyn Log,
@@ -238,15 +248,19 @@ impl Intake {
         trimmed: &mut u64,
     ) -> Result<Fetched, Error> {
         let at = &plan.inputs[input];
-        match log.read(&plan.tenant, at, self.positions[input], bytes_max) {
+        let fetched = match log.fetch(&plan.tenant, at, self.positions[input], bytes_max).await {
             Err(log::Error::OffsetOutOfRange { offset, start, .. }) if offset < start => {
                 tracing::warn!(pipeline = %plan.name, input = %at, lost = start - offset, "retention removed records that were not read yet");
                 *trimmed += start - offset;
                 self.positions[input] = start;
-                Ok(log.read(&plan.tenant, at, start, bytes_max)?)
+                log.fetch(&plan.tenant, at, start, bytes_max).await?
             }
-            other => Ok(other?),
+            other => other?,
+        };
+        if fetched.topic_id != self.topic_ids[input] {
+            return Err(plan.recreated(&at.topic, self.topic_ids[input], fetched.topic_id));
         }
+        Ok(fetched)
     }
 
     fn decode(&mut self, plan: &Plan, input: usize, encoded: &[u8], into: &mut Read) -> Result<(), Error> {

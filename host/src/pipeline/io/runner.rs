@@ -13,8 +13,8 @@ use super::intake::{Intake, Take};
 use super::shared::Shared;
 use crate::clock::now_ms;
 use crate::fail;
-use crate::ids::{Offset, PipelineId, StepName, TopicName, TopicPartition};
-use crate::log::{Commit, Log};
+use crate::ids::{Offset, StepName, TaskId, TopicName, TopicPartition};
+use crate::log::{self, Commit, Fenced, Log, Position};
 use crate::pipeline::engine::machine::{Applied, Machine, MicroBatch};
 use crate::pipeline::engine::plan::Plan;
 use crate::pipeline::engine::warm_state::WarmState;
@@ -32,7 +32,9 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// A pipeline that is read back and ready to go on.
 #[derive(Debug)]
 pub(in crate::pipeline) struct Runner {
-    id: PipelineId,
+    task: TaskId,
+    /// Under which it commits: a newer runner of the task has a greater one, and this one commits no more.
+    epoch: u64,
     plan: Arc<Plan>,
     log: Arc<dyn Log>,
     machine: Machine,
@@ -53,36 +55,42 @@ pub(in crate::pipeline) enum Ended {
 }
 
 impl Runner {
-    /// Goes on with what another runner had in memory, or reads back what the commits of the pipeline amount to.
+    /// Goes on with what another runner had in memory, or reads back what the commits of the task amount to. From here on no
+    /// other runner of the task commits.
     pub(in crate::pipeline) async fn open(
-        id: PipelineId,
+        task: TaskId,
         plan: Arc<Plan>,
         start: Start,
         log: Arc<dyn Log>,
         shared: Arc<Shared>,
         live: Option<WarmState>,
     ) -> Result<Self, Error> {
+        // First of all, so that what is read is what there is when nobody else writes.
+        let Fenced { epoch, head } = log.fence(&plan.tenant, task).await?;
+        let live = live.filter(|live| live.sequence == head.sequence);
         let WarmState { machine, positions: known, sequence } = match live.and_then(|live| live.rebind(&plan)) {
             Some(live) => live,
-            None => Self::replay(id, &plan, &*log)?,
+            None => Self::replay(task, &plan, &*log)?,
         };
         let topics = log.topics(&plan.tenant)?;
+        plan.same_topics(&known, &topics)?;
         let mut positions = Vec::with_capacity(plan.inputs.len());
         let mut fresh = false;
         let mut tables_to = Vec::with_capacity(plan.tables.len());
         for (input, at) in plan.inputs.iter().enumerate() {
-            let partition = topics.get(&at.topic).and_then(|topic| topic.partitions.get(at.partition as usize));
-            let partition = partition.copied().unwrap_or_default();
+            let topic = topics.get(&at.topic).ok_or_else(|| log::Error::TopicNotFound { topic: at.topic.clone() })?;
+            let partition = topic.partitions.get(at.partition as usize).copied().unwrap_or_default();
             if plan.is_table(input) {
                 tables_to.push(partition.end);
             }
-            positions.push(known.get(at).copied().unwrap_or_else(|| match start {
+            let offset = known.get(at).map(|known| known.offset).unwrap_or_else(|| match start {
                 Start::Latest if !plan.is_table(input) => {
                     fresh = true;
                     partition.end
                 }
                 _ => partition.start,
-            }));
+            });
+            positions.push(Position { topic_id: topic.id, offset });
         }
         let mut names: Vec<_> = plan.inputs.iter().map(|at| at.topic.clone()).collect();
         names.dedup();
@@ -91,8 +99,17 @@ impl Runner {
             let arrival = log.watch(&plan.tenant, &topic)?;
             arrivals.push((topic, arrival));
         }
-        let mut runner =
-            Self { id, sequence, intake: Intake::new(positions, tables_to), plan, log, machine, arrivals, shared };
+        let mut runner = Self {
+            task,
+            epoch,
+            sequence,
+            intake: Intake::new(positions, tables_to),
+            plan,
+            log,
+            machine,
+            arrivals,
+            shared,
+        };
         if fresh {
             // Where "the end" was must be remembered, or records that arrive before the first commit could be skipped.
             runner.commit().await?;
@@ -101,11 +118,11 @@ impl Runner {
         Ok(runner)
     }
 
-    /// What the commits of a pipeline amount to, under a plan.
-    pub(in crate::pipeline) fn replay(id: PipelineId, plan: &Arc<Plan>, log: &dyn Log) -> Result<WarmState, Error> {
+    /// What the commits of a task amount to, under a plan.
+    pub(in crate::pipeline) fn replay(task: TaskId, plan: &Arc<Plan>, log: &dyn Log) -> Result<WarmState, Error> {
         let mut machine = Machine::new(Arc::clone(plan));
         let mut recovered = Ok(());
-        let head = log.replay(&plan.tenant, id, 0, &mut |number, block| {
+        let head = log.replay(&plan.tenant, task, 0, &mut |number, block| {
             recovered = machine.recover(number, &block);
             if recovered.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
@@ -116,7 +133,7 @@ impl Runner {
 
     /// What it has in memory, which is what it has committed.
     fn into_warm_state(self) -> WarmState {
-        let positions = self.plan.inputs.iter().cloned().zip(self.intake.positions().iter().copied());
+        let positions = self.plan.inputs.iter().cloned().zip(self.intake.places());
         WarmState { positions: positions.collect(), machine: self.machine, sequence: self.sequence }
     }
 
@@ -156,7 +173,7 @@ impl Runner {
         let drift_ms = self.plan.watermark.drift_ms;
         let machine = &self.machine;
         let is_ahead = |input| drift_ms.is_some_and(|drift_ms| machine.is_ahead(input, drift_ms));
-        let taken = self.intake.take(&self.plan, &*self.log, take, is_ahead)?;
+        let taken = self.intake.take(&self.plan, &*self.log, take, is_ahead).await?;
         if taken.inputs.is_empty() && taken.trimmed == 0 && !self.machine.is_due(clock) {
             self.machine.note_quiet(&taken.quiet, clock);
             return Ok(false);
@@ -224,7 +241,7 @@ impl Runner {
             }
             for (topic, arrival) in &mut arrivals {
                 if let Poll::Ready(result) = arrival.as_mut().poll(context) {
-                    let gone = |_| Error::Log(crate::log::Error::TopicNotFound { topic: topic.clone() });
+                    let gone = |_| Error::Log(log::Error::TopicNotFound { topic: topic.clone() });
                     return Poll::Ready(result.map_err(gone));
                 }
             }
@@ -235,9 +252,10 @@ impl Runner {
 
     async fn commit(&mut self) -> Result<(), Error> {
         let effects = self.machine.take_effects(self.sequence + 1);
-        let positions = self.plan.inputs.iter().cloned().zip(self.intake.positions().iter().copied()).collect();
+        let positions = self.plan.inputs.iter().cloned().zip(self.intake.places()).collect();
         let commit = Commit {
-            pipeline: self.id,
+            task: self.task,
+            epoch: self.epoch,
             sequence: self.sequence + 1,
             positions,
             outputs: effects.outputs,
@@ -270,8 +288,8 @@ impl Runner {
 }
 
 /// Whether a block and a plan go together: read back without running.
-pub(in crate::pipeline) fn can_take_over(plan: Arc<Plan>, log: &dyn Log, id: PipelineId) -> Result<(), Error> {
-    Runner::replay(id, &plan, log).map(|_| ())
+pub(in crate::pipeline) fn can_take_over(plan: Arc<Plan>, log: &dyn Log, task: TaskId) -> Result<(), Error> {
+    Runner::replay(task, &plan, log).map(|_| ())
 }
 
 /// What is committed, for the status.

@@ -8,7 +8,7 @@ use crate::error::Coded;
 use crate::ids::{Offset, TopicName, TopicPartition, default_tenant};
 use crate::log::batch::{EncodeOptions, encode};
 use crate::log::memory::MemoryLog;
-use crate::log::{Cleanup, Log, TopicConfig};
+use crate::log::{Cleanup, Position, RecordLog as _, TopicAdmin as _, TopicConfig};
 use crate::pipeline::engine::plan::Plan;
 use crate::pipeline::io::intake::{Intake, Take};
 use crate::pipeline::spec::Spec;
@@ -65,7 +65,7 @@ fn spec() -> Spec {
 fn taken(intake: &mut Intake, plan: &Plan, log: &MemoryLog) -> Vec<(Offset, String)> {
     let mut all = Vec::new();
     loop {
-        let taken = intake.take(plan, log, &Take::Arrived, |_| false).expect("the log answers");
+        let taken = wait(intake.take(plan, log, &Take::Arrived, |_| false)).expect("the log answers");
         let [input] = taken.inputs.as_slice() else { return all };
         let keys = input.records.keys.iter();
         let keys = keys.map(|key| String::from_utf8_lossy(key.unwrap_or_default()).into_owned());
@@ -81,19 +81,21 @@ fn what_compaction_left_is_taken_from_every_position_with_its_offsets() {
     }
     log.compact(0).expect("it can be compacted");
     let plan = plan(&log, &spec()).expect("the plan is good");
+    let topic_id = log.topic(&default_tenant(), &plan.inputs[0].topic).expect("it is there").id;
+    let place = |offset| Position { topic_id, offset };
     let left = [(0, "a"), (3, "b"), (4, "c"), (7, "d"), (8, "x"), (9, "e")];
     for from in 0..=10 {
         let behind = left.iter().filter(|(offset, _)| *offset >= from);
         let expected: Vec<_> = behind.map(|&(offset, key)| (offset, key.to_owned())).collect();
         for limit in [1, 2, 1 << 16] {
-            let mut intake = Intake::careful(vec![from], limit);
+            let mut intake = Intake::careful(vec![place(from)], limit);
             assert_eq!(taken(&mut intake, &plan, &log), expected, "from {from}, {limit} at a time");
             assert_eq!(intake.positions(), [10]);
         }
     }
     // What is put back is taken again.
-    let mut intake = Intake::new(vec![1], Vec::new());
-    let first = intake.take(&plan, &*log, &Take::Arrived, |_| false).expect("the log answers");
+    let mut intake = Intake::new(vec![place(1)], Vec::new());
+    let first = wait(intake.take(&plan, &*log, &Take::Arrived, |_| false)).expect("the log answers");
     intake.retreat(&first.inputs);
     assert_eq!(intake.positions(), [3]);
     assert_eq!(taken(&mut intake, &plan, &log).len(), 5);

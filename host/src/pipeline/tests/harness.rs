@@ -7,10 +7,10 @@ use std::sync::Arc;
 use super::guests::{collect, count, parse};
 use super::sift::{sift, spread};
 use super::tracker::{endless_tracker, leaving_tracker, tracker};
-use crate::ids::{Digest, Offset, PipelineId, TenantId, TopicName, TopicPartition, default_tenant};
+use crate::ids::{Digest, Offset, PipelineId, TaskId, TenantId, TopicName, TopicPartition, default_tenant};
 use crate::log::batch::{EncodeOptions, Offsets, decode_with_offsets, encode};
 use crate::log::memory::MemoryLog;
-use crate::log::{Commit, Log, TopicConfig};
+use crate::log::{Commit, CommitLog as _, Position, RecordLog as _, TopicAdmin as _, TopicConfig};
 use crate::pipeline::Error;
 use crate::pipeline::engine::machine::{Applied, CAREFUL_RECORDS, Effects, Input, Machine, MicroBatch};
 use crate::pipeline::engine::plan::{Loaded, Plan};
@@ -48,6 +48,8 @@ pub(super) struct Driver {
     pub(super) plan: Arc<Plan>,
     pub(super) positions: Vec<Offset>,
     pub(super) sequence: u64,
+    /// Under which it commits.
+    pub(super) epoch: u64,
     /// How often the machine asked for fewer records.
     pub(super) retreats: u32,
     /// How often it asked for those before a backlog.
@@ -55,6 +57,9 @@ pub(super) struct Driver {
     /// The clock of the next micro-batch.
     pub(super) clock: i64,
 }
+
+/// The only task of a log.
+pub(super) const TASK: TaskId = PipelineId(1).task();
 
 fn tenant() -> TenantId {
     default_tenant()
@@ -126,24 +131,27 @@ impl Driver {
     /// A pipeline over the topics of a log.
     pub(super) fn on(log: Arc<MemoryLog>, spec: &Spec) -> Self {
         let plan = plan(&log, spec).expect("the plan is good");
-        let recovery = log.recover(&tenant(), PipelineId(1)).expect("the log answers");
+        let epoch = wait(log.fence(&tenant(), TASK)).expect("the log answers").epoch;
+        let recovery = log.recover(&tenant(), TASK).expect("the log answers");
         let mut machine = Machine::new(Arc::clone(&plan));
         for (number, block) in &recovery.blocks {
             machine.recover(*number, block).expect("our own blocks");
         }
         machine.recover_usage(&recovery.head.usage).expect("our own counters");
-        let position = |at| recovery.head.positions.get(at).copied().unwrap_or_default();
+        let position = |at| recovery.head.positions.get(at).map_or(0, |position| position.offset);
         let positions = plan.inputs.iter().map(position).collect();
-        Self { log, machine, positions, sequence: recovery.head.sequence, retreats: 0, cuts: 0, clock: 0, plan }
+        let sequence = recovery.head.sequence;
+        Self { log, machine, positions, sequence, epoch, retreats: 0, cuts: 0, clock: 0, plan }
     }
 
     /// Takes this many records from each partition, applies them and commits.
     pub(super) fn step(&mut self, take: &[usize]) -> Result<(), Error> {
         let effects = self.apply(take)?;
         let commit = Commit {
-            pipeline: PipelineId(1),
+            task: TASK,
+            epoch: self.epoch,
             sequence: self.sequence + 1,
-            positions: self.plan.inputs.iter().cloned().zip(self.positions.iter().copied()).collect(),
+            positions: self.places(),
             outputs: effects.outputs,
             block: effects.block,
             usage: effects.usage,
@@ -151,6 +159,15 @@ impl Driver {
         wait(self.log.commit(&tenant(), commit))?;
         self.sequence += 1;
         self.machine.make_room()
+    }
+
+    /// Where it is in its inputs, as a commit says it.
+    pub(super) fn places(&self) -> Vec<(TopicPartition, Position)> {
+        let topics = self.log.topics(&tenant()).expect("the log answers");
+        let place = |(at, &offset): (&TopicPartition, &Offset)| {
+            (at.clone(), Position { topic_id: topics[&at.topic].id, offset })
+        };
+        self.plan.inputs.iter().zip(&self.positions).map(place).collect()
     }
 
     /// Takes this many records from each partition and applies them; fewer, if the machine asks for that.
@@ -220,7 +237,7 @@ impl Driver {
 
     fn read_from(&self, at: &TopicPartition, from: Offset) -> (Offsets, Batch) {
         let (mut offsets, mut batch) = (Offsets::default(), Batch::default());
-        let fetched = self.log.read(&tenant(), at, from, usize::MAX).expect("the log answers");
+        let fetched = wait(self.log.fetch(&tenant(), at, from, usize::MAX)).expect("the log answers");
         for encoded in fetched.batches {
             decode_with_offsets(&encoded, from, true, &mut batch, &mut offsets).expect("our own batch");
         }

@@ -87,7 +87,7 @@ impl Guest for Migrating {
 
 /// The plan of the driver's pipeline with a version of `count` that migrates so.
 fn upgraded(driver: &Driver, manifest: &str, how: How) -> Arc<Plan> {
-    use crate::log::Log as _;
+    use crate::log::TopicAdmin as _;
     let spec: Spec = manifest.parse().expect("the manifest is good");
     let topics = driver.log.topics(&default_tenant()).expect("the log answers");
     let version = |step| {
@@ -113,8 +113,7 @@ fn counted(manifest: &str) -> (Driver, BTreeMap<crate::ids::StepName, Digest>) {
 
 fn live(driver: &mut Driver) -> WarmState {
     let machine = std::mem::replace(&mut driver.machine, Machine::new(Arc::clone(&driver.plan)));
-    let positions = driver.plan.inputs.iter().cloned().zip(driver.positions.iter().copied());
-    WarmState { machine, positions: positions.collect(), sequence: driver.sequence }
+    WarmState { machine, positions: driver.places().into_iter().collect(), sequence: driver.sequence }
 }
 
 #[test]

@@ -115,8 +115,8 @@ fn state_of_another_window_size_is_refused() {
     let mut driver = Driver::new(COUNTING, &values(&["1 a"]));
     driver.step(&[1]).expect("the host is well");
     let blocks = {
-        use crate::log::Log;
-        driver.log.recover(&crate::ids::default_tenant(), crate::ids::PipelineId(1)).expect("the log answers").blocks
+        use crate::log::CommitLog as _;
+        driver.log.recover(&crate::ids::default_tenant(), super::harness::TASK).expect("the log answers").blocks
     };
     for (from, to, reason) in [
         ("10ms", "20ms", "its state was: tumbling of 10 ms from 0 ms; now it is: tumbling of 20 ms from 0 ms"),

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::super::keys::Entry;
 use super::*;
 use crate::log::conformance::{
-    Step, at, compact, compacted, holds_against_a_naive_model, keyed, read_keyed, tenant, topic, values,
+    Step, at, compact, compacted, fetch, holds_against_a_naive_model, keyed, read_keyed, tenant, topic, values,
 };
 use crate::log::memory::MemoryLog;
 
@@ -62,7 +62,7 @@ async fn more_keys_than_a_pass_notes_take_several_passes() {
             let (key, value) = ((number * 7919 % 61).to_string(), number.to_string());
             log.append(&tenant(), &at("t", 0), keyed(&[(&key, Some(&value))])).await.unwrap();
         }
-        compact(log, 0).unwrap();
+        compact(&subject, 0).unwrap();
         results.push(read_keyed(log, &at("t", 0), 0, usize::MAX).unwrap());
     }
     let [few, all] = &results[..] else { panic!("two results") };
@@ -81,7 +81,7 @@ async fn a_damaged_batch_is_named_stays_as_it_is_and_holds_no_other_partition_up
             log.append(&tenant(), &at("t", partition), keyed(&[("a", Some(value))])).await.unwrap();
         }
     }
-    let key = Entry::Batch { topic: 1, partition: 0, base: 1 }.of(&tenant());
+    let key = Entry::Batch { topic: crate::ids::TopicId(1), partition: 0, base: 1 }.of(&tenant());
     let mut value = log.shared.store.get(&key).unwrap().unwrap();
     *value.last_mut().unwrap() ^= 1;
     let handle = log.shared.store.handle(key.entry.family());
@@ -92,7 +92,7 @@ async fn a_damaged_batch_is_named_stays_as_it_is_and_holds_no_other_partition_up
     assert_eq!(removed, Ok(2));
     assert_eq!(read_keyed(log, &at("t", 1), 0, 0).unwrap().len(), 1);
     assert_eq!(log.shared.store.get(&key).unwrap(), Some(value));
-    assert_eq!(log.read(&tenant(), &at("t", 0), 0, 0).unwrap().batches.len(), 1);
+    assert_eq!(fetch(log, &at("t", 0), 0, 0).unwrap().batches.len(), 1);
 }
 
 #[tokio::test]
@@ -103,14 +103,14 @@ async fn a_batch_that_is_missing_behind_what_was_compacted_is_named() {
     for value in 0..6 {
         log.append(&tenant(), &at("t", 0), keyed(&[("a", Some(&value.to_string()))])).await.unwrap();
         if value == 2 {
-            assert_eq!(compact(log, 0), Ok(2));
+            assert_eq!(compact(&subject, 0), Ok(2));
         }
     }
     let store = &subject.log.as_ref().unwrap().shared.store;
-    let key = Entry::Batch { topic: 1, partition: 0, base: 4 }.of(&tenant());
+    let key = Entry::Batch { topic: crate::ids::TopicId(1), partition: 0, base: 4 }.of(&tenant());
     store.database().delete_cf(store.handle(key.entry.family()), key.bytes()).unwrap();
     subject.reopen();
-    let read = |from| subject.log().read(&tenant(), &at("t", 0), from, usize::MAX);
+    let read = |from| fetch(subject.log(), &at("t", 0), from, usize::MAX);
     assert_eq!(read(0).unwrap().batches.len(), 2);
     let missing = Error::Corrupt { what: "batch of `t/0` at offset 4".to_owned(), reason: "it is missing".to_owned() };
     assert_eq!(read(4), Err(missing));
@@ -126,12 +126,12 @@ async fn a_topic_that_is_deleted_in_the_middle_of_a_pass_is_gone() {
     }
     // Four batches are looked at, then the first one is removed.
     while read_keyed(log, &at("t", 0), 0, 0).unwrap().len() == 4 {
-        assert!(log.compact(0).unwrap().more);
+        assert!(subject.compact(0).unwrap().more);
     }
     log.delete_topic(&tenant(), &topic("t")).unwrap();
     log.create_topic(&tenant(), &topic("t"), TopicConfig::with_partitions(1)).unwrap();
     log.append(&tenant(), &at("t", 0), values(["new"])).await.unwrap();
-    assert_eq!(compact(log, 0), Ok(0));
+    assert_eq!(compact(&subject, 0), Ok(0));
     assert_eq!(crate::log::conformance::read_all(log, &at("t", 0), 0, 0).unwrap(), ["new"]);
 }
 

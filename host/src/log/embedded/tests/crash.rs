@@ -4,9 +4,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
 use super::*;
-use crate::ids::PipelineId;
-use crate::log::conformance::{at, commit, read_all, tenant, topic, values};
-use crate::log::{Block, Commit};
+use crate::log::conformance::{at, commit, fence, place, read_all, task, tenant, topic, values};
+use crate::log::{Block, Commit, CommitLog as _};
 
 const FOLDER: &str = "MILLSTREAM_TEST_CRASH";
 const ACKNOWLEDGED: &str = "acknowledged ";
@@ -19,18 +18,19 @@ const ROUNDS: u32 = 12;
 async fn writes_for_ever() {
     let log = EmbeddedLog::open(EmbeddedConfig::new(std::env::var_os(FOLDER).unwrap())).unwrap();
     log.create_topic(&tenant(), &topic("t"), TopicConfig::with_partitions(3)).unwrap();
-    let mut sequence = log.recover(&tenant(), PipelineId(7)).unwrap().head.sequence;
+    let epoch = fence(&log, 7).await;
+    let mut sequence = log.recover(&tenant(), task(7)).unwrap().head.sequence;
     let mut appended = log.topics(&tenant()).unwrap()[&topic("t")].partitions[0].end;
     loop {
         sequence += 1;
         let commit = Commit {
-            positions: vec![(at("in", 0), sequence)],
+            positions: vec![(at("in", 0), place(1, sequence))],
             outputs: vec![
                 (at("t", 1), values([(sequence - 1).to_string()])),
                 (at("t", 2), values([(sequence - 1).to_string()])),
             ],
             block: Block::Some { bytes: Bytes::new(), oldest: sequence - sequence % 10 },
-            ..commit(7, sequence)
+            ..commit(7, epoch, sequence)
         };
         // Of different sizes, so that a kill finds the write-ahead log in different places.
         let value = format!("{appended:0>width$}", width = (appended as usize * 7919) % 60_000 + 1);
@@ -85,8 +85,8 @@ fn what_was_acknowledged_survives_a_kill() {
             assert!(values.iter().enumerate().all(|(place, value)| value.parse() == Ok(place)), "round {round}");
         }
         // The commit is whole: its outputs, its position and its number agree.
-        let recovery = log.recover(&tenant(), PipelineId(7)).unwrap();
-        assert_eq!(recovery.head.positions[&at("in", 0)], recovery.head.sequence);
+        let recovery = log.recover(&tenant(), task(7)).unwrap();
+        assert_eq!(recovery.head.positions[&at("in", 0)].offset, recovery.head.sequence);
         assert_eq!(
             recovery.blocks.len() as u64,
             recovery.head.sequence.min(recovery.head.sequence % 10 + u64::from(recovery.head.sequence > 9))

@@ -3,11 +3,11 @@
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::super::format::{Sealer, encode_block_front};
+use super::super::format::{BlockFront, Sealer};
 use super::super::keys::{Entry, Key};
 use super::*;
-use crate::ids::PipelineId;
-use crate::log::conformance::{at, commit, read_all, tenant, topic, values};
+use crate::ids::{TaskId, TopicId};
+use crate::log::conformance::{at, commit, fence, fetch, place, read_all, task, tenant, topic, values};
 use crate::log::{Block, Commit};
 
 /// A topic of five batches, a pipeline of a base and two deltas, all on the disk alone.
@@ -18,11 +18,12 @@ async fn filled() -> Reopening {
     for number in 0..5 {
         log.append(&tenant(), &at("t", 0), values([number.to_string()])).await.unwrap();
     }
+    let epoch = fence(log, 7).await;
     let blocks = [&b"base"[..], b"delta", b"more"].map(Bytes::from_static);
     for (sequence, bytes) in (1..).zip(blocks) {
         let block = Block::Some { bytes, oldest: 1 };
-        let positions = vec![(at("t", 0), sequence)];
-        log.commit(&tenant(), Commit { block, positions, ..commit(7, sequence) }).await.unwrap();
+        let positions = vec![(at("t", 0), place(1, sequence))];
+        log.commit(&tenant(), Commit { block, positions, ..commit(7, epoch, sequence) }).await.unwrap();
     }
     subject
 }
@@ -52,8 +53,8 @@ fn corrupt<T: std::fmt::Debug>(result: Result<T>) -> String {
     }
 }
 
-const BATCH: fn(Offset) -> Entry = |base| Entry::Batch { topic: 1, partition: 0, base };
-const PIPELINE: PipelineId = PipelineId(7);
+const BATCH: fn(Offset) -> Entry = |base| Entry::Batch { topic: TopicId(1), partition: 0, base };
+const TASK: TaskId = task(7);
 /// Where a record batch has the epoch of the partition's leader.
 const LEADER_EPOCH: std::ops::Range<usize> = 12..16;
 
@@ -63,8 +64,8 @@ async fn a_flipped_bit_in_a_batch_is_named_and_what_is_before_it_is_read() {
     change(&mut subject, BATCH(3), flip_last);
     subject.reopen();
     let log = subject.log();
-    assert_eq!(log.read(&tenant(), &at("t", 0), 0, usize::MAX).unwrap().batches.len(), 3);
-    let error = corrupt(log.read(&tenant(), &at("t", 0), 3, usize::MAX));
+    assert_eq!(fetch(log, &at("t", 0), 0, usize::MAX).unwrap().batches.len(), 3);
+    let error = corrupt(fetch(log, &at("t", 0), 3, usize::MAX));
     assert!(error.starts_with("batch of `t/0` at offset 3: its CRC is 0x"), "{error}");
     assert_eq!(read_all(log, &at("t", 0), 4, usize::MAX).unwrap(), ["4"]);
     // The server lives.
@@ -77,7 +78,7 @@ async fn a_missing_or_misplaced_batch_is_named() {
     let other = subject.log.as_ref().unwrap().shared.store.get(&BATCH(1).of(&tenant())).unwrap();
     change(&mut subject, BATCH(2), |_| None);
     change(&mut subject, BATCH(4), |_| other.clone());
-    let read = |from| subject.log().read(&tenant(), &at("t", 0), from, usize::MAX);
+    let read = |from| fetch(subject.log(), &at("t", 0), from, usize::MAX);
     assert_eq!(corrupt(read(2)), "batch of `t/0` at offset 2: it is missing");
     assert_eq!(read(0).unwrap().batches.len(), 2);
     assert_eq!(corrupt(read(4)), "batch of `t/0` at offset 4: it was written for another offset");
@@ -86,17 +87,18 @@ async fn a_missing_or_misplaced_batch_is_named() {
 #[tokio::test]
 async fn a_flipped_bit_in_what_a_pipeline_left_is_named() {
     for entry in [
-        Entry::Pipeline { pipeline: PIPELINE },
-        Entry::Position { pipeline: PIPELINE, topic: topic("t"), partition: 0 },
-        Entry::Oldest { pipeline: PIPELINE },
-        Entry::Block { pipeline: PIPELINE, sequence: 1 },
-        Entry::Block { pipeline: PIPELINE, sequence: 3 },
+        Entry::Epoch { task: TASK },
+        Entry::Task { task: TASK },
+        Entry::Position { task: TASK, topic: topic("t"), partition: 0 },
+        Entry::Oldest { task: TASK },
+        Entry::Block { task: TASK, sequence: 1 },
+        Entry::Block { task: TASK, sequence: 3 },
     ] {
         let mut subject = filled().await;
         let key = change(&mut subject, entry, flip_last);
         subject.reopen();
         let expected = format!("{key}: its checksum is not that of its bytes");
-        assert_eq!(corrupt(subject.log().recover(&tenant(), PIPELINE)), expected);
+        assert_eq!(corrupt(subject.log().recover(&tenant(), TASK)), expected);
     }
 }
 
@@ -105,9 +107,9 @@ async fn what_is_cut_off_or_changed_is_named_wherever_it_is() {
     let mut subject = filled().await;
     for entry in [
         BATCH(3),
-        Entry::Pipeline { pipeline: PIPELINE },
-        Entry::Position { pipeline: PIPELINE, topic: topic("t"), partition: 0 },
-        Entry::Block { pipeline: PIPELINE, sequence: 2 },
+        Entry::Task { task: TASK },
+        Entry::Position { task: TASK, topic: topic("t"), partition: 0 },
+        Entry::Block { task: TASK, sequence: 2 },
     ] {
         let is_batch = matches!(entry, Entry::Batch { .. });
         let good = subject.log.as_ref().unwrap().shared.store.get(&entry.clone().of(&tenant())).unwrap().unwrap();
@@ -121,49 +123,49 @@ async fn what_is_cut_off_or_changed_is_named_wherever_it_is() {
                 let key = change(&mut subject, entry.clone(), |_| Some(bytes.clone()));
                 let name = if is_batch { "batch of `t/0` at offset 3".to_owned() } else { key.to_string() };
                 let error = match is_batch {
-                    true => corrupt(subject.log().read(&tenant(), &at("t", 0), 3, usize::MAX)),
-                    false => corrupt(subject.log().recover(&tenant(), PIPELINE)),
+                    true => corrupt(fetch(subject.log(), &at("t", 0), 3, usize::MAX)),
+                    false => corrupt(subject.log().recover(&tenant(), TASK)),
                 };
                 assert!(error.starts_with(&name), "byte {place} of {key}: {error}");
             }
         }
         change(&mut subject, entry, |_| Some(good.clone()));
     }
-    assert_eq!(subject.log().recover(&tenant(), PIPELINE).unwrap().blocks.len(), 3);
+    assert_eq!(subject.log().recover(&tenant(), TASK).unwrap().blocks.len(), 3);
 }
 
 #[tokio::test]
 async fn a_missing_block_is_named_wherever_it_was() {
     for (sequence, expected) in [
-        (1, "block 2 of pipeline 7 of tenant `acme`: it follows block 1, which is missing"),
-        (2, "block 3 of pipeline 7 of tenant `acme`: it follows block 2, which is missing"),
-        (3, "block 3 of pipeline 7 of tenant `acme`: it is missing"),
+        (1, "block 2 of task 7/0 of tenant `acme`: it follows block 1, which is missing"),
+        (2, "block 3 of task 7/0 of tenant `acme`: it follows block 2, which is missing"),
+        (3, "block 3 of task 7/0 of tenant `acme`: it is missing"),
     ] {
         let mut subject = filled().await;
-        change(&mut subject, Entry::Block { pipeline: PIPELINE, sequence }, |_| None);
-        assert_eq!(corrupt(subject.log().recover(&tenant(), PIPELINE)), expected);
+        change(&mut subject, Entry::Block { task: TASK, sequence }, |_| None);
+        assert_eq!(corrupt(subject.log().recover(&tenant(), TASK)), expected);
     }
 }
 
-/// The first servers wrote a whole state as the beginning of a chain, and did not note from where on blocks are needed.
+/// Whatever lets an older run write: what it wrote is not taken for what the newer one knows.
 #[tokio::test]
-async fn a_chain_that_begins_with_a_whole_state_without_a_note_stays_readable() {
+async fn a_block_of_a_run_that_was_fenced_before_is_named() {
     let mut subject = filled().await;
-    let whole = Block::Some { bytes: Bytes::from_static(b"whole"), oldest: 4 };
-    subject.log().commit(&tenant(), Commit { block: whole, ..commit(7, 4) }).await.unwrap();
-    let first = |_| Some(Sealer::default().seal(&[&encode_block_front(0), b"whole"]).to_vec());
-    change(&mut subject, Entry::Block { pipeline: PIPELINE, sequence: 4 }, first);
-    change(&mut subject, Entry::Oldest { pipeline: PIPELINE }, |_| None);
-    subject.reopen();
-    let delta = Block::Some { bytes: Bytes::from_static(b"delta"), oldest: 0 };
-    subject.log().commit(&tenant(), Commit { block: delta, ..commit(7, 5) }).await.unwrap();
-    let blocks = subject.log().recover(&tenant(), PIPELINE).unwrap().blocks;
-    assert_eq!(blocks, [(4, Bytes::from_static(b"whole")), (5, Bytes::from_static(b"delta"))]);
+    let epoch = fence(subject.log(), 7).await;
+    let block = Block::Some { bytes: Bytes::from_static(b"new"), oldest: 0 };
+    subject.log().commit(&tenant(), Commit { block, ..commit(7, epoch, 4) }).await.unwrap();
+    let newer = |_| Some(Sealer::default().seal(&[&BlockFront { previous: 2, epoch: 9 }.encode(), b"more"]).to_vec());
+    change(&mut subject, Entry::Block { task: TASK, sequence: 3 }, newer);
+    let error = corrupt(subject.log().recover(&tenant(), TASK));
+    assert_eq!(
+        error,
+        "block 4 of task 7/0 of tenant `acme`: it is of epoch 2, which 9 had fenced: that of the block before it"
+    );
 }
 
 #[tokio::test]
 async fn a_flipped_bit_in_a_topic_is_named_at_the_start() {
-    for entry in [Entry::Topic { name: topic("t") }, Entry::Partition { topic: 1, partition: 0 }] {
+    for entry in [Entry::Topic { name: topic("t") }, Entry::Partition { topic: TopicId(1), partition: 0 }] {
         let mut subject = filled().await;
         let key = change(&mut subject, entry, flip_last);
         drop(subject.log.take());
@@ -209,7 +211,7 @@ async fn a_flipped_bit_in_a_blob_file_is_named() {
     let [blobs] = &files(&subject.config.folder, "blob")[..] else { panic!("one blob file") };
     flip_in_file(blobs, 50_000);
     subject.reopen();
-    let error = corrupt(subject.log().read(&tenant(), &at("t", 0), 0, 100));
+    let error = corrupt(fetch(subject.log(), &at("t", 0), 0, 100));
     assert!(error.starts_with("batch of `t/0` at offset 0: "), "{error}");
 }
 

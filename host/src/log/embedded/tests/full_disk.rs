@@ -4,6 +4,7 @@
 use std::process::Command;
 
 use super::*;
+use crate::log::CommitLog as _;
 use crate::log::conformance::{at, commit, read_all, tenant, topic, values};
 
 const FOLDER: &str = "MILLSTREAM_TEST_FULL_DISK";
@@ -35,7 +36,7 @@ async fn within_the_limit() {
         let append = log.append(&tenant(), &at("t", 0), values(["x"])).await;
         assert!(matches!(append, Err(Error::StorageFull { .. })), "{append:?}");
     }
-    assert!(matches!(log.commit(&tenant(), commit(7, 1)).await, Err(Error::StorageFull { .. })));
+    assert!(matches!(log.commit(&tenant(), commit(7, 1, 1)).await, Err(Error::StorageFull { .. })));
     assert!(matches!(log.delete_topic(&tenant(), &topic("t")), Err(Error::StorageFull { .. })));
     assert_eq!(read_all(&log, &at("t", 0), 0, usize::MAX).unwrap().len(), acknowledged);
     std::fs::write(std::env::var(FOLDER).unwrap() + ".acknowledged", acknowledged.to_string()).unwrap();

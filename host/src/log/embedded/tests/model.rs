@@ -7,9 +7,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::ids::PipelineId;
 use crate::log::batch::{self, Compression, EncodeOptions, Producer};
-use crate::log::conformance::{at, compact, tenant, topic};
+use crate::log::conformance::{Subject, at, compact, fetch, place, task, tenant, topic};
 use crate::log::memory::MemoryLog;
 use crate::log::{Block, Cleanup, Commit};
 use crate::record::Batch;
@@ -23,7 +22,8 @@ enum Action {
     Create { topic: usize, retention_bytes: Option<u64> },
     Delete { topic: usize },
     Append { topic: usize, partition: u32, counts: Vec<usize>, producer: Option<Producer>, timestamp: i64 },
-    Commit { pipeline: u64, ahead: u64, outputs: Vec<(usize, u32, usize)>, block: u8, position: u64 },
+    Fence { pipeline: u64 },
+    Commit { pipeline: u64, is_stale: bool, ahead: u64, outputs: Vec<(usize, u32, usize)>, block: u8, position: u64 },
     Forget { pipeline: u64 },
     Read { topic: usize, partition: u32, from: Offset, bytes_max: usize },
     Retain { now_ms: i64 },
@@ -49,10 +49,13 @@ fn action() -> impl Strategy<Value = Action> {
                 Action::Append { topic, partition, counts, producer, timestamp }
             }
         ),
+        1 => (0..2_u64).prop_map(|pipeline| Action::Fence { pipeline }),
         6 => (0..2_u64, 0..8_u64, vec((topic(), partition(), 1..4_usize), 0..4), 0..6_u8, 0..9_u64).prop_map(
             |(pipeline, ahead, outputs, block, position)| {
-                // Mostly the one that follows.
-                Action::Commit { pipeline, ahead: if ahead < 6 { 1 } else { ahead - 6 }, outputs, block, position }
+                // Mostly the one that follows, of the epoch that is the newest.
+                let is_stale = ahead == 5;
+                let ahead = if ahead < 6 { 1 } else { ahead - 6 };
+                Action::Commit { pipeline, is_stale, ahead, outputs, block, position }
             }
         ),
         1 => (0..2_u64).prop_map(|pipeline| Action::Forget { pipeline }),
@@ -76,8 +79,8 @@ fn batch(count: usize, timestamp: i64, producer: Option<Producer>) -> Bytes {
 }
 
 /// What a log answers, as text that can be compared.
-async fn act(log: &dyn Log, action: &Action) -> String {
-    let tenant = tenant();
+async fn act(subject: &dyn Subject, action: &Action) -> String {
+    let (tenant, log) = (tenant(), subject.log());
     match action.clone() {
         Action::Create { topic: number, retention_bytes } => {
             let retention = Some(Duration::from_millis(150));
@@ -99,16 +102,19 @@ async fn act(log: &dyn Log, action: &Action) -> String {
             let batches = batches.collect::<Vec<_>>().concat().into();
             format!("{:?}", log.append(&tenant, &at(TOPICS[topic], partition), batches).await)
         }
-        Action::Commit { pipeline, ahead, outputs, block, position } => {
-            let pipeline = PipelineId(pipeline);
-            let sequence = log.recover(&tenant, pipeline).unwrap().head.sequence + ahead;
+        Action::Fence { pipeline } => format!("{:?}", log.fence(&tenant, task(pipeline)).await),
+        Action::Commit { pipeline, is_stale, ahead, outputs, block, position } => {
+            let task = task(pipeline);
+            let head = log.head(&tenant, task).unwrap();
+            let (epoch, sequence) = (head.epoch.saturating_sub(u64::from(is_stale)), head.sequence + ahead);
             let content = Bytes::from(format!("{sequence} {block}"));
             let outputs =
                 outputs.iter().map(|&(topic, partition, count)| (at(TOPICS[topic], partition), batch(count, 7, None)));
             let commit = Commit {
-                pipeline,
+                task,
+                epoch,
                 sequence,
-                positions: vec![(at("t", position as u32 % 3), position)],
+                positions: vec![(at("t", position as u32 % 3), place(position % 2, position))],
                 outputs: outputs.collect(),
                 block: match block {
                     0 => Block::None,
@@ -121,12 +127,12 @@ async fn act(log: &dyn Log, action: &Action) -> String {
             };
             format!("{:?}", log.commit(&tenant, commit).await)
         }
-        Action::Forget { pipeline } => format!("{:?}", log.forget(&tenant, PipelineId(pipeline))),
+        Action::Forget { pipeline } => format!("{:?}", log.forget(&tenant, task(pipeline))),
         Action::Read { topic, partition, from, bytes_max } => {
-            format!("{:?}", log.read(&tenant, &at(TOPICS[topic], partition), from, bytes_max))
+            format!("{:?}", log.fetch(&tenant, &at(TOPICS[topic], partition), from, bytes_max).await)
         }
-        Action::Retain { now_ms } => format!("{:?}", log.enforce_retention(now_ms)),
-        Action::Compact { now_ms } => format!("{:?}", compact(log, now_ms)),
+        Action::Retain { now_ms } => format!("{:?}", subject.enforce_retention(now_ms)),
+        Action::Compact { now_ms } => format!("{:?}", compact(subject, now_ms)),
         Action::Reopen => String::new(),
     }
 }
@@ -137,22 +143,22 @@ fn whole(log: &dyn Log) -> String {
     let reads = topics.iter().flat_map(|(name, info)| {
         let partitions = info.partitions.iter().enumerate();
         partitions.map(|(number, partition)| {
-            log.read(&tenant(), &at(name.as_str(), number as u32), partition.start, usize::MAX).unwrap()
+            fetch(log, &at(name.as_str(), number as u32), partition.start, usize::MAX).unwrap()
         })
     });
-    let recoveries = [0, 1].map(|pipeline| log.recover(&tenant(), PipelineId(pipeline)).unwrap());
+    let recoveries = [0, 1].map(|pipeline| log.recover(&tenant(), task(pipeline)).unwrap());
     let newest = [0, 1].map(|pipeline| {
         let middle = recoveries[pipeline as usize].head.last_block / 2;
         let mut blocks = Vec::new();
-        let head = log.replay(&tenant(), PipelineId(pipeline), middle, &mut |number, block| {
+        let head = log.replay(&tenant(), task(pipeline), middle, &mut |number, block| {
             blocks.push((number, block));
             ControlFlow::Continue(())
         });
         (head, blocks)
     });
-    let mut pipelines = log.pipelines().unwrap();
-    pipelines.sort();
-    format!("{topics:?} {:?} {recoveries:?} {newest:?} {pipelines:?}", reads.collect::<Vec<_>>())
+    let mut tasks = log.tasks().unwrap();
+    tasks.sort();
+    format!("{topics:?} {:?} {recoveries:?} {newest:?} {tasks:?}", reads.collect::<Vec<_>>())
 }
 
 fn answers_like_the_model(actions: &[Action], tail_bytes: usize) {
@@ -165,7 +171,7 @@ fn answers_like_the_model(actions: &[Action], tail_bytes: usize) {
             if matches!(action, Action::Reopen) {
                 subject.reopen();
             }
-            assert_eq!(act(subject.log(), action).await, act(&model, action).await, "{action:?}");
+            assert_eq!(act(&subject, action).await, act(&model, action).await, "{action:?}");
         }
         assert_eq!(whole(subject.log()), whole(&model));
         subject.reopen();
@@ -184,7 +190,8 @@ proptest! {
     ) {
         // Without topics most actions would be refused.
         let create = |topic| Action::Create { topic, retention_bytes: Some(300) };
-        let actions: Vec<_> = [create(0), create(1)].into_iter().chain(actions).collect();
+        let fence = |pipeline| Action::Fence { pipeline };
+        let actions: Vec<_> = [create(0), create(1), fence(0), fence(1)].into_iter().chain(actions).collect();
         answers_like_the_model(&actions, tail_bytes);
     }
 }
