@@ -2,11 +2,13 @@
 
 #[cfg(target_arch = "wasm32")]
 pub(crate) use crate::guest::{
-    add_to_counter, log, lookup, set_gauge, table_delete_range, table_get, table_put, table_range,
+    add_to_counter, log, lookup, pages_get, pages_put, set_gauge, table_delete_range, table_get, table_put, table_range,
 };
 
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use crate::testing::{lookup_many as lookup, table_delete_range, table_get, table_put, table_range};
+pub(crate) use crate::testing::{
+    lookup_many as lookup, pages_get, pages_put, table_delete_range, table_get, table_put, table_range,
+};
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use recorder::{add_to_counter, log, set_gauge, take};
 

@@ -59,7 +59,7 @@ use crate::aggregate::Aggregate;
 use crate::columns::{Cell, Column};
 use crate::error::{Error, Result};
 use crate::process::{Domain, Process};
-use crate::state::{Kept, Now, State, decode_kept, encode_kept};
+use crate::state::{Kept, Now, Reader, State, Writer, decode_kept, encode_whole};
 
 /// A plugin that takes over state that another version wrote.
 pub trait Migrate {
@@ -93,11 +93,11 @@ impl State for Raw {
     fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-    fn encode(&self, into: &mut Vec<u8>) {
-        Accumulator::encode(self, into);
+    fn encode(&mut self, writer: &mut Writer<'_>) {
+        Accumulator::encode(self, writer.into);
     }
-    fn decode(&mut self, from: &mut &[u8]) -> Option<()> {
-        *self = Accumulator::decode(from)?;
+    fn decode(&mut self, reader: &mut Reader<'_>) -> Option<()> {
+        *self = Accumulator::decode(&mut reader.from)?;
         Some(())
     }
     fn begin(&mut self, _: &Now) {}
@@ -116,13 +116,19 @@ where
     P: Process + Migrate<Old: State, New: State>,
 {
     each(old, |bytes, into| {
-        let old = decode_kept(P::Old::default(), bytes).map_err(|message| Error::new("state", message))?;
+        let old = decode_kept(P::Old::default(), 0, bytes).map_err(|message| Error::new("state", message))?;
+        if old.paged {
+            let reason = "the state of a key is so large that it goes on in pages, which `migrate` cannot read: let the new \
+                          version read what the old one wrote, or keep it under other parts";
+            return Err(Error::new("state-in-pages", reason));
+        }
         let Some(state) = plugin.migrate(written_by, old.state)? else { return Ok(false) };
         if state.is_empty() {
             return Ok(false);
         }
-        // Timers are as they were: one that finds nothing to clean up does nothing.
-        encode_kept(&Kept { state, clean_up: old.clean_up }, into);
+        // Timers are as they were: one that finds nothing to clean up does nothing. What is too large for the column goes
+        // on in pages with the first call that has the key.
+        encode_whole(&mut Kept { state, clean_up: old.clean_up, paged: false }, into);
         Ok(true)
     })
 }

@@ -24,6 +24,8 @@ pub(super) const PROCESSOR: &str = "millstream:plugin/processor@0.1.0";
 pub(super) const MIGRATION: &str = "millstream:plugin/migration@0.1.0";
 /// The import of tables.
 pub(super) const TABLE: &str = "millstream:plugin/table@0.1.0";
+/// The import by which the state of keys goes on beside their values.
+pub(super) const PAGES: &str = "millstream:plugin/pages@0.1.0";
 /// The import of reference tables.
 pub(super) const LOOKUP: &str = "millstream:plugin/lookup@0.1.0";
 

@@ -150,11 +150,12 @@ impl Image {
 
     /// What `process` reaches.
     fn reach(&self, work: &Work<'_>) -> Result<Reach, Failure> {
-        let tables = match (self.code.needs.contains(&Grant::Table), &work.tables) {
+        let needs_tables = self.code.has_pages || self.code.needs.contains(&Grant::Table);
+        let tables = match (needs_tables, &work.tables) {
             (false, _) => None,
             (true, Some(tables)) => Some(Arc::clone(tables)),
             (true, None) => {
-                let message = "the plugin was granted tables, and the call comes without them";
+                let message = "the plugin has tables or pages, and the call comes without them";
                 return Err(Trap::new(FailureCode::Host, message).charged(0));
             }
         };
@@ -249,6 +250,10 @@ impl Guest for Image {
             let check = |done: DoneResult| shape.done(given, done);
             self.call(process, shape.units, reach, (WorkParam::from(&work),), check).await
         })
+    }
+
+    fn has_pages(&self) -> bool {
+        self.code.has_pages
     }
 
     fn migrates(&self) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 use wasmtime::{Engine, Store};
 
-use super::bindings::{AGGREGATOR, LIFECYCLE, MIGRATION, PROCESSOR, TRANSFORMER};
+use super::bindings::{AGGREGATOR, LIFECYCLE, MIGRATION, PAGES, PROCESSOR, TRANSFORMER};
 use super::ctx::{self, Ctx};
 use super::error::Error;
 use super::grant::Grant;
@@ -23,6 +23,8 @@ pub(super) struct Code {
     pub(super) migrate: Option<ComponentExportIndex>,
     /// What a deployment must grant.
     pub(super) needs: Vec<Grant>,
+    /// Whether it imports `pages`.
+    pub(super) has_pages: bool,
     /// What has to run before each call, because the artifact is no snapshot.
     pub(super) init: Option<Init>,
     pub(super) limits: Arc<CallLimits>,
@@ -98,6 +100,7 @@ impl Code {
             entry,
             migrate,
             needs: made.imports.iter().filter_map(|import| Grant::of(import)).collect(),
+            has_pages: made.imports.iter().any(|import| import == PAGES),
             init,
             limits: Arc::new(limits.call.clone()),
         })

@@ -8,7 +8,7 @@ use wasmtime::{Engine, Store, StoreContextMut, UpdateDeadline};
 use super::failure::{Slice, TooManyHostCalls};
 use super::host::log::{self, Lines};
 use super::host::metrics::{self, Updates};
-use super::host::{Reach, lookup, table};
+use super::host::{Reach, lookup, pages, table};
 use super::limits::CallLimits;
 use super::memory::Memory;
 use super::wasi::{self, Wasi};
@@ -98,6 +98,7 @@ pub(super) fn linker(engine: &Engine, component: &Component) -> wasmtime::Result
     let mut linker = Linker::new(engine);
     log::define(&mut linker)?;
     metrics::define(&mut linker)?;
+    pages::define(&mut linker)?;
     table::define(&mut linker)?;
     lookup::define(&mut linker)?;
     wasi::define(&mut linker, component)?;

@@ -169,7 +169,7 @@ pub struct CallLimits {
     /// Bytes of one emitted value or accumulator. 1 MiB: what a Kafka broker takes by default.
     pub value_bytes: usize,
     /// Bytes of one key's state value. 1 MiB: it crosses the boundary whole, in every call that has the key; what is
-    /// larger belongs in a table.
+    /// larger goes on in pages, as the SDK's parts do, or belongs in a table.
     pub state_bytes: usize,
     /// Timers set and deleted on top of `timers_per_row`. 10,000: as many as may fire, each of which may set itself again.
     pub timers_base: usize,
@@ -182,15 +182,15 @@ pub struct CallLimits {
     pub fired_per_row: usize,
     /// Tables of a plugin: their numbers are below this. 64: each is an ordered space of its own.
     pub table_numbers: u32,
-    /// Entries that one call of `table` or `lookup` may name or ask for. 16,384: more than the rows of a batch.
+    /// Entries that one call of `table`, `pages` or `lookup` may name or ask for. 16,384: more than the rows of a batch.
     pub table_entries: usize,
     /// Bytes of one key of a table. 4 KiB: keys are compared at every step of a search, and kept in its index.
     pub table_key_bytes: usize,
     /// Bytes of one value of a table. 1 MiB, as `state_bytes`.
     pub table_value_bytes: usize,
-    /// Bytes of keys and values that one call of `table` or `lookup` may take or give. 8 MiB, as `output_bytes`.
+    /// Bytes of keys and values that one call of `table`, `pages` or `lookup` may take or give. 8 MiB, as `output_bytes`.
     pub table_bytes: usize,
-    /// Bytes of keys and values that a call may put into its tables, all together. 32 MiB: they are held until the
+    /// Bytes of keys and values that a call may put into its tables and pages, all together. 32 MiB: they are held until the
     /// micro-batch is committed.
     pub table_written_bytes: usize,
     /// Headers of one emitted row. 64.

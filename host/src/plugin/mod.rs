@@ -108,6 +108,11 @@ pub trait Guest: Send + Sync + fmt::Debug {
     /// Processes rows and due timers of many keys.
     fn process<'a>(&'a self, work: Work<'a>) -> Call<'a, Done>;
 
+    /// Whether state of keys may go on in pages, so that calls of `process` need tables that nobody granted.
+    fn has_pages(&self) -> bool {
+        false
+    }
+
     /// Whether state of another version goes through [`migrate`](Self::migrate) before this one reads it.
     fn migrates(&self) -> bool;
 
@@ -305,7 +310,7 @@ pub struct Work<'a> {
     pub watermark: i64,
     /// Processing time of the micro-batch.
     pub processing_time: i64,
-    /// The groups' tables, for a plugin that was granted them.
+    /// The groups' tables, for a plugin that was granted them or whose state goes on in pages.
     pub tables: Option<SharedTables>,
 }
 
@@ -324,6 +329,9 @@ pub struct Done {
     /// Timers that were set and fired in this call.
     pub fired: Timers,
 }
+
+/// The table in which the state of keys goes on that does not ride in their values. A plugin's own tables have lower numbers.
+pub const PAGES_TABLE: u32 = u32::MAX;
 
 /// The tables of a call, shared with it while it runs.
 pub type SharedTables = Arc<Mutex<dyn Tables>>;

@@ -16,7 +16,7 @@ mod ticks;
 mod windows;
 
 pub use block::{BlockError, Reader, Writer};
-pub use keyed::{CallTables, KEY_ENTRIES_MAX, KEY_TABLE_BYTES_MAX, KeyGroups, Keyed, SlotId, SomeValues, Timer};
+pub use keyed::{CallTables, KeyGroups, Keyed, SlotId, SomeValues, Timer};
 pub use keyed_windows::KeyedWindows;
 pub use reference::Reference;
 #[cfg(test)]

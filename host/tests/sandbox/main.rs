@@ -7,6 +7,7 @@ mod guests;
 mod hostile;
 mod lines;
 mod lookups;
+mod pages;
 mod process_guests;
 mod processes;
 mod stores;

@@ -192,10 +192,24 @@ const ANSWERS: &str = r#"
       (then (call $error (i32.const 3008)))
       (else (call $rows (i32.load (i32.const 3008))))))"#;
 
+/// All functions of the interface that is not granted.
+const PAGES: &str = r#"
+  (import "millstream:plugin/pages@0.1.0" "get" (func $get (param i32 i32 i32 i32 i32 i32 i32)))
+  (import "millstream:plugin/pages@0.1.0" "put" (func $put (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))"#;
+
 /// A guest that does this for its first row and leaves its state alone.
 pub(crate) fn asking(calls: &str, arguments: Arguments) -> Process {
+    asking_by(IMPORTS, calls, arguments)
+}
+
+/// The same, of a guest that has pages and no tables.
+pub(crate) fn asking_for_pages(calls: &str, arguments: Arguments) -> Process {
+    asking_by(PAGES, calls, arguments)
+}
+
+fn asking_by(imports: &'static str, calls: &str, arguments: Arguments) -> Process {
     Process {
-        imports: IMPORTS,
+        imports,
         items: format!("{ANSWERS} {}", arguments.data()),
         ..Process::doing(&format!("{calls} (call $keep_state (local.get 0)) (i32.const 2048)"))
     }

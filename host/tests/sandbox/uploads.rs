@@ -82,14 +82,20 @@ async fn imports_that_are_unknown_or_of_another_world_are_named() {
         }
         wat::parse_str(printed + ")").unwrap()
     };
-    for (world, interface) in [("transformer", "table"), ("aggregator", "table"), ("aggregator", "lookup")] {
+    for (world, interface) in [
+        ("transformer", "table"),
+        ("aggregator", "table"),
+        ("aggregator", "lookup"),
+        ("transformer", "pages"),
+        ("aggregator", "pages"),
+    ] {
         let import = format!("millstream:plugin/{interface}@0.1.0");
         let refused = refusal(&importing(world, &import)).await;
         assert_eq!(refused.code(), "import_of_other_world", "{world} {interface}");
         assert!(refused.to_string().contains(&import), "{refused}");
     }
     // Not by its imports, then: its functions are not those of the contract.
-    for interface in ["table", "lookup"] {
+    for interface in ["table", "lookup", "pages"] {
         let import = format!("millstream:plugin/{interface}@0.1.0");
         assert_eq!(refusal(&importing("processor", &import)).await.code(), "import_unknown");
     }

@@ -21,7 +21,7 @@ pub struct Config {
     /// Paths of the fields of each event that are in the result, such as `order.id`.
     #[serde(default)]
     pub(crate) fields: Vec<String>,
-    /// How many events a key may keep; a row beyond is rejected.
+    /// How many events a key may keep; a row beyond is rejected. Without it, any number.
     events_max: Option<usize>,
     /// How many partial matches a key may have; beyond, the key begins anew, and the output `overflow` says so.
     partial_matches_max: Option<usize>,

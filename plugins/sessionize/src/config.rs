@@ -5,8 +5,6 @@ use millstream_sdk::prelude::*;
 
 /// A row's steps are bits of a number of 32.
 const STEPS_MAX: usize = 32;
-/// 8,192 rows of a funnel are 96 KiB, and more than a visitor does before he goes.
-const STEPS_OF_A_KEY_MAX: usize = 8_192;
 
 /// The configuration.
 #[config]
@@ -21,9 +19,8 @@ pub struct Config {
     funnel: Vec<StepConfig>,
     /// Path of the field that holds the step's name, for steps that have no expression.
     funnel_field: Option<String>,
-    /// How many rows of the funnel a key may keep; a row beyond is rejected.
-    #[serde(default = "steps_of_a_key_max")]
-    funnel_rows_max: usize,
+    /// How many rows of the funnel a key may keep; a row beyond is rejected. Without it, any number.
+    funnel_rows_max: Option<usize>,
 }
 
 /// A step of the funnel.
@@ -36,10 +33,6 @@ pub struct StepConfig {
     condition: Option<String>,
 }
 
-fn steps_of_a_key_max() -> usize {
-    STEPS_OF_A_KEY_MAX
-}
-
 /// The plugin.
 #[derive(Debug)]
 pub struct Sessionize {
@@ -50,7 +43,7 @@ pub struct Sessionize {
     pub(crate) places: Vec<usize>,
     /// The steps: their names and expressions.
     pub(crate) funnel: Vec<(String, Expression)>,
-    pub(crate) funnel_rows_max: usize,
+    pub(crate) funnel_rows_max: Option<usize>,
 }
 
 impl Sessionize {

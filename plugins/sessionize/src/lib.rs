@@ -75,8 +75,7 @@ impl Process for Sessionize {
         }
         let steps = self.steps(&row)?;
         let kept = sessions.steps();
-        if steps != 0 && kept >= self.funnel_rows_max {
-            let max = self.funnel_rows_max;
+        if let Some(max) = self.funnel_rows_max.filter(|&max| steps != 0 && kept >= max) {
             reject!("too-many-funnel-rows", "the key keeps {kept} rows of the funnel, and `funnel_rows_max` is {max}");
         }
         let end_before = sessions.first_end(self.gap);

@@ -26,12 +26,12 @@ pub(crate) fn expand(item: &DeriveInput) -> syn::Result<TokenStream> {
                 true #(&& #state::is_empty(&self.#members))*
             }
 
-            fn encode(&self, _into: &mut ::std::vec::Vec<u8>) {
-                #(#state::encode(&self.#members, _into);)*
+            fn encode(&mut self, _writer: &mut ::millstream_sdk::state::Writer<'_>) {
+                #(#state::encode(&mut self.#members, _writer);)*
             }
 
-            fn decode(&mut self, _from: &mut &[u8]) -> ::core::option::Option<()> {
-                #(#state::decode(&mut self.#members, _from)?;)*
+            fn decode(&mut self, _reader: &mut ::millstream_sdk::state::Reader<'_>) -> ::core::option::Option<()> {
+                #(#state::decode(&mut self.#members, _reader)?;)*
                 ::core::option::Option::Some(())
             }
 

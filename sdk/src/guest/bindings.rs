@@ -103,6 +103,7 @@ pub mod granted {
         inline: "
             package millstream:guest;
             world granted {
+                import millstream:plugin/pages@0.1.0;
                 import millstream:plugin/table@0.1.0;
                 import millstream:plugin/lookup@0.1.0;
             }

@@ -13,7 +13,7 @@ mod transform;
 
 pub use aggregate::Aggregator;
 pub use bindings::{aggregator, lifecycle, migration, processor, transformer};
-pub(crate) use granted::{lookup, table_delete_range, table_get, table_put, table_range};
+pub(crate) use granted::{lookup, pages_get, pages_put, table_delete_range, table_get, table_put, table_range};
 pub use migrate::{MigratedAccumulator, MigratedState};
 pub use plugin::Plugin;
 pub(crate) use plugin::{add_to_counter, log, set_gauge};

@@ -4,14 +4,18 @@ use crate::library::Item;
 use crate::state::{Map, Ttl};
 use crate::{Context, Domain};
 
-/// What a [`Dedupe`] keeps for a key: the names that it has seen.
-pub type Seen<I> = Map<I, ()>;
+/// What a [`Dedupe`] keeps for a key: the names that it has seen, each with the times of the rows that count.
+pub type Seen<I> = Map<(I, i64), ()>;
 
 /// Tells the first row of a name from those that come after it, for a time.
 ///
-/// The name is `()` where the key says it all. That is the way to have many names: a stream keyed by them takes some 15
-/// bytes each, wherever they are, while those within a key are read and written whenever the key is seen (20 bytes and
-/// the name each: hundreds are fine).
+/// In event time a row comes again if its time is no more than the time to live from that of a row that counts: the first
+/// one, and each that came so much later or earlier that it was not the same any more. That is a matter of the rows' times
+/// alone. How long a name is kept for that, the watermark says.
+///
+/// The name is `()` where the key says it all. That is the cheapest way to have many names: a stream keyed by them. Those
+/// within a key take some 16 bytes and the name each; hundreds of thousands go on in pages
+/// ([`state`](crate::state#size)), of which a row needs one.
 ///
 /// ```
 /// use millstream_sdk::library::dedupe::{Dedupe, Seen};
@@ -75,7 +79,7 @@ impl Sight {
 }
 
 impl Dedupe {
-    /// A name is known until the watermark is so many milliseconds past the event time of its first row.
+    /// A name is known for so many milliseconds of event time before and after a row that counts.
     pub fn event_time(milliseconds: u64) -> Self {
         Self::new(milliseconds, Domain::EventTime)
     }
@@ -101,18 +105,39 @@ impl Dedupe {
             Domain::EventTime => Ttl::event_time(milliseconds),
             Domain::ProcessingTime => Ttl::processing_time(milliseconds),
         };
-        Seen::new().ttl(if self.refreshed { ttl.refreshed_on_read() } else { ttl })
+        Seen::new().ttl(ttl)
     }
 
     /// Looks whether the name has come before, and takes note of it.
     pub fn see<I: Item + Ord>(&self, ctx: &Context<'_>, seen: &mut Seen<I>, name: I) -> Sight {
-        if seen.get(&name).is_some() {
+        // By the host's clock there is one row of a name that counts, and its time to live says for how long.
+        let (time, reach) = match self.domain {
+            Domain::EventTime => (ctx.time(), self.ttl),
+            Domain::ProcessingTime => (0, 0),
+        };
+        let first = time.saturating_sub(reach);
+        let place = seen.place(|(known, at)| (known, at) < (&name, &first));
+        let before = seen.key_at(place).filter(|(known, at)| *known == name && *at <= time.saturating_add(reach));
+        if let Some(&(_, at)) = before {
+            if self.refreshed {
+                self.refresh(seen, place, at, time, name);
+            }
             return Sight::Again;
         }
-        seen.insert(name, ());
+        seen.insert((name, time), ());
         let forgotten = ctx.time().saturating_add(self.ttl);
         let late = self.domain == Domain::EventTime && ctx.watermark().is_some_and(|watermark| watermark >= forgotten);
         if late { Sight::Unknown } else { Sight::New }
+    }
+
+    /// Gives the row that counts its time anew: from now on this later one counts in its place.
+    fn refresh<I: Item + Ord>(&self, seen: &mut Seen<I>, place: usize, at: i64, time: i64, name: I) {
+        if time > at {
+            seen.remove_at(place);
+            seen.insert((name, time), ());
+        } else if self.domain == Domain::ProcessingTime {
+            seen.insert((name, time), ());
+        }
     }
 }
 

@@ -79,6 +79,31 @@ fn in_event_time_the_watermark_decides() {
     assert_eq!(outputs(run), ["first", "again", "again", "first", "again", "first", "again"]);
 }
 
+/// Whether a row comes again is a question of the time between it and the row that counts, wherever the watermark stands.
+#[test]
+fn in_event_time_it_is_the_rows_times_that_count() {
+    let once = Once(Dedupe::event_time(1_000));
+    let mut run = keyed(&once);
+    let row = |time| Input::value("x").at(time);
+    for time in [0, 1_000, 1_001, 3_000, 6_000, 0, 2_500, 5_000, 4_500, 7_001] {
+        run.row(row(time));
+    }
+    let expected = ["first", "again", "first", "first", "first", "again", "again", "again", "first", "first"];
+    assert_eq!(outputs(run), expected);
+}
+
+#[test]
+fn a_refreshed_name_goes_on_from_the_row_that_came_last() {
+    let once = Once(Dedupe::event_time(1_000).refreshed());
+    let mut run = keyed(&once);
+    for time in [0, 900, 1_800, 1_700, 2_800, 3_801] {
+        run.row(Input::value("x").at(time));
+    }
+    run.watermark(4_801);
+    assert_eq!(run.keys(), 0);
+    assert_eq!(outputs(run), ["first", "again", "again", "again", "again", "first"]);
+}
+
 #[test]
 fn a_row_from_before_the_time_that_is_known_is_told_apart() {
     let once = Once(Dedupe::event_time(1_000));
@@ -103,11 +128,14 @@ proptest! {
         for &(key, name, ahead, moved) in &rows {
             watermark += moved;
             let time = watermark + ahead - 20;
-            known.retain(|&(_, _, end)| end > watermark);
-            let again = known.iter().any(|&(of, known, _)| (of, known) == (key, name));
-            let end = time + ttl as i64;
+            // What the watermark has forgotten can only be met by rows that are late.
+            let reach = ttl as i64;
+            known.retain(|&(_, _, at)| at + reach > watermark);
+            let again =
+                known.iter().any(|&(of, known, at)| (of, known) == (key, name) && (at - time).abs() <= reach);
+            let end = time + reach;
             if !again {
-                known.push((key, name, end));
+                known.push((key, name, time));
             }
             let output = if again { "again" } else if end <= watermark { "unknown" } else { "first" };
             expected.push(output);

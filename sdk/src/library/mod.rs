@@ -10,9 +10,8 @@
 //! - [`pattern`]: events of a key that follow one another.
 //! - [`rate`]: how fast a number changes.
 //!
-//! They keep what they need in the key's state, which is read and written whole whenever the key is seen. That is the
-//! cheapest way for up to some hundred entries a key, and 1 MiB is the end of it: [`join`] says what it costs, and has a
-//! join that keeps its rows in tables.
+//! They keep what they need in the key's state. While that is small it is read and written whole whenever the key is seen;
+//! where it is not, it goes on in pages by itself ([`state`](crate::state#size)).
 
 use std::fmt::Debug;
 

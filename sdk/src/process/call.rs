@@ -106,11 +106,8 @@ pub fn process<P: Process>(plugin: &P, work: &Work) -> Done {
         call.run_group(&mut kept, &mut records, rows as usize);
         call.end_group();
         bytes.clear();
-        let empty = kept.state.is_empty();
-        if !empty {
-            encode_kept(&kept, &mut bytes);
-        }
-        match (!empty).then_some(bytes.as_slice()) {
+        let stays = encode_kept(&mut kept, group, &mut bytes);
+        match stays.then_some(bytes.as_slice()) {
             new if new == old => state.push_same(),
             new => state.push(new),
         }
@@ -175,8 +172,8 @@ impl<'a, P: Process> Call<'a, P> {
         }
         let empty = self.plugin.state();
         let kept = match state {
-            None => Ok(Kept { state: empty, clean_up: [None; 2] }),
-            Some(bytes) => decode_kept(empty, bytes),
+            None => Ok(Kept { state: empty, clean_up: [None; 2], paged: false }),
+            Some(bytes) => decode_kept(empty, group, bytes),
         };
         // No row is to blame, so the call fails, and the host says so.
         kept.unwrap_or_else(|message| panic!("the key `{}` has {message}", self.context.key_text().unwrap_or_default()))

@@ -33,6 +33,9 @@ impl Ttl {
     }
 }
 
+/// In how many steps at most what was written within a time to live is cleaned up.
+const CLEAN_UP_STEPS: i64 = 256;
+
 /// What the time is while a row or timer is processed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
@@ -162,6 +165,26 @@ impl Life {
         self.written.set(self.written.get().min(end));
         self.bound.set(self.bound.get().min(end));
         end
+    }
+
+    /// Whether reading an entry gives it its time anew.
+    #[inline]
+    pub(super) fn renews_by_reading(&self) -> bool {
+        self.ttl.is_some_and(|ttl| ttl.on_read)
+    }
+
+    /// Whether a life with this end is over.
+    pub(super) fn has_ended(&self, end: i64) -> bool {
+        end != UNSET && self.clock.is_some_and(|clock| end <= clock)
+    }
+
+    /// When to clean up, if the first entry ends at `end`.
+    ///
+    /// What has ended is not seen any more, whether it was cleaned up or not. So entries that end shortly after one another
+    /// are cleaned up together, in 256 steps in their time to live: after a leap of the watermark that is soon done.
+    pub(super) fn clean_up_at(&self, end: i64) -> i64 {
+        let step = self.ttl.map_or(0, |ttl| ttl.milliseconds / CLEAN_UP_STEPS);
+        self.clock.map_or(end, |clock| end.max(clock.saturating_add(step)))
     }
 
     /// Takes note of an entry that was there before, at the end of a reading or of taking changes back.

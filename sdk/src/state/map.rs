@@ -99,6 +99,29 @@ impl<K: Ord, V> Map<K, V> {
         }
     }
 
+    /// The place of the first key that is not before.
+    pub(crate) fn place(&self, before: impl FnMut(&K) -> bool) -> usize {
+        self.0.place(before)
+    }
+
+    /// The key at a place. That is not reading it.
+    pub(crate) fn key_at(&self, place: usize) -> Option<&K> {
+        self.0.key(place)
+    }
+
+    /// Removes the key at a place.
+    pub(crate) fn remove_at(&mut self, place: usize) {
+        self.0.discard(place);
+    }
+
+    /// Removes the keys in the bounds.
+    pub fn remove_range<Q: Ord + ?Sized>(&mut self, bounds: impl RangeBounds<Q>)
+    where
+        K: Borrow<Q>,
+    {
+        self.0.discard_range(places(&self.0, &bounds));
+    }
+
     /// Removes the key. Answers whether it was there.
     pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> bool
     where

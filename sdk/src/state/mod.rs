@@ -5,8 +5,7 @@
 //! - [`Map`]: one value a key, in the order of the keys.
 //! - [`Ordered`]: any number of values a key, in the order of the keys, such as rows by their event time.
 //!
-//! A struct of parts derives [`State`](macro@crate::State); structs, parts and tuples of them nest. State is read and
-//! written with each call, as a whole: thousands of entries a key belong into a [`Table`](crate::Table).
+//! A struct of parts derives [`State`](macro@crate::State); structs, parts and tuples of them nest.
 //!
 //! ```
 //! use millstream_sdk::prelude::*;
@@ -32,17 +31,38 @@
 //! while the part had no time to live, or by a processing-time timer where it lives in event time, gets its time when the
 //! key is next seen.
 //!
-//! The SDK cleans up by timers of its own, at most one a key and domain, so state of silent keys goes away as well.
+//! The SDK cleans up by timers of its own, at most one a key and domain, so state of silent keys goes away as well: within
+//! 1/256 of the time to live after it has ended.
+//!
+//! # Size
+//!
+//! A part that is small is read and written whole with each call that has its key, which is the cheapest way. Once it is
+//! larger than 16 KiB it goes on in pages of some 4 KiB by itself, which the host keeps beside the key's state: of these
+//! only those that are touched are read, and only those that changed are written. It comes back when it has shrunk to
+//! 4 KiB. Nothing of that can be seen but in what it costs; no grant is needed. How large a key may become, the limits of
+//! the pipeline say: all its state together has one.
+//!
+//! What a part gives is in memory until the row or timer is done: going through all of a key with 100 MiB takes more memory
+//! than a call has, while ranges, keys and ends of it are cheap. An entry, and a [`Value`], is read and written whole.
 
+mod bounds;
 mod codec;
 mod life;
 mod list;
 mod map;
 mod ordered;
+mod pages;
+mod slot;
 mod slots;
+mod store;
 mod value;
 
-pub(crate) use codec::{Kept, decode_kept, encode_kept};
+pub use bounds::StateBounds;
+#[cfg(not(target_arch = "wasm32"))]
+pub use bounds::with_state_bounds;
+pub(crate) use codec::{Kept, decode_kept, encode_kept, encode_whole};
+#[doc(hidden)]
+pub use codec::{Reader, Writer};
 pub use life::{Now, Ttl};
 pub use list::List;
 pub use map::Map;
@@ -61,10 +81,10 @@ pub trait State: std::fmt::Debug + Default {
 
     /// Whether there is nothing to keep. The key then takes no room.
     fn is_empty(&self) -> bool;
-    /// Appends what is to be kept to `into`.
-    fn encode(&self, into: &mut Vec<u8>);
-    /// Takes what was kept from the front of `from`; none if it is not there. Settings, such as times to live, stay.
-    fn decode(&mut self, from: &mut &[u8]) -> Option<()>;
+    /// Writes what is to be kept.
+    fn encode(&mut self, writer: &mut Writer<'_>);
+    /// Reads what was kept; none if it is not there. Settings, such as times to live, stay.
+    fn decode(&mut self, reader: &mut Reader<'_>) -> Option<()>;
     /// Says what the time is, lets go of what has no time left, and begins to remember changes.
     fn begin(&mut self, now: &Now);
     /// Takes back what has changed since `begin`.
@@ -81,11 +101,11 @@ macro_rules! tuple_state {
             fn is_empty(&self) -> bool {
                 true $(&& self.$place.is_empty())*
             }
-            fn encode(&self, _into: &mut Vec<u8>) {
-                $(self.$place.encode(_into);)*
+            fn encode(&mut self, _writer: &mut Writer<'_>) {
+                $(self.$place.encode(_writer);)*
             }
-            fn decode(&mut self, _from: &mut &[u8]) -> Option<()> {
-                $(self.$place.decode(_from)?;)*
+            fn decode(&mut self, _reader: &mut Reader<'_>) -> Option<()> {
+                $(self.$place.decode(_reader)?;)*
                 Some(())
             }
             fn begin(&mut self, _now: &Now) {
@@ -112,5 +132,6 @@ tuple_state!(A 0 B 1 C 2);
 tuple_state!(A 0 B 1 C 2 D 3);
 
 #[cfg(test)]
-#[path = "tests.rs"]
+mod paged_tests;
+#[cfg(test)]
 mod tests;

@@ -2,22 +2,19 @@
 //!
 //! Each change is remembered, so that all since the beginning of a callback can be taken back. Removing from either end
 //! and adding near the end are cheap, which is how keys that grow with time are used.
+//!
+//! Entries are in one piece while they are few, and in [`Pages`] once they have outgrown that. Nobody outside can tell.
 
 use std::collections::VecDeque;
 
 use super::State;
-use super::codec::{ENDS, ENTRIES, read_signed, read_varint, signed, varint};
+use super::bounds::bounds;
+use super::codec::{ENDS, ENTRIES, PAGES, Reader, Writer, read_varint, varint};
 use super::life::{End, Life, Now, Ttl, UNSET};
+use super::pages::{Page, Pages};
+use super::slot::{Slot, decode_slots};
 use crate::accumulator::Accumulator;
 use crate::process::Domain;
-
-/// An entry.
-#[derive(Debug, Clone)]
-pub(super) struct Slot<K, V> {
-    end: End,
-    key: K,
-    value: V,
-}
 
 /// What has been done, in the order in which it was done.
 #[derive(Debug, Clone)]
@@ -27,32 +24,43 @@ enum Change<K, V> {
     Replaced(usize, Slot<K, V>),
     /// All entries were taken away; these were there.
     Cleared(VecDeque<Slot<K, V>>),
+    /// A page was taken out whole.
+    Detached(usize, Page<K, V>),
 }
 
 /// The entries of a part.
 #[derive(Debug, Clone)]
 pub(super) struct Slots<K, V> {
     life: Life,
+    /// The entries, if they are not in pages.
     slots: VecDeque<Slot<K, V>>,
+    pages: Option<Box<Pages<K, V>>>,
     changes: Vec<Change<K, V>>,
 }
 
 impl<K, V> Slots<K, V> {
     pub(super) const fn new() -> Self {
-        Self { life: Life::new(None), slots: VecDeque::new(), changes: Vec::new() }
+        Self { life: Life::new(None), slots: VecDeque::new(), pages: None, changes: Vec::new() }
     }
 
     pub(super) fn ttl(self, ttl: Ttl) -> Self {
         Self { life: Life::new(Some(ttl)), ..self }
     }
 
+    #[inline]
     pub(super) fn len(&self) -> usize {
-        self.slots.len()
+        match &self.pages {
+            None => self.slots.len(),
+            Some(pages) => pages.len(),
+        }
     }
 
     /// The place of the first entry of which the key is not before.
     pub(super) fn place(&self, before: impl FnMut(&K) -> bool) -> usize {
         let mut before = before;
+        if let Some(pages) = &self.pages {
+            return pages.place(&mut before);
+        }
         // Most keys that grow with time are asked for at the end.
         if self.slots.back().is_none_or(|last| before(&last.key)) {
             return self.slots.len();
@@ -62,10 +70,16 @@ impl<K, V> Slots<K, V> {
 
     /// The key at a place; looking at it is not reading.
     pub(super) fn key(&self, place: usize) -> Option<&K> {
-        self.slots.get(place).map(|slot| &slot.key)
+        match &self.pages {
+            None => self.slots.get(place).map(|slot| &slot.key),
+            Some(pages) => pages.key(place),
+        }
     }
 
     pub(super) fn read(&self, place: usize) -> Option<(&K, &V)> {
+        if let Some(pages) = &self.pages {
+            return pages.get(place, &self.life);
+        }
         let slot = self.slots.get(place)?;
         slot.end.read(&self.life);
         Some((&slot.key, &slot.value))
@@ -73,23 +87,47 @@ impl<K, V> Slots<K, V> {
 
     /// Reads the entries at these places.
     pub(super) fn iter(&self, places: std::ops::Range<usize>) -> impl DoubleEndedIterator<Item = (&K, &V)> {
-        self.slots.range(places).map(|slot| {
+        let (slots, paged) = match &self.pages {
+            None => (places, None),
+            Some(pages) => (0..0, Some(pages.iter(places, &self.life))),
+        };
+        let slots = self.slots.range(slots).map(|slot| {
             slot.end.read(&self.life);
             (&slot.key, &slot.value)
-        })
+        });
+        slots.chain(paged.into_iter().flatten())
     }
 
     pub(super) fn insert(&mut self, place: usize, key: K, value: V) {
-        let end = End::at(self.life.renewed(UNSET));
-        self.slots.insert(place, Slot { end, key, value });
+        let slot = Slot { end: End::at(self.life.renewed(UNSET)), key, value };
+        self.put(place, slot);
         self.changes.push(Change::Inserted(place));
     }
 
+    fn put(&mut self, place: usize, slot: Slot<K, V>) {
+        match &mut self.pages {
+            None => self.slots.insert(place, slot),
+            Some(pages) => pages.insert(place, slot),
+        }
+    }
+
     pub(super) fn replace(&mut self, place: usize, key: K, value: V) {
-        if let Some(slot) = self.slots.get_mut(place) {
-            let end = End::at(self.life.renewed(slot.end.get()));
-            let old = std::mem::replace(slot, Slot { end, key, value });
-            self.changes.push(Change::Replaced(place, old));
+        let end = match &self.pages {
+            None => self.slots.get(place),
+            Some(pages) => pages.slot(place),
+        };
+        if let Some(end) = end.map(|slot| slot.end.get()) {
+            let slot = Slot { end: End::at(self.life.renewed(end)), key, value };
+            if let Some(old) = self.exchange(place, slot) {
+                self.changes.push(Change::Replaced(place, old));
+            }
+        }
+    }
+
+    fn exchange(&mut self, place: usize, slot: Slot<K, V>) -> Option<Slot<K, V>> {
+        match &mut self.pages {
+            None => self.slots.get_mut(place).map(|old| std::mem::replace(old, slot)),
+            Some(pages) => pages.replace(place, slot),
         }
     }
 
@@ -99,6 +137,12 @@ impl<K, V> Slots<K, V> {
         K: Clone,
         V: Clone,
     {
+        if let Some(pages) = &mut self.pages {
+            let before = pages.slot(place)?.clone();
+            let slot = pages.get_mut(place, |end| self.life.renewed(end))?;
+            self.changes.push(Change::Replaced(place, before));
+            return Some(&mut slot.value);
+        }
         let slot = self.slots.get_mut(place)?;
         self.changes.push(Change::Replaced(place, slot.clone()));
         slot.end.set(self.life.renewed(slot.end.get()));
@@ -110,15 +154,22 @@ impl<K, V> Slots<K, V> {
         K: Clone,
         V: Clone,
     {
-        let old = self.slots.remove(place)?;
+        let old = self.take(place)?;
         let content = (old.key.clone(), old.value.clone());
         self.changes.push(Change::Removed(place, old));
         Some(content)
     }
 
+    fn take(&mut self, place: usize) -> Option<Slot<K, V>> {
+        match &mut self.pages {
+            None => self.slots.remove(place),
+            Some(pages) => pages.remove(place),
+        }
+    }
+
     /// Removes an entry that nobody wants to see.
     pub(super) fn discard(&mut self, place: usize) -> bool {
-        match self.slots.remove(place) {
+        match self.take(place) {
             Some(old) => {
                 self.changes.push(Change::Removed(place, old));
                 true
@@ -129,12 +180,28 @@ impl<K, V> Slots<K, V> {
 
     /// Removes what is at these places.
     pub(super) fn discard_range(&mut self, places: std::ops::Range<usize>) {
+        let mut left = places.len();
+        if let Some(pages) = &mut self.pages {
+            // Whole pages go without being read.
+            while left > 0 {
+                if let Some(page) = pages.detach(places.start, left) {
+                    left -= page.len();
+                    self.changes.push(Change::Detached(places.start, page));
+                } else if let Some(old) = pages.remove(places.start) {
+                    left -= 1;
+                    self.changes.push(Change::Removed(places.start, old));
+                } else {
+                    return;
+                }
+            }
+            return;
+        }
         if places == (0..self.slots.len()) {
             self.changes.push(Change::Cleared(std::mem::take(&mut self.slots)));
             return;
         }
         // From the front while they are the first ones: nothing has to move then.
-        for _ in places.clone() {
+        for _ in 0..left {
             self.discard(places.start);
         }
     }
@@ -142,6 +209,16 @@ impl<K, V> Slots<K, V> {
     /// Keeps the entries of which `keep` says so.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
         let mut place = 0;
+        if let Some(pages) = &mut self.pages {
+            while let Some(slot) = pages.slot(place) {
+                if keep(&slot.key, &slot.value) {
+                    place += 1;
+                } else if let Some(old) = pages.remove(place) {
+                    self.changes.push(Change::Removed(place, old));
+                }
+            }
+            return;
+        }
         for slot in std::mem::take(&mut self.slots) {
             if keep(&slot.key, &slot.value) {
                 self.slots.push_back(slot);
@@ -154,77 +231,114 @@ impl<K, V> Slots<K, V> {
 }
 
 impl<K: Accumulator, V: Accumulator> Slots<K, V> {
-    pub(super) fn encode(&self, into: &mut Vec<u8>) {
-        if self.slots.is_empty() {
-            return into.push(0);
-        }
+    pub(super) fn encode(&mut self, writer: &mut Writer<'_>) {
         let ends = self.life.ttl.is_some();
-        into.push(ENTRIES | if ends { ENDS } else { 0 });
-        varint(self.slots.len() as u64, into);
-        let mut before = 0_i64;
-        for Slot { end, key, value } in &self.slots {
-            if ends {
-                signed(end.get().wrapping_sub(before), into);
-                before = end.get();
+        let space = writer.part();
+        if let (Some(pages), Some(_)) = (&mut self.pages, space) {
+            if pages.write(ends) > bounds().inline_bytes / 4 {
+                writer.into.push(PAGES | if ends { ENDS } else { 0 });
+                return pages.encode(ends, writer.into);
             }
-            key.encode(into);
-            value.encode(into);
+            self.slots = pages.take();
+            pages.write(ends);
+            self.pages = None;
+        }
+        let start = writer.into.len();
+        self.encode_entries(ends, writer.into);
+        if let Some(space) = space
+            && writer.into.len() - start > bounds().inline_bytes
+        {
+            writer.into.truncate(start);
+            let mut pages = Pages::of(space, std::mem::take(&mut self.slots));
+            pages.write(ends);
+            writer.into.push(PAGES | if ends { ENDS } else { 0 });
+            pages.encode(ends, writer.into);
+            self.pages = Some(Box::new(pages));
         }
     }
 
-    pub(super) fn decode(&mut self, from: &mut &[u8]) -> Option<()> {
+    /// Writes all entries in one piece.
+    fn encode_entries(&self, ends: bool, into: &mut Vec<u8>) {
+        if self.len() == 0 {
+            return into.push(0);
+        }
+        into.push(ENTRIES | if ends { ENDS } else { 0 });
+        varint(self.len() as u64, into);
+        let mut before = 0_i64;
+        match &self.pages {
+            None => self.slots.iter().for_each(|slot| slot.encode(ends, &mut before, into)),
+            Some(pages) => {
+                (0..pages.len())
+                    .filter_map(|place| pages.slot(place))
+                    .for_each(|slot| slot.encode(ends, &mut before, into));
+            }
+        }
+    }
+
+    pub(super) fn decode(&mut self, reader: &mut Reader<'_>) -> Option<()> {
+        let space = reader.part();
+        let from = &mut reader.from;
         let flags = u8::decode(from)?;
         self.life.none_left();
-        if flags & ENTRIES == 0 {
-            return (flags == 0).then_some(());
-        }
-        if flags & !(ENTRIES | ENDS) != 0 {
-            return None;
-        }
-        let count = read_varint(from)?;
-        // An entry is a byte at least, or the count is made up: memory is not taken on its word.
-        self.slots.reserve(usize::try_from(count).unwrap_or(usize::MAX).min(from.len()));
-        let mut end = 0_i64;
-        for _ in 0..count {
-            if flags & ENDS != 0 {
-                end = end.wrapping_add(read_signed(from)?);
-            } else {
-                end = UNSET;
+        let ends = flags & ENDS != 0;
+        match flags & !ENDS {
+            0 => (!ends).then_some(()),
+            ENTRIES => {
+                let count = read_varint(from)?;
+                self.slots = decode_slots(count, ends, from, |end| self.life.found(end))?;
+                Some(())
             }
-            self.life.found(end);
-            self.slots.push_back(Slot { end: End::at(end), key: K::decode(from)?, value: V::decode(from)? });
+            PAGES => {
+                self.pages = Some(Box::new(Pages::decode(space, ends, &self.life, from)?));
+                reader.paged = true;
+                Some(())
+            }
+            _ => None,
         }
-        Some(())
     }
 }
 
 impl<K, V> Slots<K, V> {
     pub(super) fn begin(&mut self, now: &Now) {
         self.changes.clear();
-        if self.life.begin(now) {
-            let slots = &mut self.slots;
-            self.life.judge(|judge| slots.retain(|slot| judge(&slot.end)));
+        let judges = self.life.begin(now);
+        if let Some(pages) = &mut self.pages {
+            pages.begin(self.life.ttl.is_some());
+        }
+        if judges {
+            let (slots, pages) = (&mut self.slots, &mut self.pages);
+            let life = &self.life;
+            life.judge(|judge| match pages {
+                None => slots.retain(|slot| judge(&slot.end)),
+                Some(pages) => pages.judge(life, judge),
+            });
         }
     }
 
     pub(super) fn undo(&mut self) {
-        for change in self.changes.drain(..).rev() {
+        let mut changes = std::mem::take(&mut self.changes);
+        for change in changes.drain(..).rev() {
             match change {
-                Change::Inserted(place) => drop(self.slots.remove(place)),
-                Change::Removed(place, slot) => self.slots.insert(place, slot),
-                Change::Replaced(place, slot) => {
-                    if let Some(new) = self.slots.get_mut(place) {
-                        *new = slot;
+                Change::Inserted(place) => drop(self.take(place)),
+                Change::Removed(place, slot) => self.put(place, slot),
+                Change::Replaced(place, slot) => drop(self.exchange(place, slot)),
+                Change::Cleared(slots) => self.slots = slots,
+                Change::Detached(place, page) => {
+                    if let Some(pages) = &mut self.pages {
+                        pages.attach(place, page);
                     }
                 }
-                Change::Cleared(slots) => self.slots = slots,
             }
         }
+        self.changes = changes;
         self.life.undo();
         if self.life.ttl.is_some() {
             for slot in &self.slots {
                 slot.end.undo(&self.life);
                 self.life.found(slot.end.get());
+            }
+            if let Some(pages) = &self.pages {
+                pages.undo(&self.life);
             }
         }
     }
@@ -237,7 +351,11 @@ impl<K, V> Slots<K, V> {
         if !self.life.counts_in(domain) {
             return None;
         }
-        self.slots.iter().map(|slot| slot.end.get()).min().filter(|&end| end != UNSET)
+        let end = match &self.pages {
+            None => self.slots.iter().map(|slot| slot.end.get()).min(),
+            Some(pages) => Some(pages.earliest()),
+        };
+        end.filter(|&end| end != UNSET).map(|end| self.life.clean_up_at(end))
     }
 }
 
@@ -248,11 +366,11 @@ macro_rules! state_of_slots {
             fn is_empty(&self) -> bool {
                 self.0.len() == 0
             }
-            fn encode(&self, into: &mut Vec<u8>) {
-                self.0.encode(into);
+            fn encode(&mut self, writer: &mut Writer<'_>) {
+                self.0.encode(writer);
             }
-            fn decode(&mut self, from: &mut &[u8]) -> Option<()> {
-                self.0.decode(from)
+            fn decode(&mut self, reader: &mut Reader<'_>) -> Option<()> {
+                self.0.decode(reader)
             }
             fn begin(&mut self, now: &Now) {
                 self.0.begin(now);

@@ -4,9 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 
-type Parts = (Value<u8>, List<u8>, Map<u8, u8>, Ordered<u8, u8>);
+pub(super) type Parts = (Value<u8>, List<u8>, Map<u8, u8>, Ordered<u8, u8>);
 
-fn parts(ttl: Option<Ttl>) -> Parts {
+pub(super) fn parts(ttl: Option<Ttl>) -> Parts {
     let parts = Parts::default();
     match ttl {
         Some(ttl) => (parts.0.ttl(ttl), parts.1.ttl(ttl), parts.2.ttl(ttl), parts.3.ttl(ttl)),
@@ -14,18 +14,25 @@ fn parts(ttl: Option<Ttl>) -> Parts {
     }
 }
 
-fn now(time: i64) -> Now {
+pub(super) fn now(time: i64) -> Now {
     Now { event_time: Some(time), watermark: Some(time), processing_time: time }
+}
+
+/// A state in one piece.
+pub(super) fn whole(parts: &mut Parts) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode_whole(&mut Kept { state: std::mem::take(parts), clean_up: [None; 2], paged: false }, &mut bytes);
+    bytes
 }
 
 fn bytes(parts: &Parts) -> Vec<u8> {
     let mut bytes = Vec::new();
-    encode_kept(&Kept { state: parts.clone(), clean_up: [Some(-5), None] }, &mut bytes);
+    encode_whole(&mut Kept { state: parts.clone(), clean_up: [Some(-5), None], paged: false }, &mut bytes);
     bytes
 }
 
 /// Does one of the things that can be done to a part.
-fn change((value, list, map, ordered): &mut Parts, (act, key, new): (u8, u8, u8)) {
+pub(super) fn change((value, list, map, ordered): &mut Parts, (act, key, new): (u8, u8, u8)) {
     let place = usize::from(key);
     match act {
         0 => value.set(new),
@@ -56,6 +63,8 @@ fn change((value, list, map, ordered): &mut Parts, (act, key, new): (u8, u8, u8)
         28 => drop(ordered.get_mut(&key).map(|value| *value = new)),
         29 => drop(ordered.get(&key).count()),
         30 => map.clear(),
+        31 => map.remove_range(..key),
+        32 => ordered.remove(..),
         _ => ordered.keep_last(place),
     }
 }
@@ -91,13 +100,13 @@ proptest! {
         state.begin(&now(0));
         acts.into_iter().for_each(|act| change(&mut state, act));
         let all = bytes(&state);
-        let back = decode_kept(parts(ttl), &all).expect("it was written just now");
+        let back = decode_kept(parts(ttl), 0, &all).expect("it was written just now");
         prop_assert_eq!((bytes(&back.state), back.clean_up), (all.clone(), [Some(-5), None]));
-        prop_assert!(decode_kept(parts(ttl), &all[..cut.index(all.len())]).is_err());
+        prop_assert!(decode_kept(parts(ttl), 0, &all[..cut.index(all.len())]).is_err());
         // Whether there are times to live can change: what was kept stays readable.
-        let without = decode_kept(parts(None), &all).expect("ends are passed over");
+        let without = decode_kept(parts(None), 0, &all).expect("ends are passed over");
         prop_assert_eq!(without.state.1.iter().collect::<Vec<_>>(), state.1.iter().collect::<Vec<_>>());
-        decode_kept(parts(Some(Ttl::processing_time(1))), &bytes(&without.state)).expect("ends come later");
+        decode_kept(parts(Some(Ttl::processing_time(1))), 0, &bytes(&without.state)).expect("ends come later");
     }
 
     #[test]
@@ -105,7 +114,7 @@ proptest! {
         if let Some(first) = bytes.first_mut() && format {
             *first = 0x10 | *first & 3;
         }
-        let _ = decode_kept(parts(None), &bytes);
+        let _ = decode_kept(parts(None), 0, &bytes);
     }
 }
 
@@ -116,7 +125,7 @@ fn state_is_a_few_bytes() {
     state.0.set(7);
     state.2.insert(1, 2);
     let mut bytes = Vec::new();
-    encode_kept(&Kept { state, clean_up: [None; 2] }, &mut bytes);
+    encode_whole(&mut Kept { state, clean_up: [None; 2], paged: false }, &mut bytes);
     assert_eq!(bytes, [0x10, 1, 7, 0, 1, 1, 1, 2, 0]);
 }
 

@@ -10,7 +10,7 @@ use super::store::{MemoryTables, with_tables};
 use crate::columns::{Cell, Column, SAME};
 use crate::host;
 use crate::process::{self, Domain, Done, DueTimers, Process, Timer, TimerChanges, Work};
-use crate::state::decode_kept;
+use crate::state::{Kept, decode_kept, encode_whole};
 
 /// A key as the run keeps it.
 type Key = Option<Vec<u8>>;
@@ -89,8 +89,7 @@ impl<P: Process> Keyed<'_, P> {
     /// # Panics
     /// If it cannot be read.
     pub fn state(&self, key: impl Into<Vec<u8>>) -> Option<P::State> {
-        let bytes = self.simulation.state.get(&Some(key.into()))?;
-        Some(decode_kept(self.plugin.state(), bytes).unwrap_or_else(|message| panic!("{message}")).state)
+        self.simulation.state(&Some(key.into())).map(|kept| kept.state)
     }
 
     /// How many keys have state or timers.
@@ -102,6 +101,11 @@ impl<P: Process> Keyed<'_, P> {
     /// How many entries the tables of all keys have.
     pub fn table_entries(&self) -> usize {
         self.simulation.tables.borrow().all().len()
+    }
+
+    /// How many pages the states of all keys have, beside what rides in columns.
+    pub fn state_pages(&self) -> usize {
+        self.simulation.tables.borrow().pages()
     }
 
     /// Ends the run: all that came of it, in order. Rows and rejections name the row they come from by its number among the
@@ -167,6 +171,27 @@ impl<'p, P: Process> Simulation<'p, P> {
             row_keys: Vec::new(),
             rejected_keys: Vec::new(),
         }
+    }
+
+    /// The state of a key, all of it in memory.
+    fn state(&self, key: &Key) -> Option<Kept<P::State>> {
+        let bytes = self.state.get(key)?;
+        let read =
+            |bytes: &[u8]| decode_kept(self.plugin.state(), 0, bytes).unwrap_or_else(|message| panic!("{message}"));
+        let mut whole = Vec::new();
+        self.tables.borrow_mut().groups = vec![key.clone()];
+        with_tables(self.tables.clone(), || encode_whole(&mut read(bytes), &mut whole));
+        Some(read(&whole))
+    }
+
+    /// The states of all keys, each in one piece: where they go on in pages, and how, depends on where batches are cut.
+    fn states(&self) -> BTreeMap<Key, Vec<u8>> {
+        let whole = |key: &Key| {
+            let mut bytes = Vec::new();
+            self.state(key).iter_mut().for_each(|kept| encode_whole(kept, &mut bytes));
+            (key.clone(), bytes)
+        };
+        self.state.keys().map(whole).collect()
     }
 
     /// Runs steps in as few calls as can be: in a call, the clock stands still.
@@ -346,7 +371,7 @@ impl<'p, P: Process> Simulation<'p, P> {
         let how = format!("depend on where batches are cut: each {size} steps (left), each step (right)");
         assert_eq!(rows(self), rows(other), "rows {how}");
         assert_eq!(rejected(self), rejected(other), "rejections {how}");
-        assert_eq!(self.state, other.state, "states {how}");
+        assert_eq!(self.states(), other.states(), "states {how}");
         assert_eq!(timers(self), timers(other), "timers {how}");
         assert_eq!(entries(self), entries(other), "tables {how}");
     }

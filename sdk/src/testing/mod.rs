@@ -27,6 +27,7 @@ mod output;
 mod run;
 mod store;
 
+pub use crate::state::{StateBounds, with_state_bounds};
 #[cfg(feature = "driver")]
 pub use driver::{Crash, DeadLetter, Drivable, Refused, Setup, TestDriver, TopicRow};
 pub use input::Input;
@@ -36,7 +37,9 @@ pub use output::{Emitted, Outcome, Rejected};
 pub use run::{FromConfig, fold, fold_merged, plugin, run, state};
 #[doc(hidden)]
 pub use run::{migrate_accumulator, migrate_state, prepare};
+#[cfg(test)]
+pub(crate) use store::MemoryTables;
 pub use store::lookup;
 #[doc(hidden)]
 pub use store::{Lookups, Tables, with_lookups, with_tables};
-pub(crate) use store::{lookup_many, table_delete_range, table_get, table_put, table_range};
+pub(crate) use store::{lookup_many, pages_get, pages_put, table_delete_range, table_get, table_put, table_range};

@@ -35,7 +35,7 @@ pub fn prepare<C: config::Config, P>(text: &str, new: impl FnOnce(C) -> crate::R
 /// # Errors
 /// What is wrong with the bytes.
 pub fn state<S: State>(empty: S, bytes: &[u8]) -> Result<S, String> {
-    decode_kept(empty, bytes).map(|kept| kept.state)
+    decode_kept(empty, 0, bytes).map(|kept| kept.state)
 }
 
 /// Turns the state that another version kept for a key into this version's, as the host does at an upgrade.

@@ -8,6 +8,9 @@ use std::rc::Rc;
 
 use crate::columns::{Cell, Column};
 
+/// The table that stands for the contract's interface `pages`, as it does in the host.
+pub const PAGES_TABLE: u32 = u32::MAX;
+
 /// What the contract's interface `table` does.
 pub trait Tables {
     /// The value of each key.
@@ -87,6 +90,14 @@ pub(crate) fn table_range(
     tables(|tables| tables.range(table, group, start, end, limit, backwards))
 }
 
+pub(crate) fn pages_get(groups: &[u32], keys: &Column) -> Result<Column, String> {
+    tables(|tables| tables.get(PAGES_TABLE, groups, keys))
+}
+
+pub(crate) fn pages_put(groups: &[u32], keys: Column, values: Column) -> Result<(), String> {
+    tables(|tables| tables.put(PAGES_TABLE, groups, keys, values))
+}
+
 pub(crate) fn table_delete_range(table: u32, group: u32, start: &[u8], end: &[u8]) -> Result<u64, String> {
     tables(|tables| tables.delete_range(table, group, start, end))
 }
@@ -104,9 +115,13 @@ pub(crate) fn lookup_many(name: &str, keys: &Column) -> Result<Column, String> {
 
 /// Tables of all keys of a run.
 #[derive(Debug, Default)]
-pub(super) struct MemoryTables {
+pub(crate) struct MemoryTables {
     /// The keys of the groups of the call.
-    pub(super) groups: Vec<Option<Vec<u8>>>,
+    pub(crate) groups: Vec<Option<Vec<u8>>>,
+    /// How many entries were read by their keys and written.
+    pub(crate) count: (usize, usize),
+    /// The bytes of the largest value.
+    pub(crate) largest: usize,
     entries: BTreeMap<TableId, BTreeMap<Vec<u8>, Vec<u8>>>,
 }
 
@@ -119,12 +134,17 @@ impl MemoryTables {
         self.entries.entry((table, key.clone())).or_default()
     }
 
-    /// All entries that there are, with their keys and values.
+    /// All entries that there are, with their keys and values; without the pages of states.
     pub(super) fn all(&self) -> Vec<(TableId, Vec<u8>, Vec<u8>)> {
         let of_place = |(place, entries): (&TableId, &BTreeMap<Vec<u8>, Vec<u8>>)| {
             entries.iter().map(|(key, value)| (place.clone(), key.clone(), value.clone())).collect::<Vec<_>>()
         };
-        self.entries.iter().flat_map(of_place).collect()
+        self.entries.iter().filter(|((table, _), _)| *table != PAGES_TABLE).flat_map(of_place).collect()
+    }
+
+    /// How many pages the states of all keys have.
+    pub(crate) fn pages(&self) -> usize {
+        self.entries.iter().filter(|((table, _), _)| *table == PAGES_TABLE).map(|(_, pages)| pages.len()).sum()
     }
 }
 
@@ -135,6 +155,7 @@ fn within(key: &[u8], start: &[u8], end: &[u8]) -> bool {
 impl Tables for MemoryTables {
     fn get(&mut self, table: u32, groups: &[u32], keys: &Column) -> Result<Column, String> {
         let mut values = Column::default();
+        self.count.0 += keys.len();
         for (&group, key) in groups.iter().zip(keys.cells()) {
             values.push(self.of_group(table, group).get(key.bytes().unwrap_or_default()).map(Vec::as_slice));
         }
@@ -143,9 +164,11 @@ impl Tables for MemoryTables {
 
     fn put(&mut self, table: u32, groups: &[u32], keys: Column, values: Column) -> Result<(), String> {
         assert_eq!((groups.len(), keys.len()), (keys.len(), values.len()), "columns of one length");
+        self.count.1 += keys.len();
         for ((&group, key), value) in groups.iter().zip(keys.cells()).zip(values.cells()) {
-            let entries = self.of_group(table, group);
             let key = key.bytes().unwrap_or_default();
+            self.largest = self.largest.max(value.bytes().map_or(0, <[u8]>::len));
+            let entries = self.of_group(table, group);
             match value.bytes() {
                 Some(value) => drop(entries.insert(key.to_vec(), value.to_vec())),
                 None => drop(entries.remove(key)),

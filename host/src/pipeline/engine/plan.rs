@@ -119,6 +119,13 @@ pub(in crate::pipeline) struct Process {
     pub(in crate::pipeline) table: bool,
 }
 
+impl Process {
+    /// Whether calls have tables: the plugin's own, or those in which the state of keys goes on.
+    pub(in crate::pipeline) fn has_tables(&self) -> bool {
+        self.table || self.step.guest.has_pages()
+    }
+}
+
 impl Keyed {
     /// The step itself.
     pub(in crate::pipeline) fn step(&self) -> &Step {

@@ -5,6 +5,7 @@ mod columns;
 pub(super) mod log;
 pub(super) mod lookup;
 pub(super) mod metrics;
+pub(super) mod pages;
 pub(super) mod table;
 
 use std::sync::Arc;

@@ -14,7 +14,7 @@ use crate::plugin::ctx::{Ctx, charge, spend};
 use crate::plugin::{TableRange, Tables};
 use crate::record::{Column, NULL};
 
-type Store<'a> = StoreContextMut<'a, Ctx>;
+pub(super) type Store<'a> = StoreContextMut<'a, Ctx>;
 
 /// The tables of a call, for one host call.
 type Locked<'a> = MutexGuard<'a, dyn Tables + 'static>;
@@ -22,16 +22,21 @@ type Locked<'a> = MutexGuard<'a, dyn Tables + 'static>;
 /// The tables, the first key of a range and the first one after it.
 type Checked<'a> = (Locked<'a>, &'a [u8], &'a [u8]);
 
-/// What the functions work on, if the number of the table is one.
-fn reach(ctx: &Ctx, table: u32) -> Result<Locked<'_>, String> {
+/// What the functions work on.
+fn reach(ctx: &Ctx) -> Result<Locked<'_>, String> {
     let Some(tables) = &ctx.reach.tables else {
         return Err("tables are there in `process` only".to_owned());
     };
-    let numbers = ctx.limits.table_numbers;
+    Ok(tables.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// A number that a plugin's own tables have.
+fn is_own(store: &Store<'_>, table: u32) -> Result<(), String> {
+    let numbers = store.data().limits.table_numbers;
     if table >= numbers {
         return Err(format!("table {table}: a plugin has {numbers} tables, numbered from 0"));
     }
-    Ok(tables.lock().unwrap_or_else(PoisonError::into_inner))
+    Ok(())
 }
 
 /// Groups of the call.
@@ -53,19 +58,25 @@ fn pair(ctx: &Ctx, groups: &[u32], keys: usize) -> Result<(), String> {
     are_groups(ctx, groups)
 }
 
-fn get(store: &Store<'_>, table: u32, groups: &WasmList<u32>, keys: &KeysParam) -> Result<Column, String> {
+/// Reads entries of a table, whoever's it is.
+pub(super) fn get(store: &Store<'_>, table: u32, groups: &WasmList<u32>, keys: &KeysParam) -> Result<Column, String> {
     let (ctx, groups, keys) = (store.data(), groups.as_le_slice(store), keys.view(store));
-    let mut tables = reach(ctx, table)?;
+    let mut tables = reach(ctx)?;
     pair(ctx, groups, keys.len())?;
     small(&ctx.limits, keys.bytes.len())?;
     sound("key", keys, 0, ctx.limits.table_key_bytes)?;
     in_parts(&ctx.limits, keys, |place, part| tables.get(table, &groups[place..place + part.len()], part))
 }
 
-/// Answers the bytes that were written.
-fn put(store: &Store<'_>, table: u32, groups: &WasmList<u32>, changes: &EntriesParam) -> Result<usize, String> {
+/// Writes entries of a table, whoever's it is. Answers the bytes that were written.
+pub(super) fn put(
+    store: &Store<'_>,
+    table: u32,
+    groups: &WasmList<u32>,
+    changes: &EntriesParam,
+) -> Result<usize, String> {
     let (ctx, groups, (keys, values)) = (store.data(), groups.as_le_slice(store), changes.view(store));
-    let mut tables = reach(ctx, table)?;
+    let mut tables = reach(ctx)?;
     pair(ctx, groups, keys.len())?;
     if values.len() != keys.len() {
         return Err(format!("{} values for {} keys", values.len(), keys.len()));
@@ -94,7 +105,8 @@ impl RangeParam {
     /// The tables and the bounds, or why they make no sense.
     fn check<'a>(&self, store: &'a Store<'_>) -> Result<Checked<'a>, String> {
         let ctx = store.data();
-        let tables = reach(ctx, self.table)?;
+        is_own(store, self.table)?;
+        let tables = reach(ctx)?;
         are_groups(ctx, &[self.group])?;
         // One byte more than a key: what follows the longest key is the key and a zero.
         let limit = ctx.limits.table_key_bytes + 1;
@@ -152,7 +164,7 @@ pub(in crate::plugin) fn define(linker: &mut Linker<Ctx>) -> wasmtime::Result<()
         let shape = keys.view(&store);
         let (entries, bytes) = (shape.len(), shape.bytes.len());
         charge(&mut store, price(entries, bytes))?;
-        let found = get(&store, table, &groups, &keys);
+        let found = is_own(&store, table).and_then(|()| get(&store, table, &groups, &keys));
         spend(&mut store, found.as_ref().map_or(0, |values| price(0, values.bytes.len())))?;
         Ok((found.map(ValuesAnswer::from),))
     })?;
@@ -162,7 +174,7 @@ pub(in crate::plugin) fn define(linker: &mut Linker<Ctx>) -> wasmtime::Result<()
             let (keys, values) = changes.view(&store);
             let (entries, bytes) = (keys.len(), keys.bytes.len() + values.bytes.len());
             charge(&mut store, price(entries, bytes))?;
-            let written = put(&store, table, &groups, &changes);
+            let written = is_own(&store, table).and_then(|()| put(&store, table, &groups, &changes));
             store.data_mut().reach.written += written.as_ref().copied().unwrap_or_default();
             Ok((written.map(|_| ()),))
         },

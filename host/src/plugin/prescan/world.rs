@@ -5,7 +5,7 @@ use wasmparser::types::Types;
 use wasmparser::{ComponentExport, ComponentExternalKind, ComponentImport};
 
 use super::Scanned;
-use crate::plugin::bindings::{AGGREGATOR, LIFECYCLE, PROCESSOR, TRANSFORMER};
+use crate::plugin::bindings::{AGGREGATOR, LIFECYCLE, PAGES, PROCESSOR, TRANSFORMER};
 use crate::plugin::error::Error;
 use crate::plugin::grant::Grant;
 use crate::plugin::{World, wasi};
@@ -57,6 +57,10 @@ impl Surface {
                 if !grant.is_for(world) {
                     return Err(Error::ImportOfOtherWorld { import, world });
                 }
+            } else if import == PAGES {
+                if world != World::Process {
+                    return Err(Error::ImportOfOtherWorld { import, world });
+                }
             } else {
                 let stub = kind == ComponentExternalKind::Instance && wasi::is_stub(&import);
                 if !stub && !GRANTED.contains(&import.as_str()) {
@@ -102,7 +106,7 @@ fn unknown(import: String) -> Error {
     let hint = if import.starts_with("wasi:") {
         "; of WASI it has stubs of 0.2 `cli`, `io`, `clocks`, `random` and `filesystem`, and no network"
     } else if import.starts_with("millstream:plugin/") {
-        "; it has version 0.1.0 of `log`, `metrics`, `table` and `lookup`"
+        "; it has version 0.1.0 of `log`, `metrics`, `pages`, `table` and `lookup`"
     } else {
         ""
     };

@@ -21,7 +21,7 @@ mod timers;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use self::key_timers::Timer;
-pub use self::overlay::{CallTables, KEY_ENTRIES_MAX, KEY_TABLE_BYTES_MAX};
+pub use self::overlay::CallTables;
 pub use self::slots::SlotId;
 
 use self::blocks::Sweep;
@@ -36,6 +36,9 @@ use crate::state::Disks;
 use crate::state::ticks::Ticks;
 use crate::time::Watermark;
 
+/// What a key with tables counts for at most when a call is filled: a few pages, which a row reads and writes. What calls
+/// write into tables is held until the commit, and bounded.
+const TABLE_PAYLOAD: u64 = 16 << 10;
 /// Values that are migrated in one call.
 const MIGRATED_KEYS: usize = 4096;
 /// Bytes of values that are migrated in one call: calls of 512 KiB to 1 MiB are the cheapest.
@@ -153,7 +156,8 @@ impl Keyed {
 
     /// Bytes of the key and value of a slot.
     pub fn payload(&self, slot: SlotId) -> usize {
-        self.slots.key(slot).map_or(0, <[u8]>::len) + self.slots.value_length(slot)
+        let tables = self.tables.size(slot).bytes.min(TABLE_PAYLOAD) as usize;
+        self.slots.key(slot).map_or(0, <[u8]>::len) + self.slots.value_length(slot) + tables
     }
 
     /// Appends the values of slots.

@@ -5,15 +5,9 @@ use std::ops::Bound;
 
 use super::disk::entries_of;
 use super::slots::SlotId;
-use super::tables::{EntryKey, Size, Tables, bounds, parts, place};
+use super::tables::{EntryKey, Tables, bounds, parts, place};
 use crate::plugin::{self, TableRange};
 use crate::record::{Column, ColumnRef};
-
-/// Entries that one key may have in all its tables together. A key is one unit of work: what is larger should be divided
-/// into more keys.
-pub const KEY_ENTRIES_MAX: u64 = 1_000_000;
-/// Bytes of the entries of one key: an eighth of what a pipeline may have in all.
-pub const KEY_TABLE_BYTES_MAX: u64 = 256 << 20;
 
 /// Entries that are looked for on disk at once: reads of a range want few or many, and an entry that was deleted in
 /// memory since is looked for in vain.
@@ -28,16 +22,6 @@ pub struct CallTables {
     keys: HashMap<SlotId, Option<Box<[u8]>>>,
     /// What the call wrote; none for what it deleted.
     written: BTreeMap<EntryKey, Option<Box<[u8]>>>,
-    /// What each group would have, were the call to succeed now.
-    sizes: BTreeMap<u32, Size>,
-}
-
-/// What a write replaced, to be put back if the whole of which it is a part is refused.
-struct Undo {
-    group: u32,
-    place: EntryKey,
-    written: Option<Option<Box<[u8]>>>,
-    size: Size,
 }
 
 impl CallTables {
@@ -89,34 +73,6 @@ impl CallTables {
         match self.written.get(place) {
             Some(written) => written.as_deref(),
             None => self.kept.get(place),
-        }
-    }
-
-    fn write(&mut self, group: u32, place: EntryKey, value: Option<&[u8]>) -> Undo {
-        let (slot, _, key) = parts(&place);
-        let key = key.len() as u64;
-        let size = self.sizes.get(&group).copied().unwrap_or_else(|| self.kept.size(slot));
-        let mut new = size;
-        if let Some(old) = self.read(&place) {
-            new.entries -= 1;
-            new.bytes -= key + old.len() as u64;
-        }
-        if let Some(value) = value {
-            new.entries += 1;
-            new.bytes += key + value.len() as u64;
-        }
-        self.sizes.insert(group, new);
-        let written = self.written.insert(place.clone(), value.map(Box::from));
-        Undo { group, place, written, size }
-    }
-
-    fn undo(&mut self, undo: Vec<Undo>) {
-        for Undo { group, place, written, size } in undo.into_iter().rev() {
-            self.sizes.insert(group, size);
-            match written {
-                Some(written) => self.written.insert(place, written),
-                None => self.written.remove(&place),
-            };
         }
     }
 
@@ -207,27 +163,10 @@ impl plugin::Tables for CallTables {
     fn put(&mut self, table: u32, groups: &[u32], keys: ColumnRef<'_>, values: ColumnRef<'_>) -> Result<(), String> {
         let places = self.places(table, groups, keys)?;
         self.fetch(&places);
-        let mut undo = Vec::with_capacity(groups.len());
-        for ((&group, place), value) in groups.iter().zip(places).zip(values.iter()) {
-            undo.push(self.write(group, place, value));
+        for (place, value) in places.into_iter().zip(values.iter()) {
+            self.written.insert(place, value.map(Box::from));
         }
-        let over = undo.iter().find_map(|undo| {
-            let Size { entries, bytes } = self.sizes.get(&undo.group).copied().unwrap_or_default();
-            if entries > KEY_ENTRIES_MAX && entries > undo.size.entries {
-                Some(format!("{entries} entries in the tables of one key, the limit is {KEY_ENTRIES_MAX}"))
-            } else if bytes > KEY_TABLE_BYTES_MAX && bytes > undo.size.bytes {
-                Some(format!("{bytes} bytes in the tables of one key, the limit is {KEY_TABLE_BYTES_MAX} bytes"))
-            } else {
-                None
-            }
-        });
-        match over {
-            None => Ok(()),
-            Some(error) => {
-                self.undo(undo);
-                Err(error)
-            }
-        }
+        Ok(())
     }
 
     fn range(&mut self, table: u32, group: u32, range: TableRange<'_>, limit: u32) -> Result<(Column, Column), String> {
@@ -245,7 +184,7 @@ impl plugin::Tables for CallTables {
         self.fetch(&places);
         let count = places.len() as u64;
         for place in places {
-            self.write(group, place, None);
+            self.written.insert(place, None);
         }
         Ok(count)
     }
@@ -255,6 +194,7 @@ impl plugin::Tables for CallTables {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::tables::Size;
     use super::*;
     use crate::plugin::Tables as _;
 
@@ -274,20 +214,8 @@ mod tests {
     }
 
     #[test]
-    fn a_put_over_the_limit_changes_nothing_and_says_so() {
-        let mut kept = Tables::default();
-        kept.set(place(3, 0, b"a"), Some(vec![0; KEY_TABLE_BYTES_MAX as usize - 10].into()));
-        let mut call = CallTables::new(kept, vec![3, 4], no_key);
-        let (groups, keys) = ([1, 0, 0], column(&[b"x", b"y", b"a"]));
-        let error = call.put(0, &groups, keys.view(), column(&[b"1", &[0; 20], &[1; 30]]).view());
-        assert_eq!(error, Ok(()), "the large one was replaced");
-        call.put(0, &[0], column(&[b"a"]).view(), column(&[&vec![0; KEY_TABLE_BYTES_MAX as usize - 30]]).view())
-            .expect("just within");
-        let error = call.put(0, &[1, 0], column(&[b"z", b"z"]).view(), column(&[b"2", &[0; 10]]).view());
-        let expected = "268435459 bytes in the tables of one key, the limit is 268435456 bytes";
-        assert_eq!(error, Err(expected.to_owned()));
-        assert_eq!(call.get(0, &[1, 0], column(&[b"z", b"z"]).view()).expect("they are groups").lengths, [-1, -1]);
-        call.put(0, &[0], column(&[b"a"]).view(), column(&[b""]).view()).expect("what gets smaller is never refused");
+    fn a_group_that_the_call_does_not_have_is_named() {
+        let mut call = CallTables::new(Tables::default(), vec![3, 4], no_key);
         let error = call.get(0, &[2], column(&[b"z"]).view());
         assert_eq!(error, Err("group 2: the call has 2 groups, numbered from 0".to_owned()));
     }

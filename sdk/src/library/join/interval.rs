@@ -128,11 +128,7 @@ impl<T: Item> Side<T> {
 
     /// The rows of these times have found a partner.
     fn found(&mut self, times: &RangeInclusive<i64>) {
-        let found: Vec<_> =
-            self.lonely.range((*times.start(), 0)..=(*times.end(), u32::MAX)).map(|(&name, ())| name).collect();
-        for name in &found {
-            self.lonely.remove(name);
-        }
+        self.lonely.remove_range((*times.start(), 0)..=(*times.end(), u32::MAX));
     }
 
     /// Removes the rows up to that time, and shows those without a partner.
@@ -142,7 +138,7 @@ impl<T: Item> Side<T> {
                 lonely(time, row)?;
             }
         }
-        self.lonely.retain(|&(time, _), ()| time > last);
+        self.lonely.remove_range(..=(last, u32::MAX));
         self.rows.remove(..=last);
         Ok(())
     }
@@ -255,26 +251,18 @@ impl IntervalJoin {
         Ok(true)
     }
 
-    pub(super) fn kind(&self) -> Kind {
-        self.kind
-    }
-
-    pub(super) fn timer(&self) -> u64 {
-        self.timer
-    }
-
     /// The times of a left row's partners; none if the row is late.
-    pub(super) fn partners_of_left(&self, ctx: &Context<'_>) -> Option<RangeInclusive<i64>> {
+    fn partners_of_left(&self, ctx: &Context<'_>) -> Option<RangeInclusive<i64>> {
         self.partners(ctx, self.lower, self.upper)
     }
 
     /// The times of a right row's partners; none if the row is late.
-    pub(super) fn partners_of_right(&self, ctx: &Context<'_>) -> Option<RangeInclusive<i64>> {
+    fn partners_of_right(&self, ctx: &Context<'_>) -> Option<RangeInclusive<i64>> {
         self.partners(ctx, -self.upper, -self.lower)
     }
 
     /// When the timer is to come after `now` if the first row has to go at `end`.
-    pub(super) fn next_after(&self, now: i64, end: i64) -> i64 {
+    fn next_after(&self, now: i64, end: i64) -> i64 {
         let step = i64::try_from(self.upper.abs_diff(self.lower) / STEPS).unwrap_or(i64::MAX);
         end.max(now.saturating_add(step))
     }
@@ -286,12 +274,12 @@ impl IntervalJoin {
     }
 
     /// For how long a row of the left side is kept after its time. None is kept for less than to its own time.
-    pub(super) fn left_reach(&self) -> i64 {
+    fn left_reach(&self) -> i64 {
         self.upper.max(0)
     }
 
     /// For how long a row of the right side is kept after its time.
-    pub(super) fn right_reach(&self) -> i64 {
+    fn right_reach(&self) -> i64 {
         (-self.lower).max(0)
     }
 
@@ -309,7 +297,7 @@ impl IntervalJoin {
 }
 
 /// The time of the last rows that have to go at `now`, staying for so long after their times; none if none can.
-pub(super) fn last_to_go(now: i64, reach: i64) -> Option<i64> {
+fn last_to_go(now: i64, reach: i64) -> Option<i64> {
     // At the end of time everything goes, also what would have stayed beyond it.
     if now == i64::MAX { Some(now) } else { now.checked_sub(reach) }
 }

@@ -12,25 +12,19 @@
 //!
 //! # What a row that is kept costs
 //!
-//! Rows are kept in the key's state, 8 bytes and the row itself each (and 4 for the length of a text), and the state is
-//! read and written with every call in which the key has a row or a timer, however many of its rows are in the call.
-//! Measured natively, rows of 100 bytes, one new row a call: 10 kept rows 1.1 µs, 100 kept rows 4.7 µs, 1,000 kept rows
-//! 180 µs, 5,000 kept rows 1.4 ms; past 9,000 the state is over its limit of 1 MiB. So keep little: project rows before
-//! they are joined, take bounds no wider than needed, and re-key by something finer.
-//!
-//! Where a key has to have thousands of rows, [`LargeIntervalJoin`] keeps them in tables. That is dearer for small keys,
-//! by a call of the host for each row, and the pipeline has to grant tables; but a row costs what it finds, however many
-//! rows are kept.
+//! Rows are kept in the key's state, 8 bytes and the row itself each (and 4 for the length of a text). While these are few,
+//! the state is read and written with every call in which the key has a row or a timer: measured natively, rows of 100
+//! bytes, one new row a call, 10 kept rows cost 1.1 µs and 100 kept rows 4.7 µs. A side of more than 16 KiB goes on in
+//! pages by itself ([`state`](crate::state#size)), and a row then costs what it finds. Still, what is kept has to be
+//! somewhere: project rows before they are joined, take bounds no wider than needed, and re-key by something finer.
 
 mod as_of;
 mod interval;
-mod large;
 mod latest;
 mod window;
 
 pub use as_of::{AsOfJoin, Versions};
 pub use interval::{IntervalJoin, IntervalRows};
-pub use large::{LargeIntervalJoin, LargeIntervalRows};
 pub use latest::{Latest, LatestJoin};
 pub use window::{WindowJoin, WindowRows};
 

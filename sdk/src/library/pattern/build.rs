@@ -179,12 +179,12 @@ impl<E: 'static> Pattern<E> {
         Self { skip, ..self }
     }
 
-    /// How many events a key may keep; the default is 4,096. A row beyond is rejected.
+    /// How many events a key may keep; without it any number. A row beyond is rejected.
     pub fn events_max(self, events: usize) -> Self {
         Self { limits: Limits { events, ..self.limits }, ..self }
     }
 
-    /// How many partial matches a key may have; the default is 1,024. They may have 32 times as many events, each one
+    /// How many partial matches a key may have; the default is 16,384. They may have 32 times as many events, each one
     /// counted in each of them. Beyond that the key begins anew.
     pub fn partial_matches_max(self, partial_matches: usize) -> Self {
         Self { limits: Limits { partial_matches, ..self.limits }, ..self }

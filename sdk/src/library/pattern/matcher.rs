@@ -58,11 +58,11 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// 1,024 partial matches are far more than a key of a sound pattern has, and each event goes through all of them.
+    /// Events wait for the watermark, and how many there are is the input's to say: their number has no limit of its own.
     ///
-    /// Events that wait each have a timer, of which a call fires 10,000 at most.
-    pub(super) const DEFAULT: Self = Self { events: 4_096, partial_matches: 1_024 };
-    /// Partial matches of the mean length 32, 13 bytes an event, are 416 KiB where there are 1,024 of them.
+    /// 16,384 partial matches are far more than a key of a sound pattern has, and each event goes through all of them.
+    pub(super) const DEFAULT: Self = Self { events: usize::MAX, partial_matches: 16_384 };
+    /// Partial matches of the mean length 32, 24 bytes an event in memory, are 12 MiB where there are 16,384 of them.
     const MEAN_LENGTH: usize = 32;
 
     /// The limit that these have passed.

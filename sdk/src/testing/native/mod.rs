@@ -273,6 +273,10 @@ impl<P: Debug + Send + Sync> Guest for Native<P> {
         self.call(work.tables, |plugin| (self.world.process)(plugin, &native))
     }
 
+    fn has_pages(&self) -> bool {
+        self.description.world == host::World::Process
+    }
+
     fn migrates(&self) -> bool {
         self.migration.is_some()
     }

@@ -26,31 +26,36 @@ pub(super) fn within<R>(grants: &host::Grants, tables: Option<SharedTables>, run
             run,
         ),
     };
-    with_tables(Rc::new(RefCell::new(Shared(tables.filter(|_| grants.table)))), run)
+    with_tables(Rc::new(RefCell::new(Shared { tables, granted: grants.table })), run)
 }
 
 fn view(column: &Column) -> ColumnRef<'_> {
     ColumnRef { lengths: &column.lengths, bytes: &column.bytes }
 }
 
-/// The tables of the call's groups, if they are granted.
-struct Shared(Option<SharedTables>);
+/// The tables of the call's groups.
+struct Shared {
+    tables: Option<SharedTables>,
+    /// Whether the step may have tables of its own. Pages of states it may always have.
+    granted: bool,
+}
 
 impl Shared {
-    fn with<R>(&self, act: impl FnOnce(&mut dyn host::Tables) -> Result<R, String>) -> Result<R, String> {
-        let tables = self.0.as_ref().ok_or("the step grants no tables: `grants = [\"table\"]` in the step does")?;
+    fn with<R>(&self, table: u32, act: impl FnOnce(&mut dyn host::Tables) -> Result<R, String>) -> Result<R, String> {
+        let tables = self.tables.as_ref().filter(|_| self.granted || table == host::PAGES_TABLE);
+        let tables = tables.ok_or("the step grants no tables: `grants = [\"table\"]` in the step does")?;
         act(&mut *tables.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Tables for Shared {
     fn get(&mut self, table: u32, groups: &[u32], keys: &Column) -> Result<Column, String> {
-        let found = self.with(|tables| tables.get(table, groups, view(keys)))?;
+        let found = self.with(table, |tables| tables.get(table, groups, view(keys)))?;
         Ok(Column { lengths: found.lengths, bytes: found.bytes })
     }
 
     fn put(&mut self, table: u32, groups: &[u32], keys: Column, values: Column) -> Result<(), String> {
-        self.with(|tables| tables.put(table, groups, view(&keys), view(&values)))
+        self.with(table, |tables| tables.put(table, groups, view(&keys), view(&values)))
     }
 
     fn range(
@@ -63,12 +68,12 @@ impl Tables for Shared {
         backwards: bool,
     ) -> Result<(Column, Column), String> {
         let range = TableRange { start, end, backwards };
-        let (keys, values) = self.with(|tables| tables.range(table, group, range, limit))?;
+        let (keys, values) = self.with(table, |tables| tables.range(table, group, range, limit))?;
         Ok((column(keys.view()), column(values.view())))
     }
 
     fn delete_range(&mut self, table: u32, group: u32, start: &[u8], end: &[u8]) -> Result<u64, String> {
         let range = TableRange { start, end, backwards: false };
-        self.with(|tables| tables.delete_range(table, group, range))
+        self.with(table, |tables| tables.delete_range(table, group, range))
     }
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{Results, Seen, late_rows, left_by, rows, run, seen, written};
-use crate::library::join::{IntervalJoin, IntervalRows, Joined, Kind, LargeIntervalJoin, LargeIntervalRows};
+use crate::library::join::{IntervalJoin, IntervalRows, Joined, Kind};
 use crate::prelude::*;
 use testing::{Input, keyed};
 
@@ -34,39 +34,6 @@ impl Process for Join {
         assert!(self.0.on_timer(ctx, rows, timer, emit)?, "there are no other timers");
         Ok(())
     }
-}
-
-#[derive(Debug)]
-struct Large(LargeIntervalJoin<String, String>);
-
-/// Joins rows that are in tables.
-#[process(outputs(joined = "Pairs.", late = "Rows that came too late."))]
-impl Process for Large {
-    type Config = NoConfig;
-    type Input<'a> = Option<Text<'a>>;
-    type State = LargeIntervalRows;
-
-    fn new(_: NoConfig) -> Result<Self> {
-        Ok(large(IntervalJoin::new(Kind::Inner, -10..=10)?))
-    }
-
-    fn on_row(&self, ctx: &mut Context<'_>, rows: &mut Self::State, row: Option<Text<'_>>) -> Result<()> {
-        let row = row.map_or_else(String::new, |Text(row)| row.to_owned());
-        let arrival = match ctx.input() {
-            0 => self.0.left(ctx, rows, &row, emit)?,
-            _ => self.0.right(ctx, rows, &row, emit)?,
-        };
-        ctx.emit(arrival.is_late().then(|| Row::same().to("late")))
-    }
-
-    fn on_timer(&self, ctx: &mut Context<'_>, rows: &mut Self::State, timer: Timer) -> Result<()> {
-        assert!(self.0.on_timer(ctx, rows, timer, emit)?, "there are no other timers");
-        Ok(())
-    }
-}
-
-fn large(join: IntervalJoin) -> Large {
-    Large(LargeIntervalJoin::new(join, 0))
 }
 
 fn emit(ctx: &mut Context<'_>, joined: Joined<'_, String, String>) -> Result<()> {
@@ -121,7 +88,7 @@ proptest! {
         let rows: Vec<_> = rows.into_iter().map(|row| super::Sent { value: true, ..row }).collect();
         let join = IntervalJoin::new(kind, lower..=lower + width).expect("the bounds are in order");
         let outcome = run(&Join(join), &rows);
-        prop_assert_eq!(&run(&large(join), &rows).rows, &outcome.rows);
+        prop_assert_eq!(&in_pages(|| run(&Join(join), &rows)).rows, &outcome.rows);
         let (joined, late) = model(&seen(&rows), kind, lower, lower + width);
         prop_assert_eq!(left_by(&outcome, "joined"), joined);
         prop_assert_eq!(left_by(&outcome, "late"), late);
@@ -135,11 +102,17 @@ proptest! {
         let rows: Vec<_> = rows.into_iter().map(wide).collect();
         let join = IntervalJoin::new(kind, -2_000..=3_000).expect("the bounds are in order");
         let outcome = run(&Join(join), &rows);
-        prop_assert_eq!(&run(&large(join), &rows).rows, &outcome.rows);
+        prop_assert_eq!(&in_pages(|| run(&Join(join), &rows)).rows, &outcome.rows);
         let (joined, late) = model(&seen(&rows), kind, -2_000, 3_000);
         prop_assert_eq!(left_by(&outcome, "joined"), joined);
         prop_assert_eq!(left_by(&outcome, "late"), late);
     }
+}
+
+/// Runs with all but the smallest states in pages of a few bytes, which stay in memory for one row.
+fn in_pages<R>(run: impl FnOnce() -> R) -> R {
+    let bounds = testing::StateBounds { inline_bytes: 8, page_bytes: 16, resident_bytes: 0 };
+    testing::with_state_bounds(bounds, run)
 }
 
 fn row(key: &str, value: i64, time: i64) -> Input {
@@ -216,19 +189,38 @@ fn the_ends_of_time_are_times_like_any_other() {
 }
 
 #[test]
-fn rows_in_tables_go_as_well() {
-    let join = large(IntervalJoin::new(Kind::Full, -10..=0).expect("the bounds are in order"));
+fn rows_in_pages_go_as_well() {
+    in_pages(|| {
+        let join = Join(IntervalJoin::new(Kind::Full, -10..=0).expect("the bounds are in order"));
+        let mut run = keyed(&join);
+        for input in [0, 1] {
+            (1..=5).for_each(|time| run.row_by(input, row("k", 0, time * 10)));
+        }
+        assert!(run.state_pages() > 3, "{} pages", run.state_pages());
+        run.watermark(60);
+        assert_eq!((run.keys(), run.state_pages()), (0, 0));
+        run.end();
+    });
+}
+
+/// 4,000 rows of each side and 16,000 pairs: some 400 KB of one key, of which 16 KiB may ride in the column of a side.
+#[test]
+fn sixteen_thousand_pairs_of_one_key_are_all_there() {
+    let join = Join(IntervalJoin::new(Kind::Inner, 0..=3).expect("the bounds are in order"));
     let mut run = keyed(&join);
-    for input in [0, 1] {
-        (1..=5).for_each(|time| run.row_by(input, row("k", 0, time * 10)));
+    for time in 0..4_000 {
+        run.row_by(1, row("k", time, time));
+        run.row_by(0, Input::value(format!("{time:0>40}")).key("k").at(time));
     }
-    // Right rows have partners at their time and 10 later, so the last left row has one as well.
-    for (watermark, entries) in [(10, 9), (40, 3), (60, 0)] {
-        run.watermark(watermark);
-        assert_eq!(run.table_entries(), entries, "at {watermark}");
+    assert!(run.state_pages() > 50, "{} pages", run.state_pages());
+    for time in 4_000..4_003 {
+        run.row_by(1, row("k", time, time));
     }
-    assert_eq!(run.keys(), 0);
-    run.end();
+    run.watermark(5_000);
+    assert_eq!((run.keys(), run.state_pages()), (0, 0));
+    let out = run.end();
+    assert_eq!((out.output("joined").count(), out.output("late").count()), (16_000, 0));
+    assert!(out.rejected.is_empty(), "{:?}", out.codes());
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl Run<'_, '_> {
         let watermark = marks.iter().copied().fold(watermark, i64::max);
         let same = marks.iter().all(|&mark| mark == watermark);
         let inputs = if self.chunk.input == 0 { Vec::new() } else { vec![self.chunk.input; range.len()] };
-        let tables = self.process.table.then(|| self.state.lend_tables(&slots));
+        let tables = self.process.has_tables().then(|| self.state.lend_tables(&slots));
         let work = Work {
             group_rows: &group_rows,
             rows: slice(self.chunk.grouped(), range.clone()),
