@@ -14,7 +14,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -34,6 +34,7 @@ mod error;
 mod extract;
 mod listen;
 pub mod operations;
+mod orphans;
 pub mod pipelines;
 pub mod plugins;
 mod problem;
@@ -120,6 +121,9 @@ fn router(app: App) -> Router {
         .route("/v1/pipelines/{pipeline}/restore", post(checkpoints::restore))
         .route("/v1/pipelines/{pipeline}/rewind", post(checkpoints::rewind))
         .route("/v1/pipelines/{pipeline}/rollback", post(checkpoints::rollback))
+        .route("/v1/orphans", get(orphans::list))
+        .route("/v1/orphans/{deployment}", delete(orphans::discard))
+        .route("/v1/orphans/{deployment}/adopt", post(orphans::adopt))
         .route("/v1/operations", get(operations::list))
         .route("/v1/operations/{operation}", get(operations::show))
         .method_not_allowed_fallback(method_not_allowed)

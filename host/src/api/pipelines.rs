@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::extract::ValidPath;
-use super::{Error, List, Problem, Shared};
+use super::{App, Error, List, Problem, Shared};
 use crate::checkpoint::CheckpointId;
 use crate::ids::PipelineName;
 use crate::pipeline::status::PipelineStatus;
@@ -30,13 +30,25 @@ pub struct Applied {
     pub pipeline: PipelineStatus,
 }
 
+impl From<pipeline::Applied> for Applied {
+    fn from(applied: pipeline::Applied) -> Self {
+        let pipeline::Applied { status: pipeline, change, checkpoint, pause_ms } = applied;
+        Self { change, checkpoint, pause_ms, pipeline }
+    }
+}
+
 pub(super) async fn apply(State(app): Shared, request: Request) -> Result<(StatusCode, Json<Applied>), Problem> {
-    let body = app.body(request, MANIFEST_BYTES_MAX).await?;
-    let manifest = std::str::from_utf8(&body.bytes).map_err(|error| Error::invalid("manifest", error))?;
-    let applied = app.pipelines.apply(&app.tenant, manifest).await?;
+    let text = manifest(&app, request).await?;
+    let applied = app.pipelines.apply(&app.tenant, &text).await?;
     let status = if applied.change == Change::Created { StatusCode::CREATED } else { StatusCode::OK };
-    let pipeline::Applied { status: pipeline, change, checkpoint, pause_ms } = applied;
-    Ok((status, Json(Applied { change, checkpoint, pause_ms, pipeline })))
+    Ok((status, Json(applied.into())))
+}
+
+/// The manifest in the body of a request.
+pub(super) async fn manifest(app: &App, request: Request) -> Result<String, Error> {
+    let body = app.body(request, MANIFEST_BYTES_MAX).await?;
+    let text = std::str::from_utf8(&body.bytes).map_err(|error| Error::invalid("manifest", error))?;
+    Ok(text.to_owned())
 }
 
 pub(super) async fn list(State(app): Shared) -> Json<List<PipelineStatus>> {

@@ -48,6 +48,17 @@ pub enum Error {
         /// The format that is known.
         known: u32,
     },
+    /// A change of a pipeline failed in a way that leaves open what a restart would find.
+    #[error(
+        "`{}` could not be written, and what is in it after a loss of power is not known ({source}): free space or repair the disk, then resume or delete the pipeline, or make the change again",
+        file.display()
+    )]
+    Unsettled {
+        /// The file.
+        file: PathBuf,
+        /// What failed first.
+        source: Box<Self>,
+    },
     /// The disk is full.
     #[error("the disk is full, `{}` was not written: free space and try again", file.display())]
     StorageFull {
@@ -97,6 +108,7 @@ impl Coded for Error {
             Self::ComponentNotFound { .. } => "component_not_found",
             Self::Corrupt { .. } => "catalog_corrupt",
             Self::UnknownFormat { .. } => "catalog_unknown_format",
+            Self::Unsettled { .. } => "catalog_unsettled",
             Self::StorageFull { .. } => "storage_full",
             Self::Storage { .. } => "catalog_storage_failed",
         }
@@ -110,7 +122,7 @@ impl Coded for Error {
             Self::Corrupt { .. } => Kind::Corrupt,
             Self::UnknownFormat { .. } => Kind::Conflict,
             Self::StorageFull { .. } => Kind::StorageFull,
-            Self::Storage { .. } => Kind::Unavailable,
+            Self::Storage { .. } | Self::Unsettled { .. } => Kind::Unavailable,
         }
     }
 

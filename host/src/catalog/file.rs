@@ -47,6 +47,20 @@ pub(super) fn remove(file: &Path) -> Result<(), Error> {
     files::remove(file).map_err(|error| Error::system("remove", file, &error))
 }
 
+/// Moves a file into a folder, under its own name or the first free one that begins so, durably. Answers where it is.
+pub(super) fn move_into(file: &Path, folder: &Path) -> Result<PathBuf, Error> {
+    let name = file.file_name().unwrap_or_default();
+    let mut to = folder.join(name);
+    for number in 1.. {
+        if !to.exists() {
+            break;
+        }
+        to = folder.join(name).with_added_extension(number.to_string());
+    }
+    let moved = files::make_folder(folder).and_then(|()| files::rename(file, &to));
+    moved.map(|()| to).map_err(|error| Error::system("move", file, &error))
+}
+
 /// Makes a folder and those above it, durably.
 pub(super) fn make_folder(folder: &Path) -> Result<(), Error> {
     files::make_folder(folder).map_err(|error| Error::system("make folder", folder, &error))

@@ -1,10 +1,24 @@
 //! Reading the whole catalog at start. A name in a path must be the name in the file, and whatever is not understood
 //! stops the start with its path: a catalog that is half read would quietly run half of the pipelines.
+//!
+//! A damaged file of one pipeline does not stop the others: it is put aside and named, at this start and at every later
+//! one until somebody has taken it away.
 
 use std::path::{Path, PathBuf};
 
-use super::{Error, Holdings, Known, PluginVersion, StoredPipeline, TenantPaths, file};
+use super::{Error, Holdings, Intent, Known, PluginVersion, StoredPipeline, TenantPaths, file};
 use crate::ids::{PluginName, TenantId};
+
+/// A file that could not be read, and was put aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damaged {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Where it is now.
+    pub file: PathBuf,
+    /// What is wrong with it.
+    pub reason: String,
+}
 
 /// Reads everything but the components.
 pub(super) fn all(catalog: &Path) -> Result<Known, Error> {
@@ -20,7 +34,9 @@ pub(super) fn all(catalog: &Path) -> Result<Known, Error> {
     }
     for path in file::entries(&tenants)? {
         let tenant: TenantId = name_of(&path)?;
-        let holdings = holdings(&TenantPaths::new(catalog, &tenant), &tenant)?;
+        let paths = TenantPaths::new(catalog, &tenant);
+        let holdings = holdings(&paths, &tenant)?;
+        known.damaged.extend(damaged(&paths, &tenant)?);
         let newest = holdings.pipelines.values().map(|pipeline| pipeline.id.0).max().unwrap_or(0);
         if newest >= known.next_pipeline_id {
             let reason =
@@ -43,16 +59,57 @@ fn holdings(paths: &TenantPaths, tenant: &TenantId) -> Result<Holdings, Error> {
         }
     }
     for path in file::entries(&paths.pipelines())? {
-        let pipeline: StoredPipeline = file::read_document(&path)?;
-        if path != paths.pipeline(&pipeline.name) || pipeline.tenant != *tenant {
-            let reason = format!("it holds pipeline `{}` of tenant `{}`", pipeline.name, pipeline.tenant);
-            return Err(Error::corrupt(&path, reason));
+        if let Some(pipeline) = sound(pipeline(&path, paths, tenant), &path, paths)? {
+            holdings.pipelines.insert(pipeline.name.clone(), pipeline);
         }
-        holdings.pipelines.insert(pipeline.name.clone(), pipeline);
+    }
+    for path in file::entries(&paths.intents())? {
+        if let Some(intent) = sound(file::read_document::<Intent>(&path), &path, paths)? {
+            holdings.intents.insert(intent.id, intent);
+        }
     }
     // What a crash left of a component is removed here; whole components are looked at when they are needed.
     file::entries(&paths.components())?;
     Ok(holdings)
+}
+
+fn pipeline(path: &Path, paths: &TenantPaths, tenant: &TenantId) -> Result<StoredPipeline, Error> {
+    let pipeline: StoredPipeline = file::read_document(path)?;
+    if path != paths.pipeline(&pipeline.name) || pipeline.tenant != *tenant {
+        let reason = format!("it holds pipeline `{}` of tenant `{}`", pipeline.name, pipeline.tenant);
+        return Err(Error::corrupt(path, reason));
+    }
+    Ok(pipeline)
+}
+
+/// What was read; nothing, if the file is damaged, which puts it aside. That it cannot be read now, or has a format
+/// of another version, is no damage.
+fn sound<T>(read: Result<T, Error>, path: &Path, paths: &TenantPaths) -> Result<Option<T>, Error> {
+    match read {
+        Ok(content) => Ok(Some(content)),
+        Err(error @ Error::Corrupt { .. }) => {
+            let to = file::move_into(path, &paths.damaged())?;
+            tracing::error!(%error, "put aside as `{}`", to.display());
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What lies aside.
+fn damaged(paths: &TenantPaths, tenant: &TenantId) -> Result<Vec<Damaged>, Error> {
+    let damaged = |file: PathBuf| {
+        let reason = match read_any(&file) {
+            Ok(()) => "it is not where it belongs".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        Damaged { tenant: tenant.clone(), file, reason }
+    };
+    Ok(file::entries(&paths.damaged())?.into_iter().map(damaged).collect())
+}
+
+fn read_any(file: &Path) -> Result<(), Error> {
+    file::read_document::<serde_json::Value>(file).map(drop)
 }
 
 fn versions(paths: &TenantPaths, name: &PluginName) -> Result<Vec<PluginVersion>, Error> {

@@ -8,10 +8,13 @@
 //! catalog/tenants/TENANT/plugins/PLUGIN/00000001.json     a version: its number, digest, description
 //! catalog/tenants/TENANT/components/HEX.wasm              the bytes of versions, by digest
 //! catalog/tenants/TENANT/pipelines/PIPELINE.json          manifest, pinned versions, whether paused
+//! catalog/tenants/TENANT/intents/DEPLOYMENT.json          what is about to become of a deployment (`intent`)
+//! catalog/tenants/TENANT/damaged/..                       files of pipelines that could not be read
 //! ```
 //!
 //! Opening reads and checks everything but the components, which are checked whenever they are read. What is wrong is
-//! named with its file; nothing is skipped or repaired in silence.
+//! named with its file; nothing is skipped or repaired in silence. The damaged file of a pipeline is put aside and named,
+//! so that the others run; what the log has of it stays until somebody decides.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,9 +31,12 @@ use crate::plugin::{Certificate, Description, World};
 
 mod error;
 mod file;
+mod intent;
 mod load;
 
 pub use error::Error;
+pub use intent::{Intent, Purpose};
+pub use load::Damaged;
 
 /// An immutable version of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +100,8 @@ struct Inner {
 struct Known {
     next_pipeline_id: u64,
     tenants: BTreeMap<TenantId, Holdings>,
+    /// Files that could not be read.
+    damaged: Vec<Damaged>,
 }
 
 /// What a tenant has.
@@ -102,6 +110,7 @@ struct Holdings {
     /// The versions of each plugin, oldest first, never empty.
     plugins: BTreeMap<PluginName, Vec<PluginVersion>>,
     pipelines: BTreeMap<PipelineName, StoredPipeline>,
+    intents: BTreeMap<PipelineId, Intent>,
 }
 
 impl Catalog {
@@ -199,12 +208,20 @@ impl Catalog {
         self.read(|known| known.tenants.values().flat_map(|has| has.pipelines.values()).cloned().collect())
     }
 
-    /// Remembers a pipeline, in place of the one of the same name if there is one.
+    /// The damaged files that were put aside when the catalog was opened, or before.
+    pub fn damaged(&self, tenant: &TenantId) -> Vec<Damaged> {
+        self.read(|known| known.damaged.iter().filter(|damaged| damaged.tenant == *tenant).cloned().collect())
+    }
+
+    /// Remembers a pipeline, in place of the one of the same name if there is one. After an error what was there is there, unless it is
+    /// [`Error::Unsettled`]: then either may be.
     pub fn put_pipeline(&self, pipeline: &StoredPipeline) -> Result<(), Error> {
         let paths = self.paths(&pipeline.tenant);
+        let path = paths.pipeline(&pipeline.name);
         let _changing = self.changing();
         file::make_folder(&paths.pipelines())?;
-        file::write_document(&paths.pipeline(&pipeline.name), pipeline)?;
+        let before = self.known_pipeline(&pipeline.tenant, &pipeline.name);
+        file::write_document(&path, pipeline).map_err(|error| settle(&path, before.as_ref(), error))?;
         self.write(|known| {
             let holdings = known.tenants.entry(pipeline.tenant.clone()).or_default();
             holdings.pipelines.insert(pipeline.name.clone(), pipeline.clone());
@@ -212,10 +229,12 @@ impl Catalog {
         Ok(())
     }
 
-    /// Forgets a pipeline. Forgetting what is not there changes nothing.
+    /// Forgets a pipeline. Forgetting what is not there changes nothing. Errors are as those of [`Catalog::put_pipeline`].
     pub fn remove_pipeline(&self, tenant: &TenantId, name: &PipelineName) -> Result<(), Error> {
+        let path = self.paths(tenant).pipeline(name);
         let _changing = self.changing();
-        file::remove(&self.paths(tenant).pipeline(name))?;
+        let before = self.known_pipeline(tenant, name);
+        file::remove(&path).map_err(|error| settle(&path, before.as_ref(), error))?;
         self.write(|known| {
             if let Some(holdings) = known.tenants.get_mut(tenant) {
                 holdings.pipelines.remove(name);
@@ -233,6 +252,21 @@ impl Catalog {
         Ok(PipelineId(id))
     }
 
+    /// Gives no number up to this one any more: somebody knows it already.
+    pub fn skip_pipeline_id(&self, used: PipelineId) -> Result<(), Error> {
+        let _changing = self.changing();
+        if self.read(|known| known.next_pipeline_id) > used.0 {
+            return Ok(());
+        }
+        file::write_document(&next_pipeline_id_file(&self.0.folder), &(used.0 + 1))?;
+        self.write(|known| known.next_pipeline_id = used.0 + 1);
+        Ok(())
+    }
+
+    fn known_pipeline(&self, tenant: &TenantId, name: &PipelineName) -> Option<StoredPipeline> {
+        self.read(|known| known.holdings(tenant).and_then(|has| has.pipelines.get(name)).cloned())
+    }
+
     fn paths(&self, tenant: &TenantId) -> TenantPaths {
         TenantPaths::new(&self.0.folder, tenant)
     }
@@ -247,6 +281,23 @@ impl Catalog {
 
     fn write(&self, change: impl FnOnce(&mut Known)) {
         change(&mut self.0.known.write().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Sees to it that after a failed change the file of a pipeline has what it had before. A write or removal may fail when
+/// it can be seen already, but would not survive a loss of power.
+fn settle(path: &Path, before: Option<&StoredPipeline>, error: Error) -> Error {
+    let settled = match before {
+        Some(before) if file::read_document::<StoredPipeline>(path).is_ok_and(|now| now == *before) => Ok(()),
+        Some(before) => file::write_document(path, before),
+        None => match file::read(path) {
+            Ok(None) => Ok(()),
+            _ => file::remove(path),
+        },
+    };
+    match settled {
+        Ok(()) => error,
+        Err(_) => Error::Unsettled { file: path.to_owned(), source: Box::new(error) },
     }
 }
 
@@ -291,6 +342,18 @@ impl TenantPaths {
 
     fn pipeline(&self, name: &PipelineName) -> PathBuf {
         self.pipelines().join(format!("{name}.json"))
+    }
+
+    fn intents(&self) -> PathBuf {
+        self.0.join("intents")
+    }
+
+    fn intent(&self, id: PipelineId) -> PathBuf {
+        self.intents().join(format!("{:020}.json", id.0))
+    }
+
+    fn damaged(&self) -> PathBuf {
+        self.0.join("damaged")
     }
 }
 

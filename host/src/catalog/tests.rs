@@ -136,16 +136,12 @@ fn a_component_that_was_changed_or_lost_is_named() {
 
 #[test]
 fn what_does_not_belong_into_the_folder_stops_the_start_by_name() {
-    let spoil: [fn(&Path); 5] = [
+    let spoil: [fn(&Path); 4] = [
         |folder| std::fs::write(folder.join("stray"), b"").expect("written"),
         |folder| std::fs::create_dir(folder.join("tenants/A")).expect("made"),
         |folder| {
             let plugins = folder.join("tenants/default/plugins");
             std::fs::rename(plugins.join("count"), plugins.join("stray")).expect("moved");
-        },
-        |folder| {
-            let pipelines = folder.join("tenants/default/pipelines");
-            std::fs::rename(pipelines.join("views.json"), pipelines.join("stray.json")).expect("moved");
         },
         |folder| std::fs::remove_file(folder.join("next-pipeline-id.json")).expect("removed"),
     ];
@@ -157,7 +153,7 @@ fn what_does_not_belong_into_the_folder_stops_the_start_by_name() {
         catalog.put_pipeline(&pipeline(id)).expect("put");
         spoil(folder.path());
         let error = Catalog::open(folder.path()).expect_err("spoilt");
-        let expected = ["stray", "tenants/A", "stray", "stray.json", "next-pipeline-id.json"][place];
+        let expected = ["stray", "tenants/A", "stray", "next-pipeline-id.json"][place];
         assert!(matches!(error, Error::Corrupt { .. }) && error.to_string().contains(expected), "{error}");
     }
 }
@@ -174,4 +170,104 @@ fn a_push_that_was_cut_short_is_as_if_it_never_was() {
     let again = Catalog::open(folder.path()).expect("opened again");
     assert!(again.plugin(&default_tenant(), &"count".parse().expect("a plugin")).is_err());
     assert_eq!(push(&again, "count", b"one").version, 1);
+}
+
+#[test]
+fn a_damaged_file_of_a_pipeline_is_put_aside_and_named_at_every_start() {
+    let spoil: [fn(&Path); 3] = [
+        |file| std::fs::write(file, b"{").expect("written"),
+        |file| std::fs::write(file, b"").expect("written"),
+        |file| std::fs::rename(file, file.with_file_name("stray.json")).expect("moved"),
+    ];
+    for (place, spoil) in spoil.iter().enumerate() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let catalog = Catalog::open(folder.path()).expect("opened");
+        let id = catalog.next_pipeline_id().expect("a number");
+        catalog.put_pipeline(&pipeline(id)).expect("put");
+        let other = StoredPipeline { name: "other".parse().expect("a name"), ..pipeline(PipelineId(0)) };
+        catalog.put_pipeline(&other).expect("put");
+        let paths = catalog.paths(&default_tenant());
+        spoil(&paths.pipeline(&"views".parse().expect("a name")));
+        for _ in 0..2 {
+            let again = Catalog::open(folder.path()).expect("the others are opened");
+            assert_eq!(again.pipelines(), std::slice::from_ref(&other));
+            let file = paths.damaged().join(["views.json", "views.json", "stray.json"][place]);
+            let damaged = again.damaged(&default_tenant());
+            assert_eq!(damaged.iter().map(|damaged| &damaged.file).collect::<Vec<_>>(), [&file]);
+            assert!(!damaged[0].reason.is_empty() && file.exists());
+        }
+        // A second one of the same name does not take its place.
+        catalog.put_pipeline(&pipeline(id)).expect("put");
+        spoil(&paths.pipeline(&"views".parse().expect("a name")));
+        let again = Catalog::open(folder.path()).expect("the others are opened");
+        assert_eq!(again.damaged(&default_tenant()).len(), 2);
+    }
+}
+
+#[test]
+fn a_file_of_another_format_stops_the_start_and_stays_where_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let catalog = Catalog::open(folder.path()).expect("opened");
+    let id = catalog.next_pipeline_id().expect("a number");
+    catalog.put_pipeline(&pipeline(id)).expect("put");
+    let file = catalog.paths(&default_tenant()).pipeline(&"views".parse().expect("a name"));
+    std::fs::write(&file, br#"{"format":9,"what":"ever"}"#).expect("written");
+    assert!(matches!(Catalog::open(folder.path()), Err(Error::UnknownFormat { found: 9, .. })));
+    assert!(file.exists());
+}
+
+#[test]
+fn intents_are_there_after_opening_again_until_they_are_removed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let catalog = Catalog::open(folder.path()).expect("opened");
+    let views = "views".parse().expect("a name");
+    let staged = Intent { id: PipelineId(7), pipeline: views, purpose: Purpose::Stage };
+    catalog.put_intent(&default_tenant(), &staged).expect("put");
+    let switch = Intent { purpose: Purpose::Switch { replaces: Some(PipelineId(3)) }, ..staged };
+    catalog.put_intent(&default_tenant(), &switch).expect("put in its place");
+    let again = Catalog::open(folder.path()).expect("opened again");
+    assert_eq!(again.intents(), [(default_tenant(), switch)]);
+    for _ in 0..2 {
+        again.remove_intent(&default_tenant(), PipelineId(7)).expect("removed");
+    }
+    assert!(again.intents().is_empty());
+    assert!(Catalog::open(folder.path()).expect("opened again").intents().is_empty());
+}
+
+#[test]
+fn a_change_that_fails_leaves_what_was_there_or_says_that_it_is_not_known() {
+    // Folders are synced when the change can be seen already.
+    for (failing, removed) in [(1, false), (2, false), (1, true), (2, true)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let catalog = Catalog::open(folder.path()).expect("opened");
+        let id = catalog.next_pipeline_id().expect("a number");
+        let before = pipeline(id);
+        catalog.put_pipeline(&before).expect("put");
+        crate::files::faults::fail_syncs(0, failing);
+        let error = match removed {
+            true => catalog.remove_pipeline(&default_tenant(), &before.name),
+            false => catalog.put_pipeline(&StoredPipeline { paused: true, ..before.clone() }),
+        };
+        let error = error.expect_err("the folder cannot be synced");
+        assert_eq!(matches!(error, Error::Unsettled { .. }), failing == 2, "{error}");
+        assert_eq!(catalog.pipelines(), std::slice::from_ref(&before), "what is known does not change");
+        if failing == 1 {
+            let again = Catalog::open(folder.path()).expect("opened again");
+            assert_eq!(again.pipelines(), std::slice::from_ref(&before), "and neither does what is written");
+        }
+        // The next change that succeeds settles it.
+        catalog.put_pipeline(&before).expect("the disk is well again");
+        assert_eq!(Catalog::open(folder.path()).expect("opened again").pipelines(), [before]);
+    }
+}
+
+#[test]
+fn a_number_that_somebody_knows_is_not_given() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let catalog = Catalog::open(folder.path()).expect("opened");
+    catalog.skip_pipeline_id(PipelineId(41)).expect("skipped");
+    catalog.skip_pipeline_id(PipelineId(7)).expect("nothing to do");
+    assert_eq!(catalog.next_pipeline_id().expect("a number"), PipelineId(42));
+    let again = Catalog::open(folder.path()).expect("opened again");
+    assert_eq!(again.next_pipeline_id().expect("a number"), PipelineId(43));
 }

@@ -15,7 +15,7 @@ use super::error::Error;
 use super::id::CheckpointId;
 use super::keeper::{Checkpoints, Turn};
 use super::manifest::Manifest;
-use super::take::{Copying, Meter, Order};
+use super::take::{Copying, Meter, Order, Wanted};
 use crate::log::Log;
 
 /// A checkpoint that was taken ahead, and what becomes of it.
@@ -36,7 +36,7 @@ impl Checkpoints {
     /// Takes a checkpoint of what is committed now, to be followed by one of when the pipeline stands still.
     pub async fn take_ahead(&self, log: &Arc<dyn Log>, order: Order, meter: &Arc<Meter>) -> Result<Ahead, Error> {
         let turn = self.turn(&order.deployment.tenant, &order.deployment.pipeline).await;
-        let taken = turn.take(log, order.clone(), meter).await?;
+        let taken = turn.take(log, order.clone(), meter, &Wanted::default()).await?;
         let (log, meter) = (Arc::clone(log), Arc::clone(meter));
         Ok(Ahead { turn, log, order, meter, taken, rest: None, superseded: false })
     }

@@ -11,6 +11,7 @@ use super::error::Error;
 use super::id::CheckpointId;
 use super::manifest::{Chunk, Kind, Manifest};
 use super::store::Store;
+use super::take::to_the_end;
 use crate::ids::{Digest, PipelineName, TenantId};
 
 /// The checkpoints in a store, which is one server's. Cheap to clone.
@@ -33,7 +34,7 @@ pub(super) struct Turn {
     pub(super) store: Store,
     tenant: TenantId,
     pipeline: PipelineName,
-    _guard: OwnedMutexGuard<()>,
+    guard: Arc<OwnedMutexGuard<()>>,
 }
 
 /// A checkpoint that is read.
@@ -66,7 +67,7 @@ impl Checkpoints {
             Arc::clone(turns.entry((tenant.clone(), pipeline.clone())).or_default())
         };
         let (tenant, pipeline) = (tenant.clone(), pipeline.clone());
-        Turn { store: self.0.store.clone(), tenant, pipeline, _guard: lock.lock_owned().await }
+        Turn { store: self.0.store.clone(), tenant, pipeline, guard: Arc::new(lock.lock_owned().await) }
     }
 
     /// All checkpoints of a pipeline, oldest first.
@@ -89,33 +90,54 @@ impl Checkpoints {
 
     /// Removes a checkpoint and what only it needed.
     pub async fn delete(&self, tenant: &TenantId, pipeline: &PipelineName, id: CheckpointId) -> Result<(), Error> {
-        let turn = self.turn(tenant, pipeline).await;
-        if !turn.ids().await?.contains(&id) {
-            return Err(Error::NotFound { pipeline: pipeline.clone(), id });
-        }
-        turn.remove(&[id]).await
+        let (checkpoints, tenant, pipeline) = (self.clone(), tenant.clone(), pipeline.clone());
+        to_the_end("remove", async move {
+            let turn = checkpoints.turn(&tenant, &pipeline).await;
+            if !turn.ids().await?.contains(&id) {
+                return Err(Error::NotFound { pipeline, id });
+            }
+            turn.remove(&[id]).await
+        })
+        .await
     }
 
-    /// Keeps the newest `keep` checkpoints of each kind but savepoints, of which all stay.
-    pub async fn retain(&self, tenant: &TenantId, pipeline: &PipelineName, keep: usize) -> Result<(), Error> {
-        let turn = self.turn(tenant, pipeline).await;
-        let mut seen: BTreeMap<Kind, usize> = BTreeMap::new();
-        let mut superfluous = Vec::new();
-        for Listed { id, manifest } in turn.all().await?.into_iter().rev() {
-            // One that cannot be read is for somebody to look at, and may be a savepoint.
-            let Ok(manifest) = manifest else { continue };
-            let seen = seen.entry(manifest.kind).or_default();
-            *seen += 1;
-            if manifest.kind != Kind::Savepoint && *seen > keep {
-                superfluous.push(id);
-            }
-        }
-        if superfluous.is_empty() { Ok(()) } else { turn.remove(&superfluous).await }
+    /// Keeps the newest `keep` checkpoints of each kind but savepoints, of which all stay, and those that somebody needs:
+    /// `needed` is asked when nobody else touches the checkpoints any more.
+    pub async fn retain(
+        &self,
+        tenant: &TenantId,
+        pipeline: &PipelineName,
+        keep: usize,
+        needed: impl Fn() -> BTreeSet<CheckpointId> + Send + 'static,
+    ) -> Result<(), Error> {
+        let (checkpoints, tenant, pipeline) = (self.clone(), tenant.clone(), pipeline.clone());
+        to_the_end("remove", async move {
+            let turn = checkpoints.turn(&tenant, &pipeline).await;
+            turn.retain(keep, &needed()).await
+        })
+        .await
     }
 
     /// Removes all checkpoints of a pipeline but its savepoints.
     pub async fn forget(&self, tenant: &TenantId, pipeline: &PipelineName) -> Result<(), Error> {
-        self.retain(tenant, pipeline, 0).await
+        self.retain(tenant, pipeline, 0, BTreeSet::new).await
+    }
+}
+
+impl Turn {
+    async fn retain(&self, keep: usize, needed: &BTreeSet<CheckpointId>) -> Result<(), Error> {
+        let mut seen: BTreeMap<Kind, usize> = BTreeMap::new();
+        let mut superfluous = Vec::new();
+        for Listed { id, manifest } in self.all().await?.into_iter().rev() {
+            // One that cannot be read is for somebody to look at, and may be a savepoint.
+            let Ok(manifest) = manifest else { continue };
+            let seen = seen.entry(manifest.kind).or_default();
+            *seen += 1;
+            if manifest.kind != Kind::Savepoint && *seen > keep && !needed.contains(&id) {
+                superfluous.push(id);
+            }
+        }
+        if superfluous.is_empty() { Ok(()) } else { self.remove(&superfluous).await }
     }
 }
 
@@ -137,12 +159,21 @@ impl Reading {
 }
 
 impl Turn {
+    /// What keeps others away for as long as it is held.
+    pub(super) fn guard(&self) -> Arc<OwnedMutexGuard<()>> {
+        Arc::clone(&self.guard)
+    }
+
     fn folder(&self, what: &str) -> String {
         format!("{}/{}/{what}", self.tenant, self.pipeline)
     }
 
+    pub(super) fn manifest_folder(&self) -> String {
+        self.folder("checkpoints")
+    }
+
     pub(super) fn manifest_name(&self, id: CheckpointId) -> String {
-        format!("{}/{id}.json", self.folder("checkpoints"))
+        format!("{}/{id}.json", self.manifest_folder())
     }
 
     pub(super) fn chunk_folder(&self) -> String {
@@ -155,7 +186,7 @@ impl Turn {
 
     /// The names of all checkpoints, oldest first.
     pub(super) async fn ids(&self) -> Result<Vec<CheckpointId>, Error> {
-        let objects = self.store.list(&self.folder("checkpoints")).await?;
+        let objects = self.store.list(&self.manifest_folder()).await?;
         let mut ids: Vec<CheckpointId> =
             objects.iter().filter_map(|(name, _)| name.strip_suffix(".json")?.parse().ok()).collect();
         ids.sort();

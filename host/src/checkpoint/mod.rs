@@ -18,6 +18,8 @@ mod ahead;
 mod chunk;
 mod error;
 mod folder;
+#[cfg(test)]
+mod gated;
 mod id;
 mod keeper;
 mod manifest;

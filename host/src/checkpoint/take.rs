@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
@@ -57,15 +57,62 @@ impl Meter {
 impl Checkpoints {
     /// Takes a checkpoint of what the pipeline has committed. One by the clock is not taken again of what has not changed:
     /// then the one that there is is answered.
+    /// If nobody waits for it any more, it ends without a checkpoint.
     pub async fn take(&self, log: &Arc<dyn Log>, order: Order, meter: &Arc<Meter>) -> Result<Manifest, Error> {
-        let turn = self.turn(&order.deployment.tenant, &order.deployment.pipeline).await;
-        turn.take(log, order, meter).await
+        let (checkpoints, log, meter) = (self.clone(), Arc::clone(log), Arc::clone(meter));
+        let awaited = Awaited::default();
+        let wanted = Wanted(Arc::clone(&awaited.0));
+        to_the_end("take", async move {
+            let turn = checkpoints.turn(&order.deployment.tenant, &order.deployment.pipeline).await;
+            turn.take(&log, order, &meter, &wanted).await
+        })
+        .await
+    }
+}
+
+/// Does work on a pipeline's checkpoints to its end, also if nobody waits for it any more: a write or removal that was begun
+/// goes on in any case, and must not do so when somebody else has the turn.
+pub(super) async fn to_the_end<T: Send + 'static>(
+    action: &'static str,
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    let interrupted = |error: tokio::task::JoinError| Error::Store {
+        action,
+        object: "checkpoint".to_owned(),
+        reason: error.to_string(),
+    };
+    tokio::spawn(work).await.map_err(interrupted)?
+}
+
+/// Held by whoever waits for a checkpoint.
+#[derive(Debug, Default)]
+struct Awaited(Arc<AtomicBool>);
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whether somebody still waits for what is done.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wanted(Arc<AtomicBool>);
+
+impl Wanted {
+    fn is_over(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
 impl Turn {
     /// See [`Checkpoints::take`].
-    pub(super) async fn take(&self, log: &Arc<dyn Log>, order: Order, meter: &Arc<Meter>) -> Result<Manifest, Error> {
+    pub(super) async fn take(
+        &self,
+        log: &Arc<dyn Log>,
+        order: Order,
+        meter: &Arc<Meter>,
+        wanted: &Wanted,
+    ) -> Result<Manifest, Error> {
         let ids = self.ids().await?;
         let before = newest(self, &ids, &order.deployment).await?;
         let reused = match &before {
@@ -74,6 +121,11 @@ impl Turn {
         };
         let copying = self.copy(log, &order.deployment, reused.last(), meter, None);
         let (head, written) = self.copied(copying).await?;
+        // Who stopped waiting may have forgotten the deployment before it was looked at.
+        if wanted.is_over() {
+            let reason = "nobody waits for it any more".to_owned();
+            return Err(Error::Store { action: "take", object: self.manifest_folder(), reason });
+        }
         if let Some(same) = before.as_ref().filter(|before| {
             order.kind == Kind::Interval && before.id.commit == head.sequence && before.deployment == order.deployment
         }) {
@@ -136,8 +188,11 @@ impl Turn {
         let folder = self.chunk_folder();
         let store = self.store.clone();
         let runtime = Handle::current();
+        // Nobody else has the turn while it writes, whatever becomes of who waits for it.
+        let guard = self.guard();
         // Reading waits for the disk, and must not leave the snapshot while a chunk is written.
         tokio::task::spawn_blocking(move || {
+            let _guard = guard;
             let mut copy = Copy { store, folder, runtime, meter, filling: Filling::default(), written: Vec::new() };
             let mut failure = None;
             let head = log.replay(&tenant, task, after, &mut |number, block| {
@@ -222,3 +277,6 @@ fn reusable<'a>(chunks: &'a [Chunk], present: &BTreeMap<String, u64>) -> &'a [Ch
     let small = chunks.iter().rev().take_while(|chunk| chunk.bytes < SMALL_CHUNK_BYTES).count();
     if small < SMALL_CHUNKS_MAX { chunks } else { &chunks[..chunks.len() - small] }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! Checkpoints of commits in the model of the log, in a folder and in an object store.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -172,7 +173,7 @@ async fn many_small_chunks_become_one() {
         subject.commit(number.to_string(), 0).await;
         let taken = subject.take(Kind::Interval).await;
         most = most.max(taken.chunks.len());
-        subject.checkpoints.retain(&tenant(), &pipeline(), 1).await.expect("the store is well");
+        subject.checkpoints.retain(&tenant(), &pipeline(), 1, BTreeSet::new).await.expect("the store is well");
         assert_eq!(subject.files("chunks").len(), taken.chunks.len());
     }
     assert_eq!(most, 16);
@@ -188,7 +189,7 @@ async fn the_newest_are_kept_and_savepoints_until_they_are_deleted() {
         subject.take(kind).await;
     }
     assert_eq!(subject.files("chunks").len(), 6);
-    subject.checkpoints.retain(&tenant(), &pipeline(), 2).await.expect("the store is well");
+    subject.checkpoints.retain(&tenant(), &pipeline(), 2, BTreeSet::new).await.expect("the store is well");
     assert_eq!(subject.ids().await, ["7-1", "7-3", "7-4", "7-5", "7-6"]);
     assert_eq!(subject.files("chunks").len(), 5);
     subject.checkpoints.delete(&tenant(), &pipeline(), "7-1".parse().expect("a name")).await.expect("it is there");
@@ -196,6 +197,21 @@ async fn the_newest_are_kept_and_savepoints_until_they_are_deleted() {
     assert_eq!(gone.map_err(|error| error.code()), Err("checkpoint_not_found"));
     subject.checkpoints.forget(&tenant(), &pipeline()).await.expect("the store is well");
     assert_eq!((subject.ids().await.len(), subject.files("chunks").len()), (0, 0));
+}
+
+#[tokio::test]
+async fn one_that_is_needed_is_kept_beside_the_newest() {
+    let mut subject = Subject::new();
+    for _ in 0..4 {
+        subject.commit("state", u64::MAX).await;
+        subject.take(Kind::Upgrade).await;
+    }
+    let needed = || BTreeSet::from(["7-2".parse().expect("a name")]);
+    subject.checkpoints.retain(&tenant(), &pipeline(), 1, needed).await.expect("the store is well");
+    assert_eq!(subject.ids().await, ["7-2", "7-4"]);
+    subject.read("7-2".parse().expect("a name")).await.expect("its chunks are there too");
+    subject.checkpoints.retain(&tenant(), &pipeline(), 1, BTreeSet::new).await.expect("the store is well");
+    assert_eq!(subject.ids().await, ["7-4"]);
 }
 
 #[tokio::test]

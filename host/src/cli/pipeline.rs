@@ -15,7 +15,7 @@ use crate::checkpoint::CheckpointId;
 use crate::error::Kind;
 use crate::ids::PipelineName;
 use crate::pipeline::status::{PipelineStatus, State};
-use crate::pipeline::{Change, Restore, Rewind, StartOffset};
+use crate::pipeline::{Change, Orphan, Orphans, Restore, Rewind, StartOffset};
 use crate::plugin::Metric;
 
 #[derive(Debug, Subcommand)]
@@ -86,6 +86,21 @@ pub(super) enum Pipeline {
         /// The pipeline
         name: PipelineName,
     },
+    /// Show state of which it is not known whose it is, such as that of a pipeline whose file was lost
+    Orphans,
+    /// Make an orphan a pipeline again: the manifest goes on with its state, from its place
+    #[command(after_help = "Examples:\n  millstream pipeline orphans\n  millstream pipeline adopt 7 views.toml")]
+    Adopt {
+        /// The orphan, as `pipeline orphans` shows it
+        deployment: u64,
+        /// The manifest; `-` is standard input
+        file: PathBuf,
+    },
+    /// Remove an orphan for good
+    Discard {
+        /// The orphan, as `pipeline orphans` shows it
+        deployment: u64,
+    },
     /// Remove a pipeline and its state; its topics and savepoints stay
     Delete {
         /// The pipeline
@@ -138,6 +153,22 @@ impl Pipeline {
                 let begun = client.tell(&format!("/v1/pipelines/{name}/rollback"))?;
                 checkpoint::finish(session, &client, begun, "rolling back")
             }
+            Self::Orphans => {
+                let orphans: Orphans = client.get("/v1/orphans")?;
+                format.show(&orphans, orphans_table)
+            }
+            Self::Adopt { deployment, file } => {
+                let path = format!("/v1/orphans/{deployment}/adopt");
+                let applied: Applied = client.put_bytes("POST", &path, "application/toml", &read(&file)?)?;
+                format.show(&applied, |applied| {
+                    format!("pipeline `{}` goes on with the state of deployment {deployment}", applied.pipeline.name)
+                })
+            }
+            Self::Discard { deployment } => {
+                client.delete(&format!("/v1/orphans/{deployment}"))?;
+                output::say(format_args!("the state of deployment {deployment} is removed"));
+                Ok(())
+            }
             Self::Delete { name } => {
                 client.delete(&format!("/v1/pipelines/{name}"))?;
                 output::say(format_args!("pipeline `{name}` deleted"));
@@ -189,6 +220,26 @@ fn list(pipelines: &[PipelineStatus]) -> String {
             ]
         }),
     )
+}
+
+fn orphans_table(orphans: &Orphans) -> String {
+    let inputs = |orphan: &Orphan| {
+        let inputs =
+            orphan.inputs.iter().map(|input| format!("{}/{} at {}", input.topic, input.partition, input.position));
+        inputs.collect::<Vec<_>>().join(", ")
+    };
+    let items = table(
+        ["DEPLOYMENT", "PIPELINE", "COMMITS", "INPUTS"],
+        orphans.items.iter().map(|orphan| {
+            let pipeline = orphan.pipeline.as_ref().map_or("-".to_owned(), PipelineName::to_string);
+            [orphan.id.to_string(), pipeline, orphan.commits.to_string(), inputs(orphan)]
+        }),
+    );
+    if orphans.damaged.is_empty() {
+        return items;
+    }
+    let damaged = orphans.damaged.iter().map(|damaged| [damaged.file.clone(), damaged.reason.clone()]);
+    format!("{items}\n\n{}", table(["DAMAGED FILE", "REASON"], damaged))
 }
 
 fn show(format: Format, pipeline: &PipelineStatus) -> Result<(), Failure> {

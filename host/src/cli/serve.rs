@@ -21,7 +21,7 @@ use crate::files;
 use crate::ids::default_tenant;
 use crate::log::embedded::{EmbeddedConfig, EmbeddedLog};
 use crate::log::{self, Durability, Log};
-use crate::pipeline::Pipelines;
+use crate::pipeline::{Pipelines, Thresholds};
 use crate::plugin::{Sandbox, SandboxConfig};
 use crate::spill::Folder;
 use crate::state::{Room, STATE_MEMORY};
@@ -89,7 +89,15 @@ impl Serve {
         let checkpoints = Checkpoints::new(Store::open(self.checkpoints.as_ref().unwrap_or(&default))?);
         let disks = Folder::open(self.data.join("spill"))?;
         let room = Room { memory: (self.state_memory as usize) << 20, disks: Some(Arc::new(disks)) };
-        let pipelines = Pipelines::open(Arc::clone(&log), sandbox.clone(), catalog.clone(), checkpoints, room).await?;
+        let pipelines = Pipelines::open(
+            Arc::clone(&log),
+            sandbox.clone(),
+            catalog.clone(),
+            checkpoints,
+            room,
+            Thresholds::default(),
+        )
+        .await?;
         let host = Arc::new(Host {
             log: Arc::clone(&log),
             catalog,

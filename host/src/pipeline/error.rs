@@ -2,7 +2,7 @@
 
 use super::spec::ManifestError;
 use crate::error::{Blame, Coded, Kind, Limit};
-use crate::ids::{PipelineName, StepName, TopicId, TopicName};
+use crate::ids::{PipelineId, PipelineName, StepName, TopicId, TopicName};
 use crate::plugin::World;
 use crate::state::{BlockError, SpillError};
 #[cfg(feature = "server")]
@@ -248,6 +248,14 @@ pub enum Error {
         /// The operation.
         id: u64,
     },
+    /// No such orphan.
+    #[error(
+        "deployment {id} is no orphan: `millstream pipeline orphans` shows what the log has of pipelines that are not known"
+    )]
+    OrphanNotFound {
+        /// The deployment.
+        id: PipelineId,
+    },
     /// An operation ended by a fault of the platform.
     #[error("the operation ended early ({reason}): report this as a fault of the platform")]
     Interrupted {
@@ -265,6 +273,14 @@ pub enum Error {
     /// The log.
     #[error(transparent)]
     Log(#[from] log::Error),
+}
+
+impl Error {
+    /// Whether it leaves open which deployment the catalog names after a restart.
+    #[cfg(feature = "server")]
+    pub fn is_unsettled(&self) -> bool {
+        matches!(self, Self::Catalog(catalog::Error::Unsettled { .. }))
+    }
 }
 
 impl Coded for Error {
@@ -297,6 +313,7 @@ impl Coded for Error {
             Self::SwapNotCopied { .. } => "swap_not_copied",
             Self::NoUpgrade { .. } => "no_upgrade",
             Self::OperationNotFound { .. } => "operation_not_found",
+            Self::OrphanNotFound { .. } => "orphan_not_found",
             Self::Interrupted { .. } => "internal",
             #[cfg(feature = "server")]
             Self::Checkpoint(error) => error.code(),
@@ -325,7 +342,7 @@ impl Coded for Error {
             Self::Exists { .. } | Self::SharedTarget { .. } | Self::MigrationRefused { .. } => Kind::Conflict,
             Self::MigrationFailed { .. } => Kind::Invalid,
             Self::OtherName { .. } | Self::CannotFork { .. } | Self::NotAnInput { .. } => Kind::Invalid,
-            Self::OperationNotFound { .. } | Self::NoUpgrade { .. } => Kind::NotFound,
+            Self::OperationNotFound { .. } | Self::OrphanNotFound { .. } | Self::NoUpgrade { .. } => Kind::NotFound,
             Self::Interrupted { .. } => Kind::Internal,
             #[cfg(feature = "server")]
             Self::SwapNotCopied { source, .. } => source.kind(),

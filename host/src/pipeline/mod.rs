@@ -16,8 +16,12 @@ pub mod status;
 mod tests;
 
 #[cfg(feature = "server")]
-pub use deploy::{Applied, Change, Done, Operation, OperationKind, Outcome, Pipelines, Restore, Rewind, StartOffset};
+pub use deploy::{
+    Applied, Change, DamagedFile, Done, Operation, OperationKind, Orphan, OrphanInput, Orphans, Outcome, Pipelines,
+    Restore, Rewind, StartOffset,
+};
 pub use engine::dead_letter::PREFIX as DEAD_LETTER_HEADER_PREFIX;
 pub use engine::plan::Loaded;
+pub use engine::thresholds::Thresholds;
 pub use error::Error;
 pub use io::intake::Take;

@@ -1,12 +1,21 @@
 //! The encoding of delta blocks: little-endian numbers and columns, one after the other.
 //!
+//! A block begins with its version and says whether it is the whole state or what changed since the block before.
+//!
 //! The log keeps a checksum of each block; a reader still checks every length, so that a block of another version or a
 //! fault of ours is an error with its place and never a panic.
 
+use super::Summary;
 use crate::record::{Column, ColumnRef};
 
 /// The version that is written. All versions from 1 on stay readable; each has a fixture in the tests.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
+/// The last version whose blocks did not say what they are: all were changes.
+const VERSION_CHANGES_ONLY: u8 = 2;
+
+/// What a block is, never renumbered: changes since the block before, or the whole state.
+const CHANGES: u8 = 0;
+const WHOLE: u8 = 1;
 
 /// Column layouts: one length for all rows, or a length for each. Never renumbered.
 const EQUAL: u8 = 1;
@@ -29,12 +38,24 @@ pub struct BlockError {
 pub struct Writer(Vec<u8>);
 
 impl Default for Writer {
+    /// A block of changes.
     fn default() -> Self {
-        Self(vec![VERSION])
+        Self(vec![VERSION, CHANGES])
     }
 }
 
 impl Writer {
+    /// A block of the whole state.
+    pub fn whole() -> Self {
+        Self(vec![VERSION, WHOLE])
+    }
+
+    /// Appends what a store has in short.
+    pub fn summary(&mut self, summary: Summary) {
+        self.0.extend_from_slice(&summary.entries.to_le_bytes());
+        self.0.extend_from_slice(&summary.digest.to_le_bytes());
+    }
+
     /// Appends a number of 8 bits.
     pub fn u8(&mut self, value: u8) {
         self.0.push(value);
@@ -93,17 +114,39 @@ pub struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
     version: u8,
+    is_whole: bool,
 }
 
 impl<'a> Reader<'a> {
     /// Begins to read, and checks the version.
     pub fn new(bytes: &'a [u8]) -> Result<Self, BlockError> {
-        let mut reader = Self { bytes, at: 0, version: 0 };
+        let mut reader = Self { bytes, at: 0, version: 0, is_whole: false };
         reader.version = reader.u8()?;
         match reader.version {
-            1..=VERSION => Ok(reader),
-            other => Err(BlockError { at: 0, what: format!("version {other}, this server reads 1 to {VERSION}") }),
+            1..=VERSION_CHANGES_ONLY => {}
+            VERSION => {
+                reader.is_whole = match reader.u8()? {
+                    CHANGES => false,
+                    WHOLE => true,
+                    other => return Err(reader.error(format!("kind of block {other}"))),
+                };
+            }
+            other => {
+                return Err(BlockError { at: 0, what: format!("version {other}, this server reads 1 to {VERSION}") });
+            }
         }
+        Ok(reader)
+    }
+
+    /// Whether the block is the whole state, and not what changed since the one before.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
+    /// The next summary of a store.
+    pub fn summary(&mut self) -> Result<Summary, BlockError> {
+        let entries = u64::from_le_bytes(self.array()?);
+        Ok(Summary { entries, digest: u128::from_le_bytes(self.array()?) })
     }
 
     /// The version that the block was written in.
@@ -219,6 +262,21 @@ mod tests {
     #[test]
     fn another_version_is_named() {
         let error = Reader::new(&[9]).map(|_| ()).map_err(|error| error.to_string());
-        assert_eq!(error, Err("state block: version 9, this server reads 1 to 2 at byte 0".to_owned()));
+        assert_eq!(error, Err("state block: version 9, this server reads 1 to 3 at byte 0".to_owned()));
+    }
+
+    #[test]
+    fn a_block_says_whether_it_is_whole_and_blocks_before_version_3_are_changes() {
+        let mut whole = Writer::whole();
+        let summary = Summary { entries: 7, digest: u128::MAX - 3 };
+        whole.summary(summary);
+        let whole = whole.finish();
+        let mut reader = Reader::new(&whole).expect("our version");
+        assert!(reader.is_whole());
+        assert_eq!(reader.summary(), Ok(summary));
+        assert!(!Reader::new(&Writer::default().finish()).expect("our version").is_whole());
+        assert!(!Reader::new(&[2]).expect("an earlier version").is_whole());
+        Reader::new(&[VERSION, 2]).expect_err("there is no such kind");
+        Reader::new(&[VERSION]).expect_err("it is cut");
     }
 }

@@ -12,6 +12,7 @@ mod keyed;
 pub mod keyed_windows;
 mod reference;
 mod spill;
+mod summary;
 mod ticks;
 mod windows;
 
@@ -22,6 +23,7 @@ pub use reference::Reference;
 #[cfg(test)]
 pub(crate) use spill::memory::{MemoryDisk, MemoryDisks};
 pub use spill::{Disks, Each, Room, STATE_MEMORY, Spill, SpillError, Stretch};
+pub use summary::Summary;
 pub use windows::{CallGroups, Due, WindowAssignment, WindowValues, Windows};
 
 /// What time it is for a step: in event time and by the clock.
@@ -80,6 +82,14 @@ pub trait Store: Send + std::fmt::Debug {
     /// came to its end with this block.
     fn write_block(&mut self, writer: &mut Writer, rewrite: usize) -> bool;
 
-    /// Applies a block that `write_block` wrote. Values are absolute: a block applied twice changes nothing.
+    /// Writes all of the state, and begins anew to note changes. Where a round of rewriting stands does not matter: it is
+    /// over, and the next one begins at the beginning.
+    fn write_whole(&mut self, writer: &mut Writer);
+
+    /// What there is in short, so that whoever reads a whole block back knows whether it is all there.
+    fn summary(&self) -> Summary;
+
+    /// Applies a block that `write_block` or `write_whole` wrote; the latter to a store without state. Values are absolute: a block
+    /// applied twice changes nothing.
     fn read_block(&mut self, reader: &mut Reader<'_>) -> Result<(), BlockError>;
 }

@@ -1,15 +1,15 @@
 //! A reference table: the newest value of each key of a topic.
 
 use super::groups::{Groups, KeyHasher, SlotId};
-use super::{BlockError, Now, Reader, Store, Writer};
+use super::{BlockError, Now, Reader, Store, Summary, Writer};
 use crate::record::{Column, ColumnRef};
 use crate::time::Watermark;
 
-/// Slots of removed keys that are kept before tidying up is worth it.
+/// [`Reference::removed_min`] where nobody says otherwise.
 const REMOVED_MIN: usize = 1024;
 
 /// Values by key.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Reference {
     groups: Groups,
     hasher: KeyHasher,
@@ -19,6 +19,21 @@ pub struct Reference {
     block: u32,
     /// Where the sweep goes on.
     cursor: SlotId,
+    /// Slots of removed keys that are kept before tidying up is worth it.
+    removed_min: usize,
+}
+
+impl Default for Reference {
+    fn default() -> Self {
+        Self {
+            groups: Groups::default(),
+            hasher: KeyHasher::default(),
+            changed: Vec::new(),
+            block: 0,
+            cursor: 0,
+            removed_min: REMOVED_MIN,
+        }
+    }
 }
 
 impl Reference {
@@ -44,9 +59,21 @@ impl Reference {
         found
     }
 
+    /// Writes these slots, and ends the block.
+    fn write_slots(&mut self, writer: &mut Writer, slots: Vec<SlotId>) {
+        let (mut keys, mut values) = (Column::default(), Column::default());
+        for slot in slots {
+            keys.push(self.groups.key(slot));
+            values.push(self.groups.accumulator(slot));
+        }
+        writer.column(keys.view());
+        writer.column(values.view());
+        self.tidy();
+    }
+
     /// Lets go of the slots of removed keys, once they are most. Changes must have been written.
     fn tidy(&mut self) {
-        if self.groups.slots() <= REMOVED_MIN.max(2 * self.groups.len()) {
+        if self.groups.slots() <= self.removed_min.max(2 * self.groups.len()) {
             return;
         }
         let mut tidied = Groups::default();
@@ -103,15 +130,24 @@ impl Store for Reference {
         if round_ended {
             self.cursor = 0;
         }
-        let (mut keys, mut values) = (Column::default(), Column::default());
-        for slot in slots {
-            keys.push(self.groups.key(slot));
-            values.push(self.groups.accumulator(slot));
-        }
-        writer.column(keys.view());
-        writer.column(values.view());
-        self.tidy();
+        self.write_slots(writer, slots);
         round_ended
+    }
+
+    fn write_whole(&mut self, writer: &mut Writer) {
+        self.changed.clear();
+        self.block += 1;
+        self.cursor = 0;
+        let all = self.groups.present_slots().collect();
+        self.write_slots(writer, all);
+    }
+
+    fn summary(&self) -> Summary {
+        let mut summary = Summary::default();
+        for slot in self.groups.present_slots() {
+            summary.add(&[], &[self.groups.key(slot), self.groups.accumulator(slot)]);
+        }
+        summary
     }
 
     fn read_block(&mut self, reader: &mut Reader<'_>) -> Result<(), BlockError> {
@@ -165,11 +201,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn blocks_since_a_round_began_are_the_whole_table(
+        fn blocks_since_a_round_began_or_a_whole_one_are_the_whole_table(
             rounds in proptest::collection::vec(
-                (proptest::collection::vec((0_u8..40, proptest::option::of(any::<u8>())), 0..30), 0_usize..200), 1..40)
+                (proptest::collection::vec((0_u8..40, proptest::option::of(any::<u8>())), 0..30),
+                 prop_oneof![4 => 0_usize..200, 1 => Just(usize::MAX)]), 1..40)
         ) {
-            let (mut table, mut model) = (Reference::default(), BTreeMap::new());
+            // It tidies up often, and so in the middle of rounds.
+            let (mut table, mut model) = (Reference { removed_min: 4, ..Reference::default() }, BTreeMap::new());
             let (mut kept, mut began): (Vec<Vec<u8>>, Option<usize>) = (Vec::new(), None);
             for (changes, rewrite) in rounds {
                 put(&mut table, &changes);
@@ -180,6 +218,17 @@ mod tests {
                     };
                 }
                 prop_assert_eq!(content(&table), model.clone());
+                if rewrite == usize::MAX {
+                    // Wherever a round stands: it is over, and nothing before the block is needed.
+                    let mut writer = Writer::whole();
+                    table.write_whole(&mut writer);
+                    (kept, began) = (vec![writer.finish()], None);
+                    prop_assert!(!table.is_changed());
+                    prop_assert_eq!(content(&read(&kept)), model.clone());
+                    prop_assert_eq!(read(&kept).summary(), table.summary());
+                    prop_assert_eq!(table.summary().entries, model.len() as u64);
+                    continue;
+                }
                 if rewrite > 0 {
                     began.get_or_insert(kept.len());
                 }

@@ -7,7 +7,7 @@
 use super::block::{BlockError, Reader, Writer};
 use super::groups::{Groups, KeyHasher, SlotId};
 use super::ticks::Ticks;
-use super::{Now, Store};
+use super::{Now, Store, Summary};
 use crate::record::{BatchRef, Column};
 use crate::time::{Tumbling, Watermark, Window};
 
@@ -251,6 +251,31 @@ impl Windows {
         (swept, true)
     }
 
+    /// Writes what closed: windows up to a start, and the groups of one window up to a key.
+    fn write_closed(writer: &mut Writer, closed: Option<i64>, in_part: Option<(i64, Column)>) {
+        writer.u8(u8::from(closed.is_some()));
+        writer.i64(closed.unwrap_or_default());
+        let (start, last) = in_part.unwrap_or_default();
+        writer.i64(start);
+        writer.column(last.view());
+    }
+
+    /// Writes these slots of each open window, and ends the block.
+    fn write_slots(&mut self, writer: &mut Writer, slots: Vec<Vec<SlotId>>) {
+        writer.u32(slots.iter().filter(|slots| !slots.is_empty()).count() as u32);
+        for (open, slots) in self.open.iter().zip(slots).filter(|(_, slots)| !slots.is_empty()) {
+            let (mut keys, mut accumulators) = (Column::default(), Column::default());
+            for slot in slots {
+                keys.push(open.groups.key(slot));
+                accumulators.push(open.groups.accumulator(slot));
+            }
+            writer.i64(open.start);
+            writer.column(keys.view());
+            writer.column(accumulators.view());
+        }
+        self.commit.advance(|| self.open.iter_mut().for_each(|open| open.groups.clear_commits()));
+    }
+
     /// Opens the windows of these times, so that their places in `open` hold still afterwards.
     fn open_all(&mut self, times: &[i64]) {
         let mut near = Window { start: 0, end: 0 };
@@ -303,29 +328,35 @@ impl Store for Windows {
     }
 
     fn write_block(&mut self, writer: &mut Writer, rewrite: usize) -> bool {
-        writer.u8(u8::from(self.closed.is_some()));
-        writer.i64(self.closed.take().unwrap_or_default());
-        let (start, last) = self.closed_in_part.take().unwrap_or_default();
-        writer.i64(start);
-        writer.column(last.view());
+        Self::write_closed(writer, self.closed.take(), self.closed_in_part.take());
         let (mut slots, round) =
             if rewrite > 0 { self.sweep(rewrite) } else { (vec![Vec::new(); self.open.len()], false) };
         for (open, slots) in self.open.iter_mut().zip(&mut slots) {
             slots.append(&mut open.changed);
         }
-        writer.u32(slots.iter().filter(|slots| !slots.is_empty()).count() as u32);
-        for (open, slots) in self.open.iter().zip(slots).filter(|(_, slots)| !slots.is_empty()) {
-            let (mut keys, mut accumulators) = (Column::default(), Column::default());
-            for slot in slots {
-                keys.push(open.groups.key(slot));
-                accumulators.push(open.groups.accumulator(slot));
-            }
-            writer.i64(open.start);
-            writer.column(keys.view());
-            writer.column(accumulators.view());
-        }
-        self.commit.advance(|| self.open.iter_mut().for_each(|open| open.groups.clear_commits()));
+        self.write_slots(writer, slots);
         round
+    }
+
+    fn write_whole(&mut self, writer: &mut Writer) {
+        (self.closed, self.closed_in_part, self.cursor) = (None, None, BEGINNING);
+        Self::write_closed(writer, None, None);
+        let all = |open: &mut OpenWindow| {
+            open.changed.clear();
+            open.groups.present_slots().collect()
+        };
+        let slots = self.open.iter_mut().map(all).collect();
+        self.write_slots(writer, slots);
+    }
+
+    fn summary(&self) -> Summary {
+        let mut summary = Summary::default();
+        for open in &self.open {
+            for slot in open.groups.present_slots() {
+                summary.add(&[open.start], &[open.groups.key(slot), open.groups.accumulator(slot)]);
+            }
+        }
+        summary
     }
 
     fn read_block(&mut self, reader: &mut Reader<'_>) -> Result<(), BlockError> {

@@ -1,79 +1,14 @@
 //! Checkpoints of pipelines that stand still, in a store that answers when it is let.
 
-use std::fmt;
-
 use bytes::Bytes;
-use futures_util::stream::BoxStream;
-use object_store::memory::InMemory;
-use object_store::path::Path;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, Result,
-};
 use tokio::sync::watch;
 
 use super::*;
-use crate::checkpoint::{Deployment, Kind, Store};
+use crate::checkpoint::gated::{Writes, gated};
+use crate::checkpoint::{Deployment, Kind};
 use crate::ids::{PipelineId, PipelineName, TenantId, TopicId, TopicPartition};
 use crate::log::memory::MemoryLog;
 use crate::log::{Block, Commit, Position};
-
-/// What a store does with whatever is to be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Writes {
-    Done,
-    Held,
-    Refused,
-}
-
-/// A store in memory whose writes wait for a word.
-#[derive(Debug)]
-struct Gated {
-    objects: InMemory,
-    writes: watch::Receiver<Writes>,
-}
-
-impl fmt::Display for Gated {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("gated")
-    }
-}
-
-#[async_trait::async_trait]
-impl ObjectStore for Gated {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        let mut writes = self.writes.clone();
-        let word = writes.wait_for(|&word| word != Writes::Held).await.map(|word| *word);
-        match word {
-            Ok(Writes::Done) => self.objects.put_opts(location, payload, options).await,
-            _ => Err(object_store::Error::Generic { store: "gated", source: "it refuses".into() }),
-        }
-    }
-
-    async fn put_multipart_opts(&self, at: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        self.objects.put_multipart_opts(at, options).await
-    }
-
-    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.objects.get_opts(location, options).await
-    }
-
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.objects.delete_stream(locations)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.objects.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.objects.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.objects.copy_opts(from, to, options).await
-    }
-}
 
 /// A pipeline that has committed, and where its checkpoints go.
 struct Subject {
@@ -89,8 +24,7 @@ fn names() -> (TenantId, PipelineName) {
 
 impl Subject {
     fn new() -> Self {
-        let (writes, word) = watch::channel(Writes::Done);
-        let store = Store::remote(Arc::new(Gated { objects: InMemory::new(), writes: word }), Path::from("all"));
+        let (store, writes, _) = gated();
         Self { log: Arc::new(MemoryLog::default()), checkpoints: Checkpoints::new(store), writes, commits: 0 }
     }
 

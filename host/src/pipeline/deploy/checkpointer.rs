@@ -1,5 +1,6 @@
 //! Checkpoints of pipelines that run: by hand, by the clock, and what there is.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +42,16 @@ impl EngineContext {
         meter: &Arc<Meter>,
     ) -> Result<Manifest, Error> {
         Ok(self.checkpoints.take(&self.log, stored.order(kind, note), meter).await?)
+    }
+
+    /// Removes checkpoints of a pipeline that need not be kept: never one that is the way back of an upgrade.
+    pub(super) async fn retain(&self, tenant: &TenantId, name: &PipelineName, keep: u32) -> Result<(), Error> {
+        let catalog = self.catalog.clone();
+        let ways_back = move || -> BTreeSet<CheckpointId> {
+            let named = catalog.pipelines().into_iter().filter_map(|stored| stored.upgraded_from);
+            named.filter_map(|id| id.parse().ok()).collect()
+        };
+        Ok(self.checkpoints.retain(tenant, name, keep as usize, ways_back).await?)
     }
 }
 
@@ -135,7 +146,7 @@ pub(super) async fn run(
         }
         let copied = async {
             let taken = context.copy(&stored, Kind::Interval, None, &Arc::default()).await?;
-            context.checkpoints.retain(&stored.tenant, &stored.name, spec.keep as usize).await?;
+            context.retain(&stored.tenant, &stored.name, spec.keep).await?;
             Ok::<_, Error>(taken)
         };
         let copied = tokio::select! {

@@ -1,5 +1,8 @@
 //! State under a new deployment: what is put together under a number that no pipeline has yet is seen by nobody, so it
 //! may fail or be cut off anywhere. It counts from the moment at which the catalog names the number.
+//!
+//! What is done is written down before (`catalog::Intent`), so that the next start knows what a crash left: only what an intent
+//! says to be superfluous is forgotten.
 
 use std::sync::Arc;
 
@@ -7,28 +10,35 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 
 use super::supervisor::EngineContext;
+use crate::catalog::{Intent, Purpose, StoredPipeline};
 use crate::checkpoint::{CheckpointId, Meter};
 use crate::ids::{PipelineId, PipelineName, TenantId, TopicPartition};
 use crate::log::{Block, Commit, Head, Position};
 use crate::pipeline::Error;
 use crate::pipeline::engine::warm_state::WarmState;
 
-/// A deployment that is being put together. Dropping it forgets what it has, unless it was kept.
+/// A deployment that is being put together. Dropping it forgets what it has, unless the catalog may name it.
 #[derive(Debug)]
 pub(super) struct StagedDeployment {
     context: EngineContext,
     tenant: TenantId,
+    /// The pipeline that is to run it.
+    pipeline: PipelineName,
     pub(super) id: PipelineId,
     /// The epoch of its commits, once it has begun to commit.
     epoch: Option<u64>,
     commits: u64,
-    kept: bool,
+    /// Whether the catalog names it, or may do so after a restart.
+    named: bool,
 }
 
 impl StagedDeployment {
-    pub(super) fn new(context: &EngineContext, tenant: &TenantId) -> Result<Self, Error> {
+    /// One without state, for that pipeline.
+    pub(super) fn new(context: &EngineContext, tenant: &TenantId, pipeline: &PipelineName) -> Result<Self, Error> {
         let id = context.catalog.next_pipeline_id()?;
-        Ok(Self { context: context.clone(), tenant: tenant.clone(), id, epoch: None, commits: 0, kept: false })
+        context.catalog.put_intent(tenant, &Intent { id, pipeline: pipeline.clone(), purpose: Purpose::Stage })?;
+        let (context, tenant, pipeline) = (context.clone(), tenant.clone(), pipeline.clone());
+        Ok(Self { context, tenant, pipeline, id, epoch: None, commits: 0, named: false })
     }
 
     /// Takes the state of a checkpoint, verified.
@@ -56,7 +66,7 @@ impl StagedDeployment {
     /// Takes the state of a machine, with its place and counters, as one commit.
     pub(super) async fn take(&mut self, live: &mut WarmState) -> Result<(), Error> {
         let sequence = self.commits + 1;
-        let block = Block::Some { bytes: live.machine.write_whole(sequence), oldest: sequence };
+        let block = Block::Some { bytes: live.machine.write_whole(sequence)?, oldest: sequence };
         let usage = live.machine.usage_bytes();
         let positions = live.positions.iter().map(|(at, &position)| (at.clone(), position)).collect();
         let epoch = self.epoch().await?;
@@ -99,19 +109,36 @@ impl StagedDeployment {
         self.context.log.commit(&self.tenant, commit)
     }
 
-    /// The catalog names it: it stays.
-    pub(super) fn keep(mut self) {
-        self.kept = true;
+    /// Lets the catalog name it, in place of a deployment if there is one. After an error the catalog names what it named
+    /// before, unless the error [is unsettled](Error::is_unsettled).
+    pub(super) fn switch(&mut self, stored: &StoredPipeline, replaces: Option<PipelineId>) -> Result<(), Error> {
+        let (id, pipeline) = (self.id, self.pipeline.clone());
+        let purpose = Purpose::Switch { replaces };
+        self.context.catalog.put_intent(&self.tenant, &Intent { id, pipeline, purpose })?;
+        let put = self.context.catalog.put_pipeline(stored).map_err(Error::from);
+        self.named = match &put {
+            Ok(()) => true,
+            Err(error) => error.is_unsettled(),
+        };
+        put
+    }
+
+    /// Forgets what it took the place of. If that fails, the next start does it.
+    pub(super) fn settle(self, replaced: Option<PipelineId>) {
+        if let Some(replaced) = replaced
+            && let Err(error) = self.context.log.forget(&self.tenant, replaced.task())
+        {
+            tracing::warn!(pipeline = %replaced, %error, "state that is not needed could not be forgotten; the next start does it");
+            return;
+        }
+        self.context.done(&self.tenant, self.id);
     }
 }
 
 impl Drop for StagedDeployment {
     fn drop(&mut self) {
-        if !self.kept
-            && let Err(error) = self.context.log.forget(&self.tenant, self.id.task())
-        {
-            // The next start forgets it.
-            tracing::warn!(pipeline = %self.id, %error, "state that is not needed could not be forgotten");
+        if !self.named {
+            self.context.forget(&self.tenant, self.id);
         }
     }
 }
@@ -122,23 +149,22 @@ impl EngineContext {
         Ok(self.log.head(tenant, id.task())?)
     }
 
-    /// Forgets what was replaced. If that fails, the next start does it.
+    /// Forgets a deployment of which an intent says that it is superfluous, and then the intent. If that fails, the next
+    /// start does it.
     pub(super) fn forget(&self, tenant: &TenantId, id: PipelineId) {
-        if let Err(error) = self.log.forget(tenant, id.task()) {
-            tracing::warn!(pipeline = %id, %error, "state that is not needed could not be forgotten");
+        match self.log.forget(tenant, id.task()) {
+            Ok(()) => self.done(tenant, id),
+            Err(error) => {
+                tracing::warn!(pipeline = %id, %error, "state that is not needed could not be forgotten; the next start does it");
+            }
         }
     }
 
-    /// Forgets all that the log has of deployments that the catalog does not name: a crash left them.
-    pub(super) fn delete_orphans(&self) -> Result<(), Error> {
-        let known: std::collections::BTreeSet<_> =
-            self.catalog.pipelines().into_iter().map(|stored| (stored.tenant, stored.id)).collect();
-        for (tenant, task) in self.log.tasks()? {
-            if !known.contains(&(tenant.clone(), task.pipeline)) {
-                tracing::info!(%tenant, %task, "forgetting the state of a deployment that there is not");
-                self.log.forget(&tenant, task)?;
-            }
+    /// What was intended with a deployment is done. If that cannot be written down, the next start finds that there is
+    /// nothing to do.
+    pub(super) fn done(&self, tenant: &TenantId, id: PipelineId) {
+        if let Err(error) = self.catalog.remove_intent(tenant, id) {
+            tracing::warn!(pipeline = %id, %error, "an intent that is carried out is left");
         }
-        Ok(())
     }
 }

@@ -4,6 +4,7 @@ mod checkpointer;
 mod fork;
 mod install;
 mod operations;
+mod orphans;
 mod restore;
 mod rewind;
 mod supervisor;
@@ -19,20 +20,24 @@ use tokio::task::JoinHandle;
 
 use self::operations::Operations;
 pub use self::operations::{Done, Operation, OperationKind, Outcome};
+use self::orphans::Kept;
+pub use self::orphans::{DamagedFile, Orphan, OrphanInput, Orphans};
 pub use self::restore::Restore;
 pub use self::rewind::{Rewind, StartOffset};
 use self::supervisor::{EngineContext, Ready, supervise};
 use self::upgrade::Swapped;
-use crate::catalog::{Catalog, StoredPipeline};
+use crate::catalog::{Catalog, Intent, Purpose, StoredPipeline};
 use crate::checkpoint::{CheckpointId, Checkpoints};
+use crate::error::Coded as _;
 use crate::ids::{Digest, PipelineName, StepName, TenantId};
 use crate::log::Log;
 use crate::names::nearest;
+use crate::pipeline::engine::thresholds::Thresholds;
 use crate::pipeline::engine::warm_state::WarmState;
 use crate::pipeline::error::Error;
 use crate::pipeline::io::shared::Shared;
 use crate::pipeline::spec::Spec;
-use crate::pipeline::status::{InputStatus, PipelineStatus, State, StepStatus};
+use crate::pipeline::status::{InputStatus, PipelineStatus, Reason, State, StepStatus};
 use crate::plugin::Sandbox;
 use crate::state::Room;
 
@@ -49,6 +54,8 @@ struct Inner {
     context: EngineContext,
     entries: Mutex<BTreeMap<(TenantId, PipelineName), Arc<Entry>>>,
     operations: Operations,
+    /// State in the log of which the catalog does not know whose it is.
+    orphans: Mutex<Kept>,
 }
 
 /// One pipeline.
@@ -103,11 +110,13 @@ impl Pipelines {
         catalog: Catalog,
         checkpoints: Checkpoints,
         room: Room,
+        thresholds: Thresholds,
     ) -> Result<Self, Error> {
         let stored = catalog.pipelines();
-        let context = EngineContext { log, sandbox, catalog, checkpoints, room };
-        context.delete_orphans()?;
-        let pipelines = Self(Arc::new(Inner { context, entries: Mutex::default(), operations: Operations::new() }));
+        let context = EngineContext { log, sandbox, catalog, checkpoints, room, thresholds };
+        let orphans = Mutex::new(context.tidy_up()?);
+        let (entries, operations) = (Mutex::default(), Operations::new());
+        let pipelines = Self(Arc::new(Inner { context, entries, operations, orphans }));
         for stored in stored {
             let entry = pipelines.insert(stored);
             let mut task = entry.task.lock().await;
@@ -198,6 +207,8 @@ impl Pipelines {
         }
         stop(&mut task).await;
         self.remember_paused(&entry, false)?;
+        // A deletion that failed halfway is called off.
+        self.0.context.done(tenant, entry.stored().id);
         *task = Some(self.start(&entry));
         self.status(&entry)
     }
@@ -207,9 +218,19 @@ impl Pipelines {
         let entry = self.entry(tenant, name)?;
         let _changing = entry.changing.lock().await;
         let stored = self.current(&entry)?;
+        let intent = Intent { id: stored.id, pipeline: name.clone(), purpose: Purpose::Delete };
+        self.0.context.catalog.put_intent(tenant, &intent)?;
         let mut task = entry.task.lock().await;
         stop(&mut task).await;
-        self.0.context.catalog.remove_pipeline(tenant, name)?;
+        if let Err(error) = self.0.context.catalog.remove_pipeline(tenant, name).map_err(Error::from) {
+            if error.is_unsettled() {
+                entry.stand_still(&error);
+            } else {
+                self.0.context.done(tenant, stored.id);
+                *task = Some(self.start(&entry));
+            }
+            return Err(error);
+        }
         self.entries().remove(&(tenant.clone(), name.clone()));
         self.0.context.forget(tenant, stored.id);
         if let Err(error) = self.0.context.checkpoints.forget(tenant, name).await {
@@ -346,6 +367,13 @@ impl Pipelines {
 }
 
 impl Entry {
+    /// Lets it stay stopped: what the catalog names after a restart is not known, so neither may go on. `resume` and
+    /// `delete` write the catalog again, and settle it.
+    fn stand_still(&self, error: &Error) {
+        let reason = Reason { code: error.code().to_owned(), message: error.to_string() };
+        self.shared.set(State::Failed, Some(reason));
+    }
+
     fn stored(&self) -> StoredPipeline {
         self.stored.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -121,7 +121,7 @@ impl Pipelines {
             None => None,
         };
         let before = existing.as_ref().map(|entry| self.current(entry)).transpose()?;
-        let mut staged = StagedDeployment::new(context, tenant)?;
+        let mut staged = StagedDeployment::new(context, tenant, &target)?;
         let stored = StoredPipeline {
             tenant: tenant.clone(),
             name: target,
@@ -164,9 +164,9 @@ impl Pipelines {
         let (Some(entry), Some(before)) = (existing, before) else {
             staged.place(positions, bytes::Bytes::new()).await?;
             fail::point("restore-installed");
-            context.catalog.put_pipeline(&stored)?;
+            staged.switch(&stored, None)?;
             fail::point("restore-switched");
-            staged.keep();
+            staged.settle(None);
             let entry = self.insert(stored);
             let mut task = entry.task.lock().await;
             *task = Some(self.start(&entry));
@@ -194,9 +194,8 @@ impl Pipelines {
             live.positions = positions.iter().cloned().collect();
             live.sequence = staged.place(positions, usage).await?;
             fail::point("restore-installed");
-            context.catalog.put_pipeline(&stored)?;
+            staged.switch(&stored, Some(before.id))?;
             fail::point("restore-switched");
-            staged.keep();
             entry.set_stored(stored);
             Ok(())
         };
@@ -206,15 +205,22 @@ impl Pipelines {
             Ok(()) => (Some(plan), Some(Box::new(live))),
             Err(_) => (ran.as_ref().map(|ran| Arc::clone(&ran.machine.plan)), ran),
         };
-        let pause_ms = self.go_on(&entry, &mut task, plan, live, stopped).await;
+        let pause_ms = match &switched {
+            Err(error) if error.is_unsettled() => {
+                entry.stand_still(error);
+                None
+            }
+            _ => self.go_on(&entry, &mut task, plan, live, stopped).await,
+        };
         drop(task);
         if let Err(error) = switched {
-            if let Some(ahead) = ahead {
+            // What the copy is of may not run any more after a restart, if it is not known what the catalog names.
+            if let Some(ahead) = ahead.filter(|_| !error.is_unsettled()) {
                 ahead.abandon().await;
             }
             return Err(error);
         }
-        context.forget(&before.tenant, before.id);
+        staged.settle(Some(before.id));
         let undo = match ahead {
             Some(ahead) => Some(self.finish(&entry, ahead, false).await?),
             None => None,

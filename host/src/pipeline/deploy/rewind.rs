@@ -50,7 +50,7 @@ impl Pipelines {
             let before = pipelines.current(&entry)?;
             let context = &pipelines.0.context;
             let spec: Spec = before.manifest.parse()?;
-            let staged = StagedDeployment::new(context, &before.tenant)?;
+            let staged = StagedDeployment::new(context, &before.tenant, &before.name)?;
             let stored = StoredPipeline { id: staged.id, ..before.clone() };
             let plan = context.plan(&stored, &spec).await?;
             let live = pipelines.replay(&plan, staged.id).await?;

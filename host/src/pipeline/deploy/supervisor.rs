@@ -12,6 +12,7 @@ use crate::ids::TenantId;
 use crate::log::Log;
 use crate::pipeline::engine::plan::{Loaded, Plan};
 use crate::pipeline::engine::references::References;
+use crate::pipeline::engine::thresholds::Thresholds;
 use crate::pipeline::engine::warm_state::WarmState;
 use crate::pipeline::error::Error;
 use crate::pipeline::io::runner::{Ended, Runner};
@@ -35,6 +36,8 @@ pub(super) struct EngineContext {
     pub(super) checkpoints: Checkpoints,
     /// How much memory the state of a pipeline may take, and where the rest goes.
     pub(super) room: Room,
+    /// Where the engine goes another way.
+    pub(super) thresholds: Thresholds,
 }
 
 impl EngineContext {
@@ -62,7 +65,7 @@ impl EngineContext {
             None => Some(as_many),
         })?
         .require_keys(|topic| topics.get(topic).is_some_and(|topic| topic.config.cleanup.compacts()))
-        .map(|plan| Arc::new(plan.with_room(self.room.clone())))
+        .map(|plan| Arc::new(plan.with_room(self.room.clone()).with_thresholds(self.thresholds)))
     }
 
     /// Makes the topics that a plan writes and that do not exist.

@@ -76,31 +76,32 @@ impl Pipelines {
         let mut live = stop(&mut task).await;
         let stopped = Instant::now();
         stored.paused = entry.stored().paused;
+        let mut staged = None;
         let swapped = async {
             if let Some(ahead) = &mut ahead {
                 ahead.stand_still(now_ms()).await?;
                 // The way back until the checkpoint of this moment is written, and from then on that.
                 stored.upgraded_from = Some(ahead.id().to_string());
             }
-            let mut staged = None;
-            if !migrating.is_empty() {
+            if migrating.is_empty() {
+                context.catalog.put_pipeline(&stored)?;
+            } else {
+                // What is in memory becomes the new version's: if anything fails from here on, the old one reads its state
+                // back.
                 let mut migrated = match live.take().and_then(|live| live.rebind(&plan)) {
                     Some(live) => live,
                     None => self.replay(&plan, before.id).await?,
                 };
                 migrated.migrate(&migrating).await?;
                 // Under a deployment of its own: what the old version reads is not touched.
-                let mut taking = StagedDeployment::new(context, &before.tenant)?;
+                let mut taking = StagedDeployment::new(context, &before.tenant, &before.name)?;
                 taking.take(&mut migrated).await?;
                 stored.id = taking.id;
+                taking.switch(&stored, Some(before.id))?;
                 live = Some(Box::new(migrated));
                 staged = Some(taking);
             }
-            context.catalog.put_pipeline(&stored)?;
             fail::point("upgrade-switched");
-            if let Some(staged) = staged {
-                staged.keep();
-            }
             Ok::<_, Error>(())
         };
         let swapped = swapped.await;
@@ -109,27 +110,31 @@ impl Pipelines {
                 entry.set_stored(stored);
                 Some(plan)
             }
-            // What was to migrate is spoilt: the old version reads its state back.
             Err(_) => live.as_ref().map(|live| Arc::clone(&live.machine.plan)),
         };
-        let pause_ms = self.go_on(entry, &mut task, plan, live.take(), stopped).await;
+        let pause_ms = match &swapped {
+            Err(error) if error.is_unsettled() => {
+                entry.stand_still(error);
+                None
+            }
+            _ => self.go_on(entry, &mut task, plan, live.take(), stopped).await,
+        };
         drop(task);
         if let Err(error) = swapped {
-            if let Some(ahead) = ahead {
+            // The catalog may name the copy, if it is not known what it names.
+            if let Some(ahead) = ahead.filter(|_| !error.is_unsettled()) {
                 ahead.abandon().await;
             }
             return Err(error);
         }
-        if !migrating.is_empty() {
-            context.forget(&before.tenant, before.id);
+        if let Some(staged) = staged {
+            staged.settle(Some(before.id));
         }
         let checkpoint = match ahead {
             Some(ahead) => Some(self.finish(entry, ahead, true).await?),
             None => None,
         };
-        if let Err(error) =
-            context.checkpoints.retain(&before.tenant, &before.name, spec.checkpoint.keep as usize).await
-        {
+        if let Err(error) = context.retain(&before.tenant, &before.name, spec.checkpoint.keep).await {
             tracing::warn!(pipeline = %before.name, %error, "checkpoints that need not be kept are left");
         }
         Ok(Swapped { checkpoint, pause_ms })

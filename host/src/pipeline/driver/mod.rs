@@ -30,6 +30,7 @@ use crate::log::batch::{EncodeOptions, decode, encode};
 use crate::log::{self, CommitLog as _, Log, RecordLog as _, TopicAdmin as _, TopicConfig, TopicInfo};
 use crate::pipeline::engine::plan::{Loaded, Plan};
 use crate::pipeline::engine::references::References;
+use crate::pipeline::engine::thresholds::Thresholds;
 use crate::pipeline::io::intake::Take;
 use crate::pipeline::io::runner::Runner;
 use crate::pipeline::io::shared::Shared;
@@ -88,13 +89,23 @@ impl Driver {
         partitions: impl Fn(&TopicName) -> u32,
         load: impl FnMut(&StepSpec, Grants) -> Result<Loaded, Error>,
     ) -> Result<Self, Error> {
+        Self::with_thresholds(manifest, partitions, load, Thresholds::default())
+    }
+
+    /// The same, with other sizes at which the engine goes another way. Results do not depend on them.
+    pub fn with_thresholds(
+        manifest: &str,
+        partitions: impl Fn(&TopicName) -> u32,
+        load: impl FnMut(&StepSpec, Grants) -> Result<Loaded, Error>,
+        thresholds: Thresholds,
+    ) -> Result<Self, Error> {
         let spec: Spec = manifest.parse()?;
         let log = Arc::new(FaultyLog::default());
         for topic in spec.topics() {
             log.create_topic(&default_tenant(), &topic, TopicConfig::with_partitions(partitions(&topic)))?;
         }
         let runtime = runtime()?;
-        let plan = plan(&spec, &*log, load)?;
+        let plan = plan(&spec, &*log, load, thresholds)?;
         let (runner, shared) = open(&runtime, &spec, &plan, &log)?;
         Ok(Self { log, spec, plan, shared, runner, clock: 0, runtime })
     }
@@ -112,7 +123,7 @@ impl Driver {
         for topic in spec.topics().iter().filter(|topic| !known.contains_key(topic)) {
             self.log.create_topic(&tenant(), topic, TopicConfig::with_partitions(partitions(topic)))?;
         }
-        let plan = plan(&spec, &*self.log, load)?;
+        let plan = plan(&spec, &*self.log, load, self.plan.thresholds)?;
         if let Err(error) = self.runtime.block_on(take_over(&self.plan, &plan, &*self.log)) {
             self.reopen()?;
             return Err(error);
@@ -339,6 +350,7 @@ fn plan(
     spec: &Spec,
     log: &dyn Log,
     mut load: impl FnMut(&StepSpec, Grants) -> Result<Loaded, Error>,
+    thresholds: Thresholds,
 ) -> Result<Arc<Plan>, Error> {
     let references = References::new(spec);
     let load = |step: &StepSpec| load(step, references.grants(step));
@@ -346,7 +358,8 @@ fn plan(
     let topics = log.topics(&tenant())?;
     let partitions = |topic: &TopicName| topics.get(topic).map(|topic| topic.config.partitions);
     let is_compacted = |topic: &TopicName| topics.get(topic).is_some_and(|topic| topic.config.cleanup.compacts());
-    Plan::new(tenant(), spec, loaded, references, partitions)?.require_keys(is_compacted).map(Arc::new)
+    let plan = Plan::new(tenant(), spec, loaded, references, partitions)?.require_keys(is_compacted)?;
+    Ok(Arc::new(plan.with_thresholds(thresholds)))
 }
 
 fn open(
@@ -355,8 +368,6 @@ fn open(
     plan: &Arc<Plan>,
     log: &Arc<FaultyLog>,
 ) -> Result<(Runner, Arc<Shared>), Error> {
-    // Guests hold the tables, and so outlive a crash with what they had read.
-    plan.references.clear();
     let shared = Arc::new(Shared::new(State::Running));
     let log = Arc::clone(log) as Arc<dyn Log>;
     let runner = runtime.block_on(Runner::open(TASK, Arc::clone(plan), spec.start, log, Arc::clone(&shared), None))?;

@@ -26,7 +26,7 @@ pub(super) async fn take_over(from: &Plan, to: &Arc<Plan>, log: &dyn Log) -> Res
         sequence,
         positions: live.positions.into_iter().collect(),
         outputs: Vec::new(),
-        block: Block::Some { bytes: live.machine.write_whole(sequence), oldest: sequence },
+        block: Block::Some { bytes: live.machine.write_whole(sequence)?, oldest: sequence },
         usage: live.machine.usage_bytes(),
     };
     log.commit(&to.tenant, commit).await?;

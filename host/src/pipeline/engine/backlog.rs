@@ -14,10 +14,6 @@ use crate::plugin::Domain;
 use crate::state::{Now, Store as _};
 use crate::time::Watermark;
 
-/// Windows or keys of one step that may be due when rows come. As many as fire in a commit when nothing comes; in tests
-/// few, so that whatever is tested is tested with such cuts.
-pub(in crate::pipeline) const BACKLOG_MAX: usize = if cfg!(test) { 8 } else { super::flow::CLOSING_GROUPS_MAX };
-
 /// How much of a micro-batch comes before a backlog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SplitPoint {
@@ -31,18 +27,24 @@ impl SplitPoint {
     const START: Self = Self { inputs: 0, records: 0 };
 }
 
-/// The event time by which, at some step, more is due than may be when rows come; the least time if the clock says so.
-pub(in crate::pipeline) fn backlog(states: &[StepState], now: Now) -> Option<i64> {
-    states.iter().filter_map(|state| state.backlog(now, BACKLOG_MAX)).min()
+/// The event time by which, at some step, more than `most` windows or keys are due, as many as may be when rows come; the least
+/// time if the clock says so.
+pub(in crate::pipeline) fn backlog(states: &[StepState], now: Now, most: usize) -> Option<i64> {
+    states.iter().filter_map(|state| state.backlog(now, most)).min()
 }
 
 /// Rows of an input, the records of what they come from where those are not the records themselves, and their places.
 type Rows<'a> = (Arrival<'a>, Option<&'a [u32]>, RowWatermarksBuf);
 
 /// Where rows have to wait, if some have. `before` is what is known before the first of them.
-pub(in crate::pipeline) fn split_point(states: &[StepState], before: Now, rows: &[Rows<'_>]) -> Option<SplitPoint> {
+pub(in crate::pipeline) fn split_point(
+    states: &[StepState],
+    before: Now,
+    rows: &[Rows<'_>],
+    most: usize,
+) -> Option<SplitPoint> {
     let until = rows.iter().filter_map(|(.., placed)| placed.view().known.last()).copied().max()?;
-    let backlog = backlog(states, Now { watermark: before.watermark.max(Watermark::At(until)), ..before })?;
+    let backlog = backlog(states, Now { watermark: before.watermark.max(Watermark::At(until)), ..before }, most)?;
     if backlog == i64::MIN || before.watermark.covers(backlog) {
         return Some(SplitPoint::START);
     }

@@ -62,26 +62,28 @@ impl Machine {
         (bytes, oldest)
     }
 
-    /// Writes the whole state, as the first block of a deployment of its own.
-    pub(in crate::pipeline) fn write_whole(&mut self, sequence: u64) -> Bytes {
-        let mut writer = Writer::default();
+    /// Writes the whole state, as the block of this number; none before it is needed.
+    pub(in crate::pipeline) fn write_whole(&mut self, sequence: u64) -> Result<Bytes, Error> {
+        let mut writer = Writer::whole();
         self.write_head(&mut writer);
         let tables = &self.plan.references.tables;
         writer.u32((self.states.len() + tables.len()) as u32);
         for (step, state) in self.plan.keyed().zip(&mut self.states) {
             writer.text(step.step().name.as_str());
             writer.text(&step.describe());
-            state.store_mut().write_block(&mut writer, usize::MAX);
+            write_whole_store(&mut writer, state.store_mut());
         }
         for (name, table) in tables {
             writer.text(&format!("{TABLE_PREFIX}{name}"));
             writer.text(&describe(table));
-            table.content.write().write_block(&mut writer, usize::MAX);
+            write_whole_store(&mut writer, &mut *table.content.write());
         }
+        // A disk that fails shows less than there is, to the summary too.
+        self.check_state()?;
         let bytes = Bytes::from(writer.finish());
-        self.sweep = Sweep::default();
+        self.sweep = Sweep::new(self.plan.thresholds);
         self.sweep.read(sequence, bytes.len());
-        bytes
+        Ok(bytes)
     }
 
     fn write_head(&self, writer: &mut Writer) {
@@ -101,9 +103,13 @@ impl Machine {
         }
     }
 
-    /// Applies a block. Blocks are absolute, so applying one again changes nothing.
+    /// Applies a block. Blocks are absolute, so applying one again changes nothing; a whole one takes the place of all that
+    /// there is.
     pub(in crate::pipeline) fn read_block(&mut self, block: &[u8]) -> Result<(), Unreadable> {
         let mut reader = Reader::new(block)?;
+        if reader.is_whole() {
+            self.clear_state();
+        }
         if reader.version() == VERSION_NEWEST_ONLY {
             self.read_newest(&mut reader)?;
         } else {
@@ -176,7 +182,10 @@ impl Machine {
             let table = tables.iter().find(|(table, _)| table.as_str() == name).map(|(_, table)| table);
             let table = table.ok_or_else(|| conflict("there is no such table".to_owned()))?;
             let now = describe(table);
-            return if now == had { Ok(table.content.write().read_block(reader)?) } else { Err(changed(now)) };
+            if now != had {
+                return Err(changed(now));
+            }
+            return read_store(reader, &mut *table.content.write(), &step);
         }
         let mut keyed = self.plan.keyed().enumerate();
         let (number, keyed) = keyed
@@ -186,8 +195,7 @@ impl Machine {
         if now != had {
             return Err(changed(now));
         }
-        self.states[number].store_mut().read_block(reader)?;
-        Ok(())
+        read_store(reader, self.states[number].store_mut(), &step)
     }
 }
 
@@ -202,6 +210,30 @@ fn write_store(writer: &mut Writer, store: &mut dyn Store, number: usize, turn: 
     let ended = store.write_block(writer, rewrite) && rewrite > 0;
     sweep.wrote(writer.len() - before);
     ended
+}
+
+/// Writes all of a store, and what that is in short: taken from the state, so that it tells of what a block lacks.
+fn write_whole_store(writer: &mut Writer, store: &mut dyn Store) {
+    let summary = store.summary();
+    store.write_whole(writer);
+    writer.summary(summary);
+}
+
+/// Reads the state of one store, and compares what came of it with what a whole block says that there is.
+fn read_store(reader: &mut Reader<'_>, store: &mut dyn Store, name: &str) -> Result<(), Unreadable> {
+    store.read_block(reader)?;
+    if !reader.is_whole() {
+        return Ok(());
+    }
+    let (written, read) = (reader.summary()?, store.summary());
+    if read == written {
+        return Ok(());
+    }
+    let what = format!(
+        "the whole state of `{name}` had {} entries with digest {:032x}, read back it has {} with {:032x}",
+        written.entries, written.digest, read.entries, read.digest
+    );
+    Err(reader.error(what).into())
 }
 
 fn read_partition(reader: &mut Reader<'_>) -> Result<TopicPartition, BlockError> {

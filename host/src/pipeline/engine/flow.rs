@@ -14,10 +14,6 @@ use crate::record::Batch;
 use crate::state::Now;
 use crate::time::{Watermark, Window};
 
-/// Most groups that close in one micro-batch and stage. A window of a million keys closes over several commits, so that
-/// no commit grows with the state. In tests it takes fewer to come to that.
-pub(in crate::pipeline) const CLOSING_GROUPS_MAX: usize = if cfg!(test) { 1 << 10 } else { 1 << 16 };
-
 /// The steps at work.
 #[derive(Debug)]
 pub(in crate::pipeline) struct Flow<'a> {
@@ -89,11 +85,11 @@ impl Flow<'_> {
         for stage in 0..self.states.len() {
             let now = Now { watermark, clock: self.clock };
             self.sink.may_retreat &= !self.states[stage].store().is_due(now);
-            let now = match backlog(&self.states[stage + 1..], now) {
+            let now = match backlog(&self.states[stage + 1..], now, self.plan.thresholds.backlog) {
                 Some(backlog) => Now { watermark: watermark.min(Watermark::At(backlog)), clock: i64::MIN },
                 None => now,
             };
-            let mut left = CLOSING_GROUPS_MAX;
+            let mut left = self.plan.thresholds.closing_groups;
             while left > 0
                 && let Some(emission) = self.on_watermark(stage, now, &mut left).await?
             {

@@ -116,6 +116,11 @@ pub struct Machine {
     pub(in crate::pipeline) sweep: Sweep,
 }
 
+/// The steps of a plan without state.
+fn new_states(plan: &Plan) -> Vec<StepState> {
+    plan.keyed().map(|keyed| StepState::new(keyed, &plan.room)).collect()
+}
+
 /// What an applied micro-batch leaves to be committed.
 #[derive(Debug)]
 pub(in crate::pipeline) struct Effects {
@@ -128,7 +133,7 @@ impl Machine {
     /// A pipeline that has seen nothing.
     pub fn new(plan: Arc<Plan>) -> Self {
         Self {
-            states: plan.keyed().map(|keyed| StepState::new(keyed, &plan.room)).collect(),
+            states: new_states(&plan),
             watermarks: Watermarks::new(plan.watermark.source, plan.watermark.idle_ms, plan.sources.len()),
             clock: i64::MIN,
             changed: false,
@@ -136,9 +141,15 @@ impl Machine {
             outputs: Outputs::new(&plan.topics),
             usage: Usage::default(),
             poison: Poison::default(),
-            sweep: Sweep::default(),
+            sweep: Sweep::new(plan.thresholds),
             plan,
         }
+    }
+
+    /// Forgets the state of all steps and tables.
+    pub(in crate::pipeline) fn clear_state(&mut self) {
+        self.states = new_states(&self.plan);
+        self.plan.references.clear();
     }
 
     /// The same under a plan that holds the same.
@@ -188,7 +199,7 @@ impl Machine {
     }
 
     /// Whether the state is within its limits and wholly at hand.
-    fn check_state(&self) -> Result<(), Error> {
+    pub(in crate::pipeline) fn check_state(&self) -> Result<(), Error> {
         let name = || self.plan.name.clone();
         if let Some(source) = self.states.iter().find_map(|state| state.store().failure()) {
             return Err(Error::StateDisk { name: name(), source: source.clone() });
@@ -254,7 +265,7 @@ impl Machine {
             let placed = row_watermarks(&mut self.watermarks, *input, rows, moving, bounds, marks);
             arrivals.push((arrival, transformed.records(), placed));
         }
-        if let Some(split) = split_point(flow.states, before, &arrivals) {
+        if let Some(split) = split_point(flow.states, before, &arrivals, plan.thresholds.backlog) {
             return Err(Stop::Split(split));
         }
         for (arrival, _, placed) in &arrivals {
@@ -327,7 +338,7 @@ impl Machine {
     /// Whether so much waits to be done that rows have to wait for it.
     pub(in crate::pipeline) fn has_backlog(&self, clock: i64) -> bool {
         let now = Now { watermark: self.watermark(), clock: self.clock.max(clock) };
-        backlog(&self.states, now).is_some()
+        backlog(&self.states, now, self.plan.thresholds.backlog).is_some()
     }
 
     /// When the clock next makes something due.

@@ -18,6 +18,7 @@ pub(super) mod rows;
 pub(super) mod step_state;
 pub(super) mod steps;
 pub(super) mod sweep;
+pub(super) mod thresholds;
 mod topic_ids;
 pub(super) mod transform_output;
 pub(super) mod warm_state;

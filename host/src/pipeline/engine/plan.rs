@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::references::References;
+use super::thresholds::Thresholds;
 use crate::ids::{Digest, PipelineName, PluginName, StepName, TenantId, TopicName, TopicPartition};
 use crate::names::nearest;
 use crate::pipeline::error::Error;
@@ -40,6 +41,8 @@ pub struct Plan {
     pub(in crate::pipeline) dead_letters: TopicId,
     /// Where its state may be.
     pub(in crate::pipeline) room: Room,
+    /// Where the engine goes another way, so that no commit grows with the state.
+    pub(in crate::pipeline) thresholds: Thresholds,
 }
 
 /// Steps between two re-keys, and the keyed step that ends them.
@@ -234,6 +237,7 @@ impl Plan {
             output,
             dead_letters,
             room: Room::default(),
+            thresholds: Thresholds::default(),
         })
     }
 
@@ -261,6 +265,11 @@ impl Plan {
     #[cfg(any(feature = "server", test))]
     pub(in crate::pipeline) fn with_room(self, room: Room) -> Self {
         Self { room, ..self }
+    }
+
+    /// Says where it goes another way.
+    pub(in crate::pipeline) fn with_thresholds(self, thresholds: Thresholds) -> Self {
+        Self { thresholds, ..self }
     }
 
     /// The steps with state, in order.

@@ -7,9 +7,9 @@
 
 use std::collections::VecDeque;
 
-/// Bytes of blocks up to which nothing is rewritten: reading them back is quick.
-const KEPT_BYTES_MIN: usize = 8 << 20;
-/// Nor before blocks are this many times as large as the state.
+use super::thresholds::Thresholds;
+
+/// Nothing is rewritten before blocks are this many times as large as the state.
 const KEPT_RATIO: usize = 2;
 /// Bytes rewritten for each byte that changed: a round is over when half the state has changed, and blocks stay below
 /// about four times the state.
@@ -17,12 +17,11 @@ const REWRITE_RATIO: usize = 2;
 /// The same where most of the state is on disk: reading it costs more than what changes, and the log's room is cheap.
 /// Blocks stay below about seven times the state.
 const REWRITE_PART_ON_DISK: usize = 2;
-/// Bytes rewritten at least, so that a small state is rewritten at once.
-const REWRITE_MIN: usize = 64 << 10;
 
 /// How far the sweep has come.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::pipeline) struct Sweep {
+    thresholds: Thresholds,
     /// Numbers and sizes of the blocks that are needed.
     kept: VecDeque<(u64, usize)>,
     kept_bytes: usize,
@@ -45,6 +44,12 @@ pub(in crate::pipeline) struct Turn {
 }
 
 impl Sweep {
+    /// No blocks yet.
+    pub(in crate::pipeline) fn new(thresholds: Thresholds) -> Self {
+        let kept = VecDeque::new();
+        Self { thresholds, kept, kept_bytes: 0, began: None, store: 0, changed: 0, rewriting: 0 }
+    }
+
     /// Takes notice of a block that was read back.
     pub(in crate::pipeline) fn read(&mut self, number: u64, bytes: usize) {
         self.kept.push_back((number, bytes));
@@ -53,13 +58,13 @@ impl Sweep {
 
     /// What the next block, of this number, is to rewrite when the state has so many bytes in memory and on disk.
     pub(in crate::pipeline) fn turn(&mut self, number: u64, in_memory: usize, on_disk: usize) -> Turn {
-        let due = self.kept_bytes > KEPT_BYTES_MIN.max((in_memory + on_disk).saturating_mul(KEPT_RATIO));
+        let due = self.kept_bytes > self.thresholds.kept_bytes.max((in_memory + on_disk).saturating_mul(KEPT_RATIO));
         if self.began.is_none() && due {
             (self.began, self.store) = (Some(number), 0);
         }
         self.rewriting = match self.began {
-            Some(_) if on_disk > in_memory => (self.changed / REWRITE_PART_ON_DISK).max(REWRITE_MIN),
-            Some(_) => self.changed.saturating_mul(REWRITE_RATIO).max(REWRITE_MIN),
+            Some(_) if on_disk > in_memory => (self.changed / REWRITE_PART_ON_DISK).max(self.thresholds.rewrite_bytes),
+            Some(_) => self.changed.saturating_mul(REWRITE_RATIO).max(self.thresholds.rewrite_bytes),
             None => 0,
         };
         self.changed = 0;
@@ -121,25 +126,25 @@ mod tests {
     #[test]
     fn what_is_kept_is_in_proportion_to_the_state() {
         let state = 100 << 20;
-        let most = write(&mut Sweep::default(), 3000, 1 << 20, state, 0);
+        let most = write(&mut Sweep::new(Thresholds::default()), 3000, 1 << 20, state, 0);
         assert!(most > 2 * state && most < 5 * state, "{} MiB", most >> 20);
-        let most = write(&mut Sweep::default(), 6000, 1 << 20, state, state - 1);
+        let most = write(&mut Sweep::new(Thresholds::default()), 6000, 1 << 20, state, state - 1);
         assert!(most > 4 * state && most < 8 * state, "{} MiB", most >> 20);
     }
 
     #[test]
     fn a_small_state_is_rewritten_at_once_and_rarely() {
-        let mut sweep = Sweep::default();
+        let mut sweep = Sweep::new(Thresholds::default());
         let most = write(&mut sweep, 100_000, 1000, 10_000, 0);
-        assert!(most < KEPT_BYTES_MIN + (1 << 20), "{most}");
+        assert!(most < Thresholds::default().kept_bytes + (1 << 20), "{most}");
         assert!(sweep.kept.len() < 10_000);
     }
 
     #[test]
     fn a_round_ends_when_all_stores_have_gone_round() {
-        let mut sweep = Sweep::default();
-        sweep.read(1, KEPT_BYTES_MIN + 1);
-        assert_eq!(sweep.turn(2, 0, 0), Turn { store: 0, rewrite: REWRITE_MIN });
+        let mut sweep = Sweep::new(Thresholds::default());
+        sweep.read(1, Thresholds::default().kept_bytes + 1);
+        assert_eq!(sweep.turn(2, 0, 0), Turn { store: 0, rewrite: Thresholds::default().rewrite_bytes });
         assert_eq!(sweep.end_turn(2, 10, true, 2), 1, "the second store may need it");
         assert_eq!(sweep.turn(3, 0, 0).store, 1);
         assert_eq!(sweep.end_turn(3, 10, false, 2), 1);

@@ -10,6 +10,9 @@ use crate::ids::{Digest, StepName, TopicPartition};
 use crate::log::Position;
 use crate::pipeline::error::Error;
 
+/// Most bytes on disk, of steps that do not migrate, with which a pipeline can be migrated: as many as a commit may have.
+const WHOLE_ON_DISK_MAX: u64 = 1 << 30;
+
 /// What a runner has when it is stopped.
 #[derive(Debug)]
 pub(in crate::pipeline) struct WarmState {
@@ -75,6 +78,13 @@ impl WarmState {
     pub(in crate::pipeline) async fn migrate(&mut self, steps: &[(StepName, Digest)]) -> Result<(), Error> {
         let machine = &mut self.machine;
         let plan = Arc::clone(&machine.plan);
+        // All of it is to be one block, put together in memory.
+        let on_disk = plan.keyed().zip(&machine.states).map(|(keyed, state)| (state.store().bytes_on_disk(), keyed));
+        if machine.disk_bytes() > WHOLE_ON_DISK_MAX
+            && let Some((bytes, keyed)) = on_disk.max_by_key(|(bytes, _)| *bytes)
+        {
+            return Err(Error::MigrationTooLarge { step: keyed.step().name.clone(), bytes });
+        }
         for (keyed, state) in plan.keyed().zip(&mut machine.states) {
             let step = keyed.step();
             let Some((_, wrote)) = steps.iter().find(|(name, _)| *name == step.name) else { continue };

@@ -120,6 +120,8 @@ impl Runner {
 
     /// What the commits of a task amount to, under a plan.
     pub(in crate::pipeline) fn replay(task: TaskId, plan: &Arc<Plan>, log: &dyn Log) -> Result<WarmState, Error> {
+        // Somebody may have read blocks of another moment under this plan, to see whether they go together.
+        plan.references.clear();
         let mut machine = Machine::new(Arc::clone(plan));
         let mut recovered = Ok(());
         let head = log.replay(&plan.tenant, task, 0, &mut |number, block| {

@@ -1,6 +1,6 @@
 //! The driver: crashes, marks, checkpoints.
 
-use super::harness::{COUNTING, load};
+use super::harness::{COUNTING, THRESHOLDS, load};
 use crate::error::Coded;
 use crate::ids::{TopicName, TopicPartition};
 use crate::pipeline::Take;
@@ -17,7 +17,7 @@ fn at(partition: u32) -> TopicPartition {
 }
 
 fn driver(manifest: &str, values: &[&str]) -> Driver {
-    let mut driver = Driver::new(manifest, |_| 1, load).expect("the manifest is good");
+    let mut driver = Driver::with_thresholds(manifest, |_| 1, load, THRESHOLDS).expect("the manifest is good");
     feed(&mut driver, values);
     driver
 }

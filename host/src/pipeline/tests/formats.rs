@@ -51,9 +51,24 @@ fn version_2() -> Bytes {
     head.u32(1).text("count").text("tumbling of 10 ms from 0 ms").windows()
 }
 
+/// What the block is, 0 for changes, comes first.
+fn version_3() -> Bytes {
+    let mut bytes = version_2();
+    bytes.0.splice(0..1, [3, 0]);
+    bytes
+}
+
+/// The same as a whole block, whose steps each have their count of entries and digest.
+fn version_3_whole() -> Bytes {
+    let mut bytes = version_3().i64(1);
+    bytes.0[1] = 1;
+    bytes.0.extend(0x70b70a60048f58c31c201f5cbd76f389_u128.to_le_bytes());
+    bytes
+}
+
 #[test]
 fn blocks_of_all_versions_are_read() {
-    for (version, block) in (1..).zip([version_1(), version_2()]) {
+    for (version, block) in [(1, version_1()), (2, version_2()), (3, version_3()), (3, version_3_whole())] {
         // The first row is late by what the block knows of its partition; the second closes what is open.
         let mut driver = Driver::new(COUNTING, &[vec!["7 late".to_owned(), "99 z".to_owned()]]);
         driver.machine.recover(1, &block.0).expect("it stays readable");

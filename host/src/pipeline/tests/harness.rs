@@ -15,10 +15,15 @@ use crate::pipeline::Error;
 use crate::pipeline::engine::machine::{Applied, CAREFUL_RECORDS, Effects, Input, Machine, MicroBatch};
 use crate::pipeline::engine::plan::{Loaded, Plan};
 use crate::pipeline::engine::references::References;
+use crate::pipeline::engine::thresholds::Thresholds;
 use crate::pipeline::spec::{Spec, StepSpec};
 use crate::plugin::{Grants, Metric};
 use crate::record::Batch;
 use crate::state::{MemoryDisks, Room};
+
+/// So small that whatever is tested comes by every way of the engine.
+pub(super) const THRESHOLDS: Thresholds =
+    Thresholds { closing_groups: 1 << 10, backlog: 8, window_operations: 64, kept_bytes: 4 << 10, rewrite_bytes: 200 };
 
 /// Parses, then counts in windows of 10 ms with 5 ms of disorder.
 pub(super) const COUNTING: &str = r#"
@@ -98,7 +103,7 @@ pub(super) fn plan(log: &MemoryLog, spec: &Spec) -> Result<Arc<Plan>, Error> {
     // Some keys are in memory, some on disk: results do not depend on where.
     let room = Room { memory: 500, disks: Some(Arc::new(MemoryDisks)) };
     let plan = Plan::new(tenant(), spec, loaded, References::new(spec), partitions)?.require_keys(is_compacted)?;
-    Ok(Arc::new(plan.with_room(room)))
+    Ok(Arc::new(plan.with_room(room).with_thresholds(THRESHOLDS)))
 }
 
 impl Driver {

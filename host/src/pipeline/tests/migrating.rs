@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::harness::{COUNTING, Driver, load, wait};
+use super::harness::{COUNTING, Driver, THRESHOLDS, load, wait};
 use crate::error::Coded;
 use crate::ids::{Digest, default_tenant};
 use crate::pipeline::engine::machine::Machine;
@@ -17,7 +17,7 @@ use crate::plugin::{
 use crate::record::{BatchRef, Column, ColumnRef};
 
 /// What a version does with a count that another wrote.
-type How = fn(u64) -> Result<Option<u64>, Option<String>>;
+pub(super) type How = fn(u64) -> Result<Option<u64>, Option<String>>;
 
 /// A version of a guest that migrates; a refusal without a reason is a trap.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ impl Guest for Migrating {
 }
 
 /// The plan of the driver's pipeline with a version of `count` that migrates so.
-fn upgraded(driver: &Driver, manifest: &str, how: How) -> Arc<Plan> {
+pub(super) fn upgraded(driver: &Driver, manifest: &str, how: How) -> Arc<Plan> {
     use crate::log::TopicAdmin as _;
     let spec: Spec = manifest.parse().expect("the manifest is good");
     let topics = driver.log.topics(&default_tenant()).expect("the log answers");
@@ -100,7 +100,7 @@ fn upgraded(driver: &Driver, manifest: &str, how: How) -> Arc<Plan> {
     let loaded = spec.steps.iter().map(version).collect();
     let partitions = |topic: &_| topics.get(topic).map(|topic| topic.config.partitions);
     let plan = Plan::new(default_tenant(), &spec, loaded, References::new(&spec), partitions);
-    Arc::new(plan.expect("the plan is good"))
+    Arc::new(plan.expect("the plan is good").with_thresholds(THRESHOLDS))
 }
 
 /// A pipeline that has counted `a` twice and `b` once in the window from 0, as it is in memory.
@@ -111,7 +111,8 @@ fn counted(manifest: &str) -> (Driver, BTreeMap<crate::ids::StepName, Digest>) {
     (driver, wrote)
 }
 
-fn live(driver: &mut Driver) -> WarmState {
+/// What a driver has in memory.
+pub(super) fn live(driver: &mut Driver) -> WarmState {
     let machine = std::mem::replace(&mut driver.machine, Machine::new(Arc::clone(&driver.plan)));
     WarmState { machine, positions: driver.places().into_iter().collect(), sequence: driver.sequence }
 }
@@ -129,7 +130,7 @@ fn migrated_state_is_what_the_new_version_made_of_it_also_when_it_is_read_back()
         let mut live = live(&mut driver).rebind(&plan).expect("it holds the same");
         wait(live.migrate(&steps)).expect("it takes everything over");
         assert!(live.machine.usage_mut().fuel > 7);
-        let whole = live.machine.write_whole(1);
+        let whole = live.machine.write_whole(1).expect("the disk is well");
         let mut read = Machine::new(Arc::clone(&plan));
         read.recover(1, &whole).expect("our own block");
         for machine in [&mut live.machine, &mut read] {

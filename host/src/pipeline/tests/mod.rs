@@ -16,4 +16,5 @@ mod timed_after;
 mod timed_cuts;
 mod tracker;
 mod trouble;
+mod whole;
 mod windows;

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::harness::Driver;
+use super::harness::{Driver, THRESHOLDS};
 use super::tracker::{Entries, Event, on};
-use crate::pipeline::engine::flow::CLOSING_GROUPS_MAX;
 use crate::plugin::Domain;
 
 const TRACKING: &str = r#"
@@ -273,7 +272,7 @@ fn timers_of_very_many_keys_fire_over_several_commits_and_restarts() {
     rows.push("99 end".to_owned());
     let mut driver = Driver::new(TRACKING, &[rows]);
     driver.step(&[usize::MAX]).expect("the host is well");
-    assert_eq!((fired(&driver).len(), driver.machine.is_due(0)), (CLOSING_GROUPS_MAX, true));
+    assert_eq!((fired(&driver).len(), driver.machine.is_due(0)), (THRESHOLDS.closing_groups, true));
     let mut driver = driver.crash(TRACKING);
     assert!(driver.machine.is_due(0), "what is left fires without new records");
     driver.finish().expect("the host is well");

@@ -1,7 +1,6 @@
 //! Pipelines of several stages, and windows of very many keys.
 
-use super::harness::{COUNTING, Driver};
-use crate::pipeline::engine::flow::CLOSING_GROUPS_MAX;
+use super::harness::{COUNTING, Driver, THRESHOLDS};
 
 /// Counts in windows of 10 ms, then counts how many counts there were in windows of 100 ms.
 fn two_stages() -> String {
@@ -32,7 +31,7 @@ fn a_window_of_very_many_keys_closes_over_several_commits_and_restarts() {
     rows.push("99 end".to_owned());
     let mut driver = Driver::new(COUNTING, &[rows]);
     driver.step(&[usize::MAX]).expect("the host is well");
-    assert_eq!((driver.values("out").len(), driver.machine.is_due(0)), (CLOSING_GROUPS_MAX, true));
+    assert_eq!((driver.values("out").len(), driver.machine.is_due(0)), (THRESHOLDS.closing_groups, true));
     let mut driver = driver.crash(COUNTING);
     assert!(driver.machine.is_due(0), "what is left closes without new records");
     driver.finish().expect("the host is well");

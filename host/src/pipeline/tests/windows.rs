@@ -2,9 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::harness::Driver;
+use super::harness::{Driver, THRESHOLDS};
 use super::model::{Model, Row};
-use crate::pipeline::engine::flow::CLOSING_GROUPS_MAX;
 use crate::pipeline::spec::Spec;
 use crate::plugin::Metric;
 use crate::time::Windowing;
@@ -377,7 +376,7 @@ fn a_jump_over_very_many_windows_inside_a_batch_fires_them_over_several_commits(
         most = most.max(driver.machine.usage.windows_closed - before);
         steps += 1;
     }
-    assert_eq!((steps, most), (6, CLOSING_GROUPS_MAX as u64));
+    assert_eq!((steps, most), (6, THRESHOLDS.closing_groups as u64));
     assert!(driver.cuts > 0);
     let first = (0..keys).map(|key| format!("{key:06} [0 10) #0"));
     let again = "000007 [0 10) #0,#again".to_owned();
@@ -407,7 +406,7 @@ fn results_behind_which_very_many_windows_wait_come_when_those_have_fired() {
         assert!(steps < 20, "it comes to an end");
     }
     // As much as may fire in a commit at each of the two steps, and few more.
-    assert!(most <= 2 * CLOSING_GROUPS_MAX as u64 + 16, "{most}");
+    assert!(most <= 2 * THRESHOLDS.closing_groups as u64 + 16, "{most}");
     let first = (0..keys).map(|key| format!("{key:06} [0 20) #0"));
     let last = ["x [0 20) #1", "x [40 60) #2", "x [80 100) #3"].map(str::to_owned);
     assert!(driver.values("out") == first.chain(last).collect::<Vec<_>>(), "each once, in the order of time");

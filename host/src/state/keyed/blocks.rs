@@ -19,7 +19,7 @@ use super::tables::{EntryKey, parts, place};
 use super::{KeyGroups, Keyed, Timer};
 use crate::plugin::Domain;
 use crate::record::Column;
-use crate::state::{BlockError, Now, Reader, SpillError, Store, Stretch, Writer};
+use crate::state::{BlockError, Now, Reader, SpillError, Store, Stretch, Summary, Writer};
 use crate::time::Watermark;
 
 /// Bytes that looking at an entry on disk costs a block, if it is in memory too and is not written for it.
@@ -57,14 +57,20 @@ struct Contents {
     entries_on_disk: Vec<(EntryKey, Box<[u8]>)>,
 }
 
+/// What changed since the last block.
+#[derive(Debug)]
+struct Changed {
+    values: Vec<SlotId>,
+    timers: Vec<(SlotId, Domain, u64)>,
+    /// In order, each once.
+    entries: Vec<EntryKey>,
+}
+
 impl Keyed {
     /// Adds about so many bytes of what did not change. Whether a round came to its end.
     fn sweep(&mut self, contents: &mut Contents, mut budget: usize) -> bool {
-        match budget {
-            0 => return false,
-            // All of it is to be in this block, not the rest of a round.
-            usize::MAX => self.sweep = Sweep::default(),
-            _ => {}
+        if budget == 0 {
+            return false;
         }
         loop {
             let (stopped, next) = match std::mem::take(&mut self.sweep) {
@@ -188,6 +194,68 @@ impl Keyed {
             keys.push(slots.key(slot));
             number
         })
+    }
+
+    /// What changed since the last block, which is not noted any more.
+    fn take_changed(&mut self) -> Changed {
+        let values = std::mem::take(&mut self.changed_values);
+        let timers = std::mem::take(&mut self.changed_timers);
+        Changed { values, timers, entries: self.tables.take_changed() }
+    }
+
+    /// Gives away what has nothing any more, once the block says so.
+    fn end_block(&mut self, changed: &Changed) {
+        let keys = &self.slots;
+        self.tables.flush_deleted(&changed.entries, |slot| keys.key(slot));
+        let mut spare = std::mem::take(&mut self.fresh);
+        spare.extend(&changed.values);
+        spare.extend(changed.timers.iter().map(|&(slot, ..)| slot));
+        spare.extend(changed.entries.iter().map(|at| parts(at).0));
+        spare.into_iter().for_each(|slot| self.free_if_empty(slot));
+        self.flush_deleted();
+        self.commit.advance(|| self.slots.clear_commits());
+        self.settle();
+    }
+
+    /// Counts values and timers, wherever they are.
+    fn summarize_values(&self, summary: &mut Summary) {
+        for slot in (0..self.slots.end()).filter(|&slot| self.slots.is_taken(slot)) {
+            let key = self.slots.key(slot);
+            if let value @ Some(_) = self.slots.value(slot) {
+                summary.add(&[0], &[key, value]);
+            }
+            for Timer { domain, time, id } in self.all_timers(slot) {
+                summary.add(&[1, domain as i64, id.cast_signed(), time], &[key]);
+            }
+        }
+        let range = Stretch { from: &[VALUES], to: &[VALUES + 1], backwards: false };
+        self.disk.scan(range, &mut |name, value| {
+            let key = key_of(name);
+            if self.slots.find(self.slots.hash(key), key).is_none() {
+                summary.add(&[0], &[key, Some(value)]);
+            }
+            ControlFlow::Continue(())
+        });
+    }
+
+    /// Counts entries of tables, wherever they are.
+    fn summarize_entries(&self, summary: &mut Summary) {
+        for (at, value) in self.tables.range((Bound::Unbounded, Bound::Unbounded)) {
+            let (slot, table, entry) = parts(at);
+            if value.is_some() {
+                summary.add(&[2, i64::from(table)], &[self.slots.key(slot), Some(entry), value]);
+            }
+        }
+        let range = Stretch { from: &[ENTRIES], to: &[ENTRIES + 1], backwards: false };
+        self.disk.scan(range, &mut |name, value| {
+            if let Some((key, table, entry)) = entry_of(name)
+                && let Some(slot) = self.slots.find(self.slots.hash(key), key)
+                && !self.tables.has(&place(slot, table, entry))
+            {
+                summary.add(&[2, i64::from(table)], &[key, Some(entry), Some(value)]);
+            }
+            ControlFlow::Continue(())
+        });
     }
 
     fn write_contents(&mut self, writer: &mut Writer, mut contents: Contents) {
@@ -338,26 +406,31 @@ impl Store for Keyed {
     }
 
     fn write_block(&mut self, writer: &mut Writer, rewrite: usize) -> bool {
-        let mut contents = Contents {
-            values: std::mem::take(&mut self.changed_values),
-            timers: std::mem::take(&mut self.changed_timers),
-            ..Contents::default()
-        };
-        let changed_entries = self.tables.take_changed();
-        let mut spare = std::mem::take(&mut self.fresh);
-        spare.extend(&contents.values);
-        spare.extend(contents.timers.iter().map(|&(slot, ..)| slot));
-        spare.extend(changed_entries.iter().map(|at| parts(at).0));
+        let changed = self.take_changed();
+        let mut contents =
+            Contents { values: changed.values.clone(), timers: changed.timers.clone(), ..Contents::default() };
         let round = self.sweep(&mut contents, rewrite);
-        contents.entries.extend(changed_entries.iter().cloned());
+        contents.entries.extend(changed.entries.iter().cloned());
         self.write_contents(writer, contents);
-        let keys = &self.slots;
-        self.tables.flush_deleted(&changed_entries, |slot| keys.key(slot));
-        spare.into_iter().for_each(|slot| self.free_if_empty(slot));
-        self.flush_deleted();
-        self.commit.advance(|| self.slots.clear_commits());
-        self.settle();
+        self.end_block(&changed);
         round
+    }
+
+    fn write_whole(&mut self, writer: &mut Writer) {
+        let changed = self.take_changed();
+        self.sweep = Sweep::default();
+        let mut contents = Contents::default();
+        // A disk that failed does not show all that it has: whoever asked for the block looks at `failure`.
+        self.sweep(&mut contents, usize::MAX);
+        self.write_contents(writer, contents);
+        self.end_block(&changed);
+    }
+
+    fn summary(&self) -> Summary {
+        let mut summary = Summary::default();
+        self.summarize_values(&mut summary);
+        self.summarize_entries(&mut summary);
+        summary
     }
 
     fn read_block(&mut self, reader: &mut Reader<'_>) -> Result<(), BlockError> {

@@ -10,7 +10,7 @@ use super::{
     NEVER, SAME,
 };
 use crate::record::Column;
-use crate::state::{BlockError, Now, Reader, Store, Writer};
+use crate::state::{BlockError, Now, Reader, Store, Summary, Writer};
 use crate::time::{Watermark, Window};
 
 /// Which of the flags a block has.
@@ -22,7 +22,22 @@ const ENTRY_BYTES: usize = 43;
 /// Numbers of keyed windows up to which a block is accepted: more do not fit into the state of a pipeline.
 const PANES_MAX: u32 = 1 << 24;
 
+/// Whether a block has counts and the clock's timer of a keyed window.
+fn has_more(meta: &Meta) -> bool {
+    meta.rows > 0 || meta.since > 0 || meta.clock != NEVER
+}
+
+/// The flags of a keyed window as a block has them.
+fn written_flags(meta: &Meta) -> u16 {
+    meta.flags & WRITTEN_FLAGS | if has_more(meta) { MORE } else { 0 }
+}
+
 impl KeyedWindows {
+    /// The numbers of all keyed windows, ascending.
+    fn live_ids(&self) -> impl Iterator<Item = KeyedWindowId> {
+        (0..).zip(&self.slab).filter(|(_, keyed_window)| keyed_window.meta.is(LIVE)).map(|(id, _)| id)
+    }
+
     fn write(&self, ids: &[KeyedWindowId], writer: &mut Writer) {
         let (mut keys, mut values) = (Column::default(), Column::default());
         writer.u32(ids.len() as u32);
@@ -30,13 +45,12 @@ impl KeyedWindows {
             let KeyedWindow { key, meta, value, .. } = &self.slab[id as usize];
             keys.push(self.keys.key(*key));
             values.push(value.as_deref());
-            let more = meta.rows > 0 || meta.since > 0 || meta.clock != NEVER;
             writer.u32(id);
-            writer.u32(u32::from(meta.flags & WRITTEN_FLAGS | if more { MORE } else { 0 }));
+            writer.u32(u32::from(written_flags(meta)));
             writer.i64(meta.window.start);
             writer.i64(meta.window.end);
             writer.i64(meta.timer);
-            if more {
+            if has_more(meta) {
                 writer.i64(meta.rows as i64);
                 writer.i64(meta.since as i64);
                 writer.i64(meta.newest);
@@ -160,6 +174,28 @@ impl Store for KeyedWindows {
         self.write(&ids, writer);
         self.commit += 1;
         round
+    }
+
+    fn write_whole(&mut self, writer: &mut Writer) {
+        self.gone.clear();
+        self.changed.clear();
+        self.cursor = 0;
+        writer.u32(0);
+        let ids: Vec<_> = self.live_ids().collect();
+        self.write(&ids, writer);
+        self.commit += 1;
+    }
+
+    fn summary(&self) -> Summary {
+        let mut summary = Summary::default();
+        for id in self.live_ids() {
+            let KeyedWindow { key, meta, value, .. } = &self.slab[id as usize];
+            let Meta { window, timer, rows, since, newest, clock, .. } = *meta;
+            let known = [i64::from(id), i64::from(written_flags(meta)), window.start, window.end, timer];
+            let more = if has_more(meta) { [rows as i64, since as i64, newest, clock] } else { [0; 4] };
+            summary.add(&[&known[..], &more].concat(), &[self.keys.key(*key), value.as_deref()]);
+        }
+        summary
     }
 
     fn read_block(&mut self, reader: &mut Reader<'_>) -> Result<(), BlockError> {

@@ -17,9 +17,6 @@ pub type NodeId = u32;
 pub const EMPTY: NodeId = 0;
 /// No node.
 pub const NONE: NodeId = NodeId::MAX;
-/// Operations after which planning takes a rest until they are done: so memory is bounded whatever a row sets off. In tests
-/// it rests often, because what may go wrong there goes wrong between two plans.
-const OPS_MAX: usize = if cfg!(test) { 64 } else { 1 << 18 };
 
 /// What a value is made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,12 +103,6 @@ pub struct Program {
     pub due: usize,
     ops: usize,
     ops_max: usize,
-}
-
-impl Default for Program {
-    fn default() -> Self {
-        Self::with_limit(OPS_MAX)
-    }
 }
 
 impl Program {

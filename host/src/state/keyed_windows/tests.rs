@@ -1,10 +1,14 @@
-//! Keyed windows and their blocks: what is rebuilt from the blocks since the beginning of any round is what there is.
+//! Keyed windows and their blocks: what is rebuilt from the blocks since the beginning of any round, or since a whole block
+//! wherever a round stands, is what there is.
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::state::{Now, Reader, Store, Writer};
 use crate::time::{Hopping, Session, Tumbling, Watermark};
+
+/// Operations of one plan: few, because what may go wrong there goes wrong between two plans.
+const OPERATIONS: usize = 64;
 
 /// Computes a program the simple way: contents are the numbers of their rows.
 fn compute(keyed_windows: &mut KeyedWindows, program: &Program) -> usize {
@@ -38,7 +42,7 @@ fn arrive(keyed_windows: &mut KeyedWindows, rows: &[(i64, u8)], watermark: i64) 
         Arrived { times: &times, keys: &keys, hashes: &hashes, known: &known, late: &known, gaps: &[], clock: 0 };
     let mut at = 0;
     while at < times.len() {
-        let mut program = Program::default();
+        let mut program = Program::with_limit(OPERATIONS);
         at = keyed_windows.plan(&rows, at, &mut program);
         compute(keyed_windows, &program);
     }
@@ -91,12 +95,19 @@ proptest! {
             arrive(&mut keyed_windows, &rows, watermark);
             watermark = watermark.max(to);
             advance(&mut keyed_windows, watermark, most);
-            let mut writer = Writer::default();
-            let round_ends = keyed_windows.write_block(&mut writer, rewrite);
-            prop_assert!(rewrite != usize::MAX || round_ends);
-            blocks.push(writer.finish());
-            if round_ends {
-                (needed, round_from) = (round_from, blocks.len());
+            if rewrite == usize::MAX {
+                let mut writer = Writer::whole();
+                keyed_windows.write_whole(&mut writer);
+                (needed, round_from) = (blocks.len(), blocks.len() + 1);
+                blocks.push(writer.finish());
+                prop_assert!(!keyed_windows.is_changed());
+            } else {
+                let mut writer = Writer::default();
+                let round_ends = keyed_windows.write_block(&mut writer, rewrite);
+                blocks.push(writer.finish());
+                if round_ends {
+                    (needed, round_from) = (round_from, blocks.len());
+                }
             }
             let mut rebuilt = KeyedWindows::new(windowing.clone());
             for block in &blocks[needed..] {
@@ -105,6 +116,8 @@ proptest! {
                 prop_assert!(reader.is_at_end());
             }
             prop_assert_eq!(describe(&rebuilt), describe(&keyed_windows));
+            prop_assert_eq!(keyed_windows.summary().entries, keyed_windows.len() as u64);
+            prop_assert_eq!(rebuilt.summary(), keyed_windows.summary());
             prop_assert_eq!((rebuilt.len(), rebuilt.value_bytes), (keyed_windows.len(), values_of_keyed_windows(&keyed_windows)));
             // Timers that blocks brought and later blocks moved may still be there; they do nothing.
             let now = Now { watermark: Watermark::At(watermark), clock: 0 };
@@ -132,7 +145,7 @@ proptest! {
         let known = vec![watermark; rows.len()];
         let arrived =
             Arrived { times: &times, keys: &keys, hashes: &hashes, known: &known, late: &known, gaps: &[], clock: 0 };
-        keyed_windows.plan(&arrived, 0, &mut Program::default());
+        keyed_windows.plan(&arrived, 0, &mut Program::with_limit(OPERATIONS));
         keyed_windows.undo();
         prop_assert_eq!((describe(&keyed_windows), keyed_windows.index.clone(), keyed_windows.extras.clone(), keyed_windows.len()), was);
         // And it goes on as if there had been no plan: every keyed window gives its results and goes.

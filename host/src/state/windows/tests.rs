@@ -42,6 +42,13 @@ fn close(windows: &mut Windows, watermark: i64, most: usize) -> Vec<(i64, Option
     closed
 }
 
+/// The whole state.
+fn whole(windows: &mut Windows) -> Vec<u8> {
+    let mut writer = Writer::whole();
+    windows.write_whole(&mut writer);
+    writer.finish()
+}
+
 /// A block, and whether a round of rewriting ends with it.
 fn block(windows: &mut Windows, rewrite: usize) -> (Vec<u8>, bool) {
     let mut writer = Writer::default();
@@ -112,7 +119,8 @@ fn rewrite() -> impl Strategy<Value = usize> {
 
 proptest! {
     /// Rows, closings of part of a window and blocks in any order: the windows rebuilt from the blocks, from the
-    /// beginning of any round of rewriting on, are the windows themselves, and what closed is what a map says.
+    /// beginning of any round of rewriting or any whole block on, wherever a round stands then, are the windows
+    /// themselves, and what closed is what a map says.
     #[test]
     fn blocks_rebuild_what_a_map_says(steps in proptest::collection::vec((rows(), -40_i64..70, 1_usize..4, rewrite()), 1..30)) {
         let (mut windows, mut rebuilt, mut model) = (tens(), tens(), Model::new());
@@ -134,16 +142,23 @@ proptest! {
                 }
             }
             // A later step may not add to a window that began to close.
-            let (block, round_ends) = block(&mut windows, rewrite);
-            prop_assert!(rewrite != usize::MAX || round_ends);
-            blocks.push(block);
-            if round_ends {
-                (needed, round_from) = (round_from, blocks.len());
+            if rewrite == usize::MAX {
+                (needed, round_from) = (blocks.len(), blocks.len() + 1);
+                blocks.push(whole(&mut windows));
+                prop_assert!(!windows.is_changed());
+            } else {
+                let (block, round_ends) = block(&mut windows, rewrite);
+                blocks.push(block);
+                if round_ends {
+                    (needed, round_from) = (round_from, blocks.len());
+                }
             }
             rebuilt = tens();
             blocks[needed..].iter().for_each(|block| apply(&mut rebuilt, block));
             prop_assert_eq!(rebuilt.len(), model.len());
             prop_assert_eq!(windows.len(), model.len());
+            prop_assert_eq!(windows.summary().entries, model.len() as u64);
+            prop_assert_eq!(rebuilt.summary(), windows.summary());
         }
         let left: Vec<_> = model.into_iter().map(|((start, key), count)| (start, key, count)).collect();
         prop_assert_eq!(&close(&mut rebuilt, i64::MAX, 1000), &left);

@@ -42,7 +42,7 @@ pub(in crate::pipeline) async fn process_batch(
     let picker = Picker::new(arrival.rows);
     let (mut at, mut emission) = (0, Emission::default());
     while at < times.len() {
-        let mut program = Program::default();
+        let mut program = Program::with_limit(sink.plan.thresholds.window_operations);
         at = keyed_windows.plan(&arrived, at, &mut program);
         set_apart(fold, &program, arrival, &picker, sink);
         compute(fold, keyed_windows, &program, Rows { arrival, picker: &picker }, sink, &mut emission).await?;

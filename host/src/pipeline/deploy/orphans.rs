@@ -1,0 +1,186 @@
+//! State in the log of which the catalog does not know whose it is.
+//!
+//! At start, what a crash left is carried out: what an intent says to be superfluous is forgotten. Everything else that
+//! the log has and the catalog does not name is kept, for it may be all that is left of a pipeline whose file was lost.
+//! It is an orphan: shown, and removed or made a pipeline again when somebody says so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::supervisor::EngineContext;
+use super::{Applied, Change, Pipelines};
+use crate::catalog::{Purpose, StoredPipeline};
+use crate::ids::{Offset, PartitionId, PipelineId, PipelineName, TenantId, TopicName};
+use crate::log::Head;
+use crate::pipeline::Error;
+use crate::pipeline::spec::Spec;
+
+/// The orphans, with the pipeline that each was of where an intent says so.
+pub(super) type Kept = BTreeMap<(TenantId, PipelineId), Option<PipelineName>>;
+
+/// What was found that belongs to no pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orphans {
+    /// State in the log.
+    pub items: Vec<Orphan>,
+    /// Files of pipelines that could not be read.
+    pub damaged: Vec<DamagedFile>,
+}
+
+/// What the log has of a deployment that no pipeline runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orphan {
+    /// The deployment.
+    pub id: PipelineId,
+    /// The pipeline that it was of, if that is known.
+    pub pipeline: Option<PipelineName>,
+    /// How many commits it made.
+    pub commits: u64,
+    /// Where it is in its inputs, by which its manifest can be known.
+    pub inputs: Vec<OrphanInput>,
+}
+
+/// Where an orphan is in one partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrphanInput {
+    /// The topic.
+    pub topic: TopicName,
+    /// The partition.
+    pub partition: PartitionId,
+    /// The next record it would read.
+    pub position: Offset,
+}
+
+/// A file of the catalog that was put aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DamagedFile {
+    /// Where it is.
+    pub file: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl EngineContext {
+    /// Carries out what was intended when the server ended. Answers what the log has beside that and the pipelines.
+    pub(super) fn tidy_up(&self) -> Result<Kept, Error> {
+        let pipelines: BTreeMap<_, _> =
+            self.catalog.pipelines().into_iter().map(|stored| ((stored.tenant, stored.name), stored.id)).collect();
+        let named: BTreeSet<_> = pipelines.iter().map(|((tenant, _), id)| (tenant.clone(), *id)).collect();
+        let mut pipeline_of = BTreeMap::new();
+        for (tenant, intent) in self.catalog.intents() {
+            let now = pipelines.get(&(tenant.clone(), intent.pipeline.clone())).copied();
+            let Some(superfluous) = intent.superfluous(now) else {
+                if let Purpose::Switch { replaces: Some(replaced) } = intent.purpose {
+                    pipeline_of.insert((tenant.clone(), replaced), intent.pipeline.clone());
+                }
+                pipeline_of.insert((tenant, intent.id), intent.pipeline);
+                continue;
+            };
+            for id in superfluous.into_iter().filter(|id| !named.contains(&(tenant.clone(), *id))) {
+                tracing::info!(%tenant, pipeline = %intent.pipeline, deployment = %id, "forgetting state that is superfluous");
+                self.log.forget(&tenant, id.task())?;
+            }
+            self.catalog.remove_intent(&tenant, intent.id)?;
+        }
+        let mut kept = Kept::new();
+        for (tenant, task) in self.log.tasks()? {
+            let id = task.pipeline;
+            self.catalog.skip_pipeline_id(id)?;
+            if named.contains(&(tenant.clone(), id)) {
+                continue;
+            }
+            let pipeline = pipeline_of.get(&(tenant.clone(), id)).cloned();
+            tracing::warn!(%tenant, deployment = %id, "the log has state of a deployment that no pipeline runs; `millstream pipeline orphans` shows it");
+            kept.insert((tenant, id), pipeline);
+        }
+        Ok(kept)
+    }
+
+    /// Forgets an orphan.
+    fn discard(&self, tenant: &TenantId, id: PipelineId) -> Result<(), Error> {
+        self.log.forget(tenant, id.task())?;
+        Ok(self.catalog.remove_intent(tenant, id)?)
+    }
+}
+
+impl Pipelines {
+    /// What belongs to no pipeline of a tenant.
+    pub fn orphans(&self, tenant: &TenantId) -> Result<Orphans, Error> {
+        let kept = self.kept().clone();
+        let of_tenant = kept.into_iter().filter(|((of, _), _)| of == tenant);
+        let items = of_tenant.map(|((_, id), pipeline)| {
+            let Head { sequence: commits, positions, .. } = self.0.context.head(tenant, id)?;
+            let inputs = positions.into_iter().map(|(at, position)| OrphanInput {
+                topic: at.topic,
+                partition: at.partition,
+                position: position.offset,
+            });
+            Ok(Orphan { id, pipeline, commits, inputs: inputs.collect() })
+        });
+        let damaged = self.0.context.catalog.damaged(tenant).into_iter();
+        let damaged =
+            damaged.map(|damaged| DamagedFile { file: damaged.file.display().to_string(), reason: damaged.reason });
+        Ok(Orphans { items: items.collect::<Result<_, Error>>()?, damaged: damaged.collect() })
+    }
+
+    /// Removes an orphan: its state is gone for good.
+    pub fn discard_orphan(&self, tenant: &TenantId, id: PipelineId) -> Result<(), Error> {
+        let claimed = self.claim(tenant, id)?;
+        self.0.context.discard(tenant, id).inspect_err(|_| self.give_back(tenant, id, claimed))
+    }
+
+    /// Makes an orphan a pipeline again: the manifest goes on with its state, from its place. That is done to its end, also
+    /// if nobody waits for the answer any more.
+    pub async fn adopt(&self, tenant: &TenantId, id: PipelineId, manifest: &str) -> Result<Applied, Error> {
+        let (pipelines, tenant, manifest) = (self.clone(), tenant.clone(), manifest.to_owned());
+        let adopted = tokio::spawn(async move {
+            let claimed = pipelines.claim(&tenant, id)?;
+            let adopted = pipelines.run_orphan(&tenant, id, &manifest).await;
+            adopted.inspect_err(|_| pipelines.give_back(&tenant, id, claimed))
+        });
+        adopted.await.unwrap_or_else(|panic| Err(Error::Interrupted { reason: panic.to_string() }))
+    }
+
+    async fn run_orphan(&self, tenant: &TenantId, id: PipelineId, manifest: &str) -> Result<Applied, Error> {
+        let spec: Spec = manifest.parse()?;
+        if self.entry(tenant, &spec.name).is_ok() {
+            return Err(Error::Exists { name: spec.name });
+        }
+        let context = &self.0.context;
+        let stored = StoredPipeline {
+            tenant: tenant.clone(),
+            name: spec.name.clone(),
+            id,
+            manifest: manifest.to_owned(),
+            paused: false,
+            digests: self.resolve(tenant, &spec)?,
+            upgraded_from: None,
+        };
+        let plan = context.plan(&stored, &spec).await?;
+        self.can_take_over(&plan, id).await?;
+        context.create_targets(tenant, &plan)?;
+        context.catalog.put_pipeline(&stored)?;
+        context.done(tenant, id);
+        let entry = self.insert(stored);
+        let mut task = entry.task.lock().await;
+        *task = Some(self.start(&entry));
+        drop(task);
+        let status = self.show(tenant, &spec.name)?;
+        Ok(Applied { status, change: Change::Created, checkpoint: None, pause_ms: None })
+    }
+
+    /// Takes an orphan, so that nobody else does.
+    fn claim(&self, tenant: &TenantId, id: PipelineId) -> Result<Option<PipelineName>, Error> {
+        self.kept().remove(&(tenant.clone(), id)).ok_or(Error::OrphanNotFound { id })
+    }
+
+    fn give_back(&self, tenant: &TenantId, id: PipelineId, pipeline: Option<PipelineName>) {
+        self.kept().insert((tenant.clone(), id), pipeline);
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.orphans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
