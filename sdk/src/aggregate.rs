@@ -60,7 +60,8 @@ pub trait Aggregate: Debug + Sized + Send + Sync + 'static {
     /// Adds what was accumulated later to what was accumulated earlier, of the same key.
     fn merge(&self, earlier: &mut Self::Accumulator, later: Self::Accumulator);
 
-    /// Makes the result of a complete window. An error rejects the window.
+    /// Makes the result of a complete window: any number of rows, which go out in pieces if they are many, up to 32 MiB. An
+    /// error rejects the window.
     fn finish(&self, window: &Window<'_>, accumulator: &Self::Accumulator) -> Result<Self::Output>;
 
     /// Adds the rows of a batch, `groups` saying the accumulator of each: by default record by record. For those who can

@@ -2,9 +2,14 @@
 //!
 //! What is as in the source row is not written: each column stays empty until a row differs, and is then filled up with
 //! what stands for "as the source". A pure filter so answers with source rows alone. Rows leave in the order of their
-//! source rows, and a rejected row emits nothing.
+//! source rows, and a rejected row emits nothing. What grows large is handed to the host in pieces, so that an answer may
+//! be larger than the plugin's memory.
 
+mod handed;
+
+use self::handed::Handed;
 use crate::batch::{Batch, Header, HeaderColumns, HeaderSeeker};
+use crate::bounds::{Bounds, ROW_BYTES};
 use crate::columns::{Column, SAME};
 use crate::describe::Output;
 use crate::error::{Error, Result};
@@ -28,6 +33,18 @@ pub struct Rows {
 }
 
 impl Rows {
+    /// What the rows count for: keys and values, and so much for each row.
+    fn bytes(&self) -> usize {
+        self.keys.bytes.len() + self.values.bytes.len() + self.source_rows.len() * ROW_BYTES
+    }
+
+    /// Whether one of the last rows, those of this source, leaves its value as in the source row.
+    fn lack_value(&self, source: u32) -> bool {
+        let own = self.source_rows.iter().rev().take_while(|&&of| of == source).count();
+        let lengths = &self.values.lengths;
+        own != 0 && (lengths.is_empty() || lengths.iter().rev().take(own).any(|&length| length == SAME))
+    }
+
     fn truncate(&mut self, rows: usize) {
         self.source_rows.truncate(rows);
         self.outputs.truncate(rows);
@@ -58,6 +75,17 @@ impl Rejects {
     }
 }
 
+/// An answer that has been written.
+#[derive(Debug, Default)]
+pub struct Parts {
+    /// Rows that were written before those of `rows`, as far as the host does not have them already.
+    pub early: Vec<Rows>,
+    /// Rows.
+    pub rows: Rows,
+    /// What is rejected.
+    pub rejected: Rejects,
+}
+
 /// A step's answer to a batch, as it is being written.
 #[derive(Debug)]
 pub struct Answer<'a> {
@@ -68,6 +96,11 @@ pub struct Answer<'a> {
     later_times: Vec<i64>,
     /// The event time of rows that give none, where it is not the source's.
     default_time: Option<i64>,
+    /// Rows that were handed over. Those in `rows` come after them.
+    handed: Handed,
+    /// The last source of the rows that were handed over, if one of its rows has no value of its own.
+    bare: Option<u32>,
+    bounds: Bounds,
     rows: Rows,
     /// Whether any row was written that may differ from its source row: until then, a row is its source row's number.
     differs: bool,
@@ -84,6 +117,9 @@ impl<'a> Answer<'a> {
             source_headers: HeaderSeeker::new(&source.headers),
             later_times: Vec::new(),
             default_time: None,
+            handed: Handed::default(),
+            bare: None,
+            bounds: Bounds::current(),
             rows,
             differs: false,
             rejected: Rejects::default(),
@@ -95,7 +131,7 @@ impl<'a> Answer<'a> {
     /// Input rows are to be taken in ascending order.
     #[inline]
     pub fn row(&mut self, source: u32, write: impl FnOnce(&mut Out<'_, 'a>) -> Result<()>) {
-        let before = self.rows.source_rows.len();
+        let before = self.mark();
         if let Err(error) = write(&mut Out { answer: self, source }) {
             self.reject(source, before, &error);
         }
@@ -123,13 +159,46 @@ impl<'a> Answer<'a> {
 
     /// What [`reject`](Self::reject) takes the rows back to.
     pub(crate) fn mark(&self) -> usize {
-        self.rows.source_rows.len()
+        self.handed.rows() + self.rows.source_rows.len()
+    }
+
+    /// What has been emitted counts for so many bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.handed.bytes() + self.rows.bytes()
+    }
+
+    /// The bounds of the call.
+    pub(crate) fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+
+    /// Hands over the rows, if they are many. All of them are complete.
+    #[inline]
+    fn flush(&mut self) {
+        let Self { bounds, rows, .. } = self;
+        if rows.source_rows.len() >= bounds.piece_rows
+            || rows.keys.bytes.len() + rows.values.bytes.len() >= bounds.piece_bytes
+        {
+            self.hand_over();
+        }
+    }
+
+    #[cold]
+    fn hand_over(&mut self) {
+        let last = self.rows.source_rows.last().copied();
+        self.bare = last.filter(|&last| self.bare == Some(last) || self.rows.lack_value(last));
+        self.handed.hand_over(&mut self.rows);
+        self.differs = false;
     }
 
     /// Rejects a source and takes back what was emitted since the mark.
     #[cold]
     pub(crate) fn reject(&mut self, source: u32, before: usize, error: &Error) {
-        self.rows.truncate(before);
+        let handed = self.handed.rows();
+        self.rows.truncate(before.saturating_sub(handed));
+        if before < handed {
+            self.handed.keep(before);
+        }
         self.rejected.push(source, error);
     }
 
@@ -139,13 +208,14 @@ impl<'a> Answer<'a> {
         if self.differs || self.default_time.is_some() {
             drop(RowWriter::new(self, source));
         } else {
+            self.flush();
             self.rows.source_rows.push(source);
         }
     }
 
     /// What has been written.
-    pub fn into_parts(self) -> (Rows, Rejects) {
-        (self.rows, self.rejected)
+    pub fn into_parts(self) -> Parts {
+        Parts { early: self.handed.into_pieces(), rows: self.rows, rejected: self.rejected }
     }
 }
 
@@ -183,10 +253,7 @@ impl<'a> Out<'_, 'a> {
 
     /// Whether a row of this source leaves its value as in the source row.
     pub(crate) fn lacks_value(&self) -> bool {
-        let rows = &self.answer.rows;
-        let own = rows.source_rows.iter().rev().take_while(|&&source| source == self.source).count();
-        let lengths = &rows.values.lengths;
-        own != 0 && (lengths.is_empty() || lengths.iter().rev().take(own).any(|&length| length == SAME))
+        self.answer.bare == Some(self.source) || self.answer.rows.lack_value(self.source)
     }
 
     /// The outputs that the plugin declares.
@@ -209,6 +276,7 @@ pub struct RowWriter<'o, 'a> {
 impl<'o, 'a> RowWriter<'o, 'a> {
     #[inline]
     fn new(answer: &'o mut Answer<'a>, source: u32) -> Self {
+        answer.flush();
         let before = answer.rows.source_rows.len();
         answer.rows.source_rows.push(source);
         answer.differs = true;

@@ -2,7 +2,7 @@
 
 use crate::accumulator::Accumulator;
 use crate::aggregate::{Aggregate, Window};
-use crate::answer::{Answer, Rejects, Rows};
+use crate::answer::{Answer, Parts, Rejects};
 use crate::batch::Batch;
 use crate::columns::{Cell, Column};
 use crate::error::Error;
@@ -27,13 +27,7 @@ pub(crate) fn merge<P: Aggregate>(plugin: &P, left: &Column, right: &Column) -> 
 }
 
 /// Makes the results of complete windows.
-pub(crate) fn finish<P: Aggregate>(
-    plugin: &P,
-    groups: &Column,
-    keys: Column,
-    starts: &[i64],
-    ends: &[i64],
-) -> (Rows, Rejects) {
+pub(crate) fn finish<P: Aggregate>(plugin: &P, groups: &Column, keys: Column, starts: &[i64], ends: &[i64]) -> Parts {
     // Windows as rows: a result that sets no key or time takes its window's key and last millisecond.
     let timestamps = ends.iter().map(|end| end.saturating_sub(1)).collect();
     let windows = Batch { timestamps, keys, ..Batch::default() };

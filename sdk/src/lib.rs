@@ -70,6 +70,7 @@ pub mod accumulator;
 pub mod aggregate;
 pub mod answer;
 pub mod batch;
+mod bounds;
 pub mod collections;
 pub mod columns;
 pub mod config;

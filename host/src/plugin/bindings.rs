@@ -22,6 +22,8 @@ pub(super) const AGGREGATOR: &str = "millstream:plugin/aggregator@0.1.0";
 pub(super) const PROCESSOR: &str = "millstream:plugin/processor@0.1.0";
 /// What a plugin exports that takes over the state of other versions.
 pub(super) const MIGRATION: &str = "millstream:plugin/migration@0.1.0";
+/// The import by which rows are handed over while a call runs.
+pub(super) const EMISSION: &str = "millstream:plugin/emission@0.1.0";
 /// The import of tables.
 pub(super) const TABLE: &str = "millstream:plugin/table@0.1.0";
 /// The import by which the state of keys goes on beside their values.

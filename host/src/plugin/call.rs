@@ -14,6 +14,7 @@ use super::bindings::{
 use super::check::{CallShape, Given};
 use super::code::{Code, Entry};
 use super::ctx::{self, Ctx};
+use super::emission::Emission;
 use super::failure::{self, Code as FailureCode, Trap};
 use super::grant::Grant;
 use super::host::Reach;
@@ -67,7 +68,7 @@ impl Image {
         units: usize,
         reach: Reach,
         params: P,
-        check: impl FnOnce(R) -> Result<A, Trap> + Send,
+        check: impl FnOnce(R, Emission) -> Result<A, Trap> + Send,
     ) -> Result<Called<A>, Failure>
     where
         P: ComponentNamedList + Lower + Send,
@@ -87,9 +88,11 @@ impl Image {
         let ctx = store.data_mut();
         wasi::finish(ctx);
         self.sink.write(&ctx.lines);
+        let fuel = fuel.saturating_add(ctx.granted);
         match outcome {
             Ok(result) => {
-                let answer = check(result).map_err(|trap| trap.charged(fuel))?;
+                let emission = ctx.reach.emission.take().unwrap_or_default();
+                let answer = check(result, emission).map_err(|trap| trap.charged(fuel))?;
                 self.metrics.apply(std::mem::take(&mut ctx.updates), &code.limits);
                 Ok(Called { answer, fuel: fuel.saturating_sub(left) })
             }
@@ -159,8 +162,13 @@ impl Image {
                 return Err(Trap::new(FailureCode::Host, message).charged(0));
             }
         };
-        Ok(Reach { tables, groups: work.keys.len(), lookups: self.lookups(), written: 0 })
+        Ok(Reach { tables, groups: work.keys.len(), lookups: self.lookups(), ..emitting() })
     }
+}
+
+/// What a call reaches that may emit rows.
+fn emitting() -> Reach {
+    Reach { emission: Some(Emission::default()), ..Reach::default() }
 }
 
 /// Why there is no result.
@@ -196,8 +204,8 @@ impl Guest for Image {
                 return Err(not_of_this_world("transform", self.description()));
             };
             let shape = self.shape(rows.len(), rows.len());
-            let reach = Reach { lookups: self.lookups(), ..Reach::default() };
-            let check = |answer: AnswerResult| shape.answer(answer);
+            let reach = Reach { lookups: self.lookups(), ..emitting() };
+            let check = |answer: AnswerResult, emission| shape.answer(answer, emission);
             self.call(transform, shape.units, reach, (BatchParam::from(rows),), check).await
         })
     }
@@ -209,7 +217,7 @@ impl Guest for Image {
             };
             let groups = rows.groups.len();
             let shape = self.shape(rows.rows.len(), rows.rows.len() + groups);
-            let check = |folded: FoldedResult| shape.folded(groups, folded);
+            let check = |folded: FoldedResult, _| shape.folded(groups, folded);
             self.call(add, shape.units, Reach::default(), (ContributionParam::from(rows),), check).await
         })
     }
@@ -221,8 +229,8 @@ impl Guest for Image {
             };
             let count = windows.groups.len();
             let shape = CallShape { values_as_source: false, ..self.shape(count, count) };
-            let check = |answer: AnswerResult| shape.answer(answer);
-            self.call(finish, count, Reach::default(), (ClosedParam::from(windows),), check).await
+            let check = |answer: AnswerResult, emission| shape.answer(answer, emission);
+            self.call(finish, count, emitting(), (ClosedParam::from(windows),), check).await
         })
     }
 
@@ -233,7 +241,7 @@ impl Guest for Image {
             };
             let pairs = left.len();
             let shape = self.shape(0, pairs);
-            let check = |merged: ColumnResult| shape.merged(pairs, merged);
+            let check = |merged: ColumnResult, _| shape.merged(pairs, merged);
             let params = (ColumnParam::from(left), ColumnParam::from(right));
             self.call(merge, pairs, Reach::default(), params, check).await
         })
@@ -247,7 +255,7 @@ impl Guest for Image {
             let reach = self.reach(&work)?;
             let (rows, given) = (work.rows.len(), Given { groups: work.keys.len(), due: work.due.groups.len() });
             let shape = self.shape(rows, rows + given.groups + given.due);
-            let check = |done: DoneResult| shape.done(given, done);
+            let check = |done: DoneResult, emission| shape.done(given, done, emission);
             self.call(process, shape.units, reach, (WorkParam::from(&work),), check).await
         })
     }
@@ -268,7 +276,7 @@ impl Guest for Image {
             };
             let (world, values) = (self.code.description.world, state.len());
             let shape = self.shape(0, values);
-            let check = |migrated: Result<ColumnResult, String>| shape.migrated(world, values, migrated);
+            let check = |migrated: Result<ColumnResult, String>, _| shape.migrated(world, values, migrated);
             self.call(migrate, values, Reach::default(), (from, ColumnParam::from(state)), check).await
         })
     }

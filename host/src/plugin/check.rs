@@ -2,9 +2,11 @@
 //! is sound: this is on the path of every batch.
 
 mod done;
+mod pieces;
 
 pub(super) use self::done::Given;
 use super::bindings::{AnswerResult, ColumnResult, FoldedResult, HeadersResult, RejectsResult, RowsResult};
+use super::emission::Emission;
 use super::failure::{Code, Trap};
 use super::limits::CallLimits;
 use super::{AS_SOURCE, Answer, Emitted, Folded, Rejected, World};
@@ -28,19 +30,13 @@ fn invalid(what: impl Into<String>) -> Trap {
     Trap::new(Code::InvalidAnswer, format!("answered inconsistently: {}", what.into()))
 }
 
-fn over(code: Code, what: &str, limit: u64, used: u64) -> Trap {
-    Trap::new(code, format!("{what}: {used}, the limit is {limit}"))
-}
-
 impl CallShape<'_> {
     /// Checks the answer of `transform` or `finish`.
-    pub(super) fn answer(self, answer: AnswerResult) -> Result<Answer, Trap> {
-        let rejected = self.rejected(answer.rejected)?;
-        let emitted = self.emitted(answer.rows)?;
-        if !rejected.rows.is_empty() {
-            self.apart(&emitted.source_rows, &rejected.rows)?;
+    pub(super) fn answer(self, answer: AnswerResult, emission: Emission) -> Result<Answer, Trap> {
+        if !emission.going_on.is_empty() {
+            return Err(invalid("only timers of `process` go on"));
         }
-        Ok(Answer { emitted, rejected })
+        self.in_order(emission.pieces, answer.rows, self.rejected(answer.rejected)?)
     }
 
     /// Checks the answer of `add`, given for so many groups.
@@ -104,20 +100,12 @@ impl CallShape<'_> {
     /// A number that may grow with what went in.
     fn within(self, code: Code, what: &str, (base, per_unit): (usize, usize), count: usize) -> Result<(), Trap> {
         let limit = base.saturating_add(per_unit.saturating_mul(self.units));
-        if count > limit { Err(over(code, what, limit as u64, count as u64)) } else { Ok(()) }
-    }
-
-    /// Rows to emit, in the order of their source rows.
-    fn emitted(self, rows: RowsResult) -> Result<Emitted, Trap> {
-        self.places(&rows.source_rows, false, "source rows")?;
-        self.emitted_from_anywhere(rows)
+        if count > limit { Err(Trap::over(code, what, limit as u64, count as u64)) } else { Ok(()) }
     }
 
     /// Rows to emit, all but where they come from.
     fn emitted_from_anywhere(self, rows: RowsResult) -> Result<Emitted, Trap> {
         let count = rows.source_rows.len();
-        self.within(Code::OutputRows, "emitted rows", (self.limits.rows_base, self.limits.rows_per_row), count)?;
-        self.fits(rows.keys.len() + rows.values.len() + rows.headers.names.len() + rows.headers.values.len())?;
         let optional = |length: usize, what: &str| match length {
             0 => Ok(()),
             length if length == count => Ok(()),
@@ -153,7 +141,7 @@ impl CallShape<'_> {
     fn fits(self, bytes: usize) -> Result<(), Trap> {
         let limit = self.limits.output_bytes;
         if bytes > limit {
-            return Err(over(Code::OutputBytes, "bytes of keys, values and headers", limit as u64, bytes as u64));
+            return Err(Trap::over(Code::OutputBytes, "bytes of accumulators or states", limit as u64, bytes as u64));
         }
         Ok(())
     }
@@ -191,7 +179,12 @@ impl CallShape<'_> {
             return Err(invalid(format!("lengths of {what} add up to {sum}, their bytes are {}", column.bytes.len())));
         }
         if high.unsigned_abs() as usize > limit {
-            return Err(over(code, &format!("bytes of one of {what}"), limit as u64, u64::from(high.unsigned_abs())));
+            return Err(Trap::over(
+                code,
+                &format!("bytes of one of {what}"),
+                limit as u64,
+                u64::from(high.unsigned_abs()),
+            ));
         }
         Ok(())
     }
@@ -211,7 +204,12 @@ impl CallShape<'_> {
         }
         let (most, sum) = counts.iter().fold((0, 0_u64), |(most, sum), &c| (c.max(most), sum + u64::from(c)));
         if most > self.limits.headers {
-            return Err(over(Code::Headers, "headers of one row", u64::from(self.limits.headers), u64::from(most)));
+            return Err(Trap::over(
+                Code::Headers,
+                "headers of one row",
+                u64::from(self.limits.headers),
+                u64::from(most),
+            ));
         }
         if sum != names.len() as u64 || sum != values.len() as u64 {
             let (names, values) = (names.len(), values.len());

@@ -1,6 +1,7 @@
 //! Lies a guest may tell, each found.
 
 use super::*;
+use crate::plugin::emission::ROW_BYTES;
 
 fn shape(limits: &CallLimits) -> CallShape<'_> {
     CallShape { rows: 3, units: 3, outputs: 2, values_as_source: true, limits }
@@ -39,24 +40,23 @@ fn code_of(lie: impl FnOnce(&mut AnswerResult)) -> &'static str {
     let limits = CallLimits {
         key_bytes: 4,
         value_bytes: 5,
-        output_bytes: 12,
-        rows_base: 4,
-        rows_per_row: 0,
+        // Two rows with a header each take 32 bytes a row, 16 for the headers' columns, and keys, values and names.
+        output_bytes: 2 * ROW_BYTES + 16 + 12,
         ..CallLimits::default()
     };
     let mut answer = sound();
     lie(&mut answer);
-    shape(&limits).answer(answer).err().map_or("sound", |trap| trap.code.as_str())
+    shape(&limits).answer(answer, Emission::default()).err().map_or("sound", |trap| trap.code.as_str())
 }
 
 #[test]
 fn a_sound_answer_comes_through_as_it_is() {
     let limits = CallLimits::default();
-    let answer = shape(&limits).answer(sound()).unwrap();
+    let answer = shape(&limits).answer(sound(), Emission::default()).unwrap();
     assert_eq!(answer.emitted.source_rows, [0, 2]);
     assert_eq!(answer.emitted.keys, Column { lengths: vec![AS_SOURCE, 2], bytes: b"kk".to_vec() });
     assert_eq!(answer.rejected.codes.bytes, b"bad");
-    assert!(shape(&limits).answer(AnswerResult::default()).is_ok());
+    assert!(shape(&limits).answer(AnswerResult::default(), Emission::default()).is_ok());
     assert_eq!(code_of(|_| ()), "sound");
 }
 
@@ -93,7 +93,7 @@ fn lengths_that_do_not_belong_to_their_bytes_are_found() {
 
 #[test]
 fn answers_over_their_limits_are_found() {
-    assert_eq!(code_of(|a| a.rows.source_rows = vec![0; 5]), "limit_output_rows");
+    assert_eq!(code_of(|a| a.rows.source_rows = vec![0; 3]), "limit_output_bytes");
     assert_eq!(code_of(|a| a.rows.values = vec![0; 13]), "limit_output_bytes");
     let five = |a: &mut AnswerResult| (a.rows.key_lengths[1], a.rows.keys) = (5, vec![0; 5]);
     assert_eq!(code_of(five), "limit_key_bytes");
@@ -103,18 +103,38 @@ fn answers_over_their_limits_are_found() {
 }
 
 #[test]
+fn pieces_are_one_answer() {
+    let limits = CallLimits { output_bytes: 4 * ROW_BYTES, ..CallLimits::default() };
+    let piece = |source_rows: &[u32]| RowsResult { source_rows: source_rows.to_vec(), ..RowsResult::default() };
+    let answer = |early: &[&[u32]], rows: &[u32]| {
+        let emission = Emission { pieces: early.iter().map(|rows| piece(rows)).collect(), ..Emission::default() };
+        let answer = AnswerResult { rows: piece(rows), rejected: sound().rejected };
+        shape(&limits).answer(answer, emission).map_err(|trap| trap.code())
+    };
+    let sound = answer(&[&[0, 0], &[]], &[0, 2]).unwrap();
+    let sources: Vec<&[u32]> = sound.pieces().map(|piece| piece.source_rows.as_slice()).collect();
+    assert_eq!(sources, [&[0, 0][..], &[], &[0, 2]]);
+    assert_eq!(answer(&[&[2], &[]], &[0]), Err("invalid_answer"), "out of order");
+    assert_eq!(answer(&[&[0, 1]], &[2]), Err("invalid_answer"), "row 1 is rejected");
+    assert_eq!(answer(&[&[3]], &[]), Err("invalid_answer"), "there is no row 3");
+    assert_eq!(answer(&[&[0, 0, 0]], &[2, 2]), Err("limit_output_bytes"), "all together are too large");
+    let going_on = Emission { going_on: vec![0], ..Emission::default() };
+    assert!(shape(&limits).answer(AnswerResult::default(), going_on).is_err());
+}
+
+#[test]
 fn a_window_has_no_value_of_its_own() {
     let limits = CallLimits::default();
     let finish = CallShape { values_as_source: false, ..shape(&limits) };
     let mut answer = AnswerResult::default();
     answer.rows.source_rows = vec![0];
-    assert!(finish.answer(answer).is_err());
+    assert!(finish.answer(answer, Emission::default()).is_err());
     let mut answer = AnswerResult::default();
     (answer.rows.source_rows, answer.rows.value_lengths) = (vec![0], vec![AS_SOURCE]);
-    assert!(finish.answer(answer).is_err());
+    assert!(finish.answer(answer, Emission::default()).is_err());
     let mut answer = AnswerResult::default();
     (answer.rows.source_rows, answer.rows.value_lengths, answer.rows.values) = (vec![0], vec![1], vec![7]);
-    assert!(finish.answer(answer).is_ok());
+    assert!(finish.answer(answer, Emission::default()).is_ok());
 }
 
 #[test]
@@ -122,7 +142,7 @@ fn reasons_are_made_text_and_cut() {
     let limits = CallLimits { reason_bytes: 4, ..CallLimits::default() };
     let mut answer = sound();
     (answer.rejected.reason_lengths, answer.rejected.reasons) = (vec![7], b"a\xffbcdef".to_vec());
-    let rejected = shape(&limits).answer(answer).unwrap().rejected;
+    let rejected = shape(&limits).answer(answer, Emission::default()).unwrap().rejected;
     assert_eq!(rejected.reasons, Column { lengths: vec![4], bytes: "a\u{fffd}".as_bytes().to_vec() });
 }
 

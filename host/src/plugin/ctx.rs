@@ -8,7 +8,7 @@ use wasmtime::{Engine, Store, StoreContextMut, UpdateDeadline};
 use super::failure::{Slice, TooManyHostCalls};
 use super::host::log::{self, Lines};
 use super::host::metrics::{self, Updates};
-use super::host::{Reach, lookup, pages, table};
+use super::host::{Reach, emission, lookup, pages, table};
 use super::limits::CallLimits;
 use super::memory::Memory;
 use super::wasi::{self, Wasi};
@@ -25,6 +25,8 @@ pub(super) struct Ctx {
     pub(super) wasi: Wasi,
     pub(super) reach: Reach,
     pub(super) limits: Arc<CallLimits>,
+    /// Fuel that the call was given since it began.
+    pub(super) granted: u64,
     ticks_left: u64,
     host_calls: u64,
     host_calls_max: u64,
@@ -38,6 +40,7 @@ impl Ctx {
             updates: Updates::default(),
             wasi: Wasi::default(),
             reach: Reach::default(),
+            granted: 0,
             ticks_left: limits.ticks,
             host_calls: 0,
             host_calls_max: limits.host_calls_base.saturating_add(limits.host_calls_row.saturating_mul(rows as u64)),
@@ -93,12 +96,21 @@ pub(super) fn spend(store: &mut StoreContextMut<'_, Ctx>, fuel: u64) -> wasmtime
     store.set_fuel(left)
 }
 
+/// Gives the guest fuel on top of its slice.
+pub(super) fn grant(store: &mut StoreContextMut<'_, Ctx>, fuel: u64) -> wasmtime::Result<()> {
+    let more = store.get_fuel()?.saturating_add(fuel);
+    let ctx = store.data_mut();
+    ctx.granted = ctx.granted.saturating_add(fuel);
+    store.set_fuel(more)
+}
+
 /// Everything that a component may import. What is not here was refused by the pre-scan.
 pub(super) fn linker(engine: &Engine, component: &Component) -> wasmtime::Result<Linker<Ctx>> {
     let mut linker = Linker::new(engine);
     log::define(&mut linker)?;
     metrics::define(&mut linker)?;
     pages::define(&mut linker)?;
+    emission::define(&mut linker)?;
     table::define(&mut linker)?;
     lookup::define(&mut linker)?;
     wasi::define(&mut linker, component)?;

@@ -10,7 +10,7 @@ use super::Failure;
 mod reading;
 
 #[cfg(feature = "sandbox")]
-pub(super) use reading::{Slice, TooManyHostCalls, read};
+pub(super) use reading::{Slice, Stopped, TooManyHostCalls, read};
 
 /// Longest name of a frame. Symbols of generic code run to kilobytes.
 const FRAME_BYTES: usize = 200;
@@ -55,7 +55,6 @@ codes! {
     Handles "limit_handles",
     HostCalls "limit_host_calls",
     InvalidAnswer "invalid_answer",
-    OutputRows "limit_output_rows",
     OutputBytes "limit_output_bytes",
     KeyBytes "limit_key_bytes",
     ValueBytes "limit_value_bytes",
@@ -83,6 +82,12 @@ impl fmt::Display for Trap {
 impl Trap {
     pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), backtrace: Vec::new() }
+    }
+
+    /// A limit that was passed, with its value and the use.
+    #[cfg(feature = "sandbox")]
+    pub(super) fn over(code: Code, what: &str, limit: u64, used: u64) -> Self {
+        Self::new(code, format!("{what}: {used}, the limit is {limit}"))
     }
 
     /// The stable code.

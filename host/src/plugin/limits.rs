@@ -146,6 +146,9 @@ pub struct CallLimits {
     pub fuel_base: u64,
     /// Fuel on top for each row, group, window or due timer. 2 M: about 0.4 ms, a thousand times a simple row.
     pub fuel_row: u64,
+    /// Fuel on top for each row that is handed over while the call runs. 2,000: four times what an emitted row costs, so that
+    /// what one row or timer may emit is bounded by `output_bytes` and not by its slice.
+    pub fuel_emitted: u64,
     /// Epoch ticks (1 ms each) that a call may run, whatever its fuel. 1,000: the wall-clock stop for what fuel does not
     /// price.
     pub ticks: u64,
@@ -158,11 +161,9 @@ pub struct CallLimits {
     pub transfer_bytes: usize,
     /// Handles of resources that an instance may hold. 1,024: only WASI stubs give any.
     pub handles: usize,
-    /// Rows emitted on top of `rows_per_row`. 1,000: so that a small batch may flat-map.
-    pub rows_base: usize,
-    /// Rows emitted for each row, group or timer of the input, and each timer that was set and fired in the call. 64.
-    pub rows_per_row: usize,
-    /// Bytes of keys, values and headers emitted. 8 MiB.
+    /// Bytes of the rows that a call emits, those handed over while it runs included: keys, values and headers, and 32 for
+    /// each row. 32 MiB: the host holds them until they are written. A call over it is divided; what one row or timer alone
+    /// emits has to fit, or to go on in further calls.
     pub output_bytes: usize,
     /// Bytes of one emitted key. 64 KiB.
     pub key_bytes: usize,
@@ -178,7 +179,7 @@ pub struct CallLimits {
     /// Timers set and fired in the same call on top of `fired_per_row`. 10,000: one row after a gap of six days, and a
     /// timer that sets itself again every minute. The row cannot be divided: over the limit it would be lost.
     pub fired_base: usize,
-    /// Timers set and fired in the same call for each row, group or due timer. 64: as many as rows may be emitted.
+    /// Timers set and fired in the same call for each row, group or due timer. 64: a chain of timers for each row.
     pub fired_per_row: usize,
     /// Tables of a plugin: their numbers are below this. 64: each is an ordered space of its own.
     pub table_numbers: u32,
@@ -188,7 +189,8 @@ pub struct CallLimits {
     pub table_key_bytes: usize,
     /// Bytes of one value of a table. 1 MiB, as `state_bytes`.
     pub table_value_bytes: usize,
-    /// Bytes of keys and values that one call of `table`, `pages` or `lookup` may take or give. 8 MiB, as `output_bytes`.
+    /// Bytes of keys and values that one call of `table`, `pages` or `lookup` may take or give. 8 MiB: half of
+    /// `transfer_bytes`.
     pub table_bytes: usize,
     /// Bytes of keys and values that a call may put into its tables and pages, all together. 32 MiB: they are held until the
     /// micro-batch is committed.
@@ -224,14 +226,13 @@ impl Default for CallLimits {
         Self {
             fuel_base: 50_000_000,
             fuel_row: 2_000_000,
+            fuel_emitted: 2_000,
             ticks: 1_000,
             memory_bytes: 64 * MIB,
             refusals: 1_000,
             transfer_bytes: 16 * MIB,
             handles: 1_024,
-            rows_base: 1_000,
-            rows_per_row: 64,
-            output_bytes: 8 * MIB,
+            output_bytes: 32 * MIB,
             key_bytes: 64 * KIB,
             value_bytes: MIB,
             state_bytes: MIB,

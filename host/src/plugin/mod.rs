@@ -20,6 +20,8 @@ mod ctx;
 #[cfg(feature = "sandbox")]
 mod describe;
 #[cfg(feature = "sandbox")]
+mod emission;
+#[cfg(feature = "sandbox")]
 mod engine;
 #[cfg_attr(not(feature = "sandbox"), expect(dead_code, reason = "made by the sandbox"))]
 mod error;
@@ -190,7 +192,9 @@ pub struct Called<T> {
 /// A step's answer to rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// What it emits.
+    /// Rows that it handed over before it answered, in pieces. They come before `emitted`.
+    pub early: Vec<Emitted>,
+    /// What it emits with its answer.
     pub emitted: Emitted,
     /// What it rejects.
     pub rejected: Rejected,
@@ -317,7 +321,9 @@ pub struct Work<'a> {
 /// What processing gave.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Done {
-    /// What it emits. A source row is one of the call, from there on a timer of `due`, from there on one of `fired`;
+    /// Rows that it handed over before it answered, in pieces. They come before `emitted`.
+    pub early: Vec<Emitted>,
+    /// What it emits with its answer. A source row is one of the call, from there on a timer of `due`, from there on one of `fired`;
     /// source rows come in any order.
     pub emitted: Emitted,
     /// What it rejects.
@@ -328,6 +334,22 @@ pub struct Done {
     pub timers: TimerChanges,
     /// Timers that were set and fired in this call.
     pub fired: Timers,
+    /// Groups of which the first timer has more to emit: it fires again before anything else of the key.
+    pub going_on: Vec<u32>,
+}
+
+impl Answer {
+    /// All that it emits, piece by piece.
+    pub fn pieces(&self) -> impl Iterator<Item = &Emitted> {
+        self.early.iter().chain([&self.emitted])
+    }
+}
+
+impl Done {
+    /// All that it emits, piece by piece.
+    pub fn pieces(&self) -> impl Iterator<Item = &Emitted> {
+        self.early.iter().chain([&self.emitted])
+    }
 }
 
 /// The table in which the state of keys goes on that does not ride in their values. A plugin's own tables have lower numbers.

@@ -17,7 +17,7 @@ mod ticks;
 mod windows;
 
 pub use block::{BlockError, Reader, Writer};
-pub use keyed::{CallTables, KeyGroups, Keyed, SlotId, SomeValues, Timer};
+pub use keyed::{CallTables, FIRING_KEYS, KeyGroups, Keyed, SlotId, SomeValues, Timer};
 pub use keyed_windows::KeyedWindows;
 pub use reference::Reference;
 #[cfg(test)]

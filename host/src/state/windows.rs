@@ -185,8 +185,9 @@ impl Windows {
         }
     }
 
-    /// The next groups that are complete by this watermark, all of one window and at most `most`; they are open no more.
-    pub fn close(&mut self, watermark: Watermark, most: usize) -> Option<Due> {
+    /// The next groups that are complete by this watermark, all of one window, at most `most` and with about so many
+    /// bytes of accumulators; they are open no more.
+    pub fn close(&mut self, watermark: Watermark, most: usize, bytes: usize) -> Option<Due> {
         loop {
             let first = self.open.first_mut()?;
             let window = self.tumbling.starting_at(first.start);
@@ -194,7 +195,14 @@ impl Windows {
                 return None;
             }
             let (slots, closed) = first.closing.get_or_insert_with(|| (first.groups.sorted(), 0));
-            let ids = &slots[*closed..(*closed + most).min(slots.len())];
+            let mut accumulated = 0;
+            let within = |&&id: &&SlotId| {
+                accumulated += first.groups.accumulator(id).map_or(0, <[u8]>::len);
+                accumulated <= bytes
+            };
+            let next = &slots[*closed..(*closed + most).min(slots.len())];
+            let count = next.iter().take_while(within).count().max(1).min(next.len());
+            let ids = &next[..count];
             let due = Due {
                 window,
                 keys: ids.iter().map(|&id| first.groups.key(id)).collect(),

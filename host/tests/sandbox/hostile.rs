@@ -205,9 +205,9 @@ async fn more_rows_than_the_limit_are_refused() {
         "(i32.store (i32.const 2048) (call $alloc (i32.const 80000)))
          (i32.store (i32.const 2052) (i32.const 20000)) (i32.const 2048)",
     );
-    let failure = failure_with(guest, |_| ()).await;
-    assert_eq!(failure.code, "limit_output_rows");
-    assert!(failure.message.contains("20000, the limit is 1192"), "{}", failure.message);
+    let failure = failure_with(guest, |config| config.limits.call.output_bytes = 600_000).await;
+    assert_eq!(failure.code, "limit_output_bytes");
+    assert!(failure.message.contains("640000, the limit is 600000"), "{}", failure.message);
 }
 
 /// A guest that writes the first bytes of memory to its log, so many times.

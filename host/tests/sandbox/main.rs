@@ -8,6 +8,7 @@ mod hostile;
 mod lines;
 mod lookups;
 mod pages;
+mod pieces;
 mod process_guests;
 mod processes;
 mod stores;

@@ -147,7 +147,6 @@ async fn floods_of_timers_and_state_are_refused() {
     assert_eq!(code_of(&flood(2200, 10_113)).await, "limit_timers");
     assert_eq!(code_of(&flood(2200, 10_112)).await, "invalid_answer");
     assert_eq!(code_of(&flood(2240, 10_449)).await, "limit_timers");
-    assert_eq!(code_of(&flood(2048, 1_449)).await, "limit_output_rows");
     let state = |bytes: u32| {
         format!(
             "(drop (memory.grow (i32.const 40)))

@@ -23,6 +23,7 @@ pub mod lifecycle {
             world lifecycle {
                 import millstream:plugin/log@0.1.0;
                 import millstream:plugin/metrics@0.1.0;
+                import millstream:plugin/emission@0.1.0;
                 export millstream:plugin/lifecycle@0.1.0;
             }
         ",

@@ -1,7 +1,7 @@
 //! Between the contract's records and the SDK's columns, by moving the vectors.
 
 use super::bindings::lifecycle::millstream::plugin::types;
-use crate::answer::{Rejects, Rows};
+use crate::answer::{Parts, Rejects, Rows};
 use crate::batch::{Batch, HeaderColumns};
 use crate::columns::Column;
 
@@ -22,8 +22,24 @@ pub(super) fn batch(batch: types::Batch) -> Batch {
     }
 }
 
-pub(super) fn answer((emitted, rejected): (Rows, Rejects)) -> types::Answer {
-    types::Answer { rows: rows(emitted), rejected: rejects(rejected) }
+pub(super) fn answer(parts: Parts) -> types::Answer {
+    types::Answer { rows: rows(parts.rows), rejected: rejects(parts.rejected) }
+}
+
+/// Rows without any, in the memory of these.
+pub(super) fn emptied(rows: types::Rows) -> Rows {
+    fn emptied<T>(mut list: Vec<T>) -> Vec<T> {
+        list.clear();
+        list
+    }
+    Rows {
+        source_rows: emptied(rows.source_rows),
+        outputs: emptied(rows.outputs),
+        timestamps: emptied(rows.timestamps),
+        keys: column(emptied(rows.key_lengths), emptied(rows.keys)),
+        values: column(emptied(rows.value_lengths), emptied(rows.values)),
+        headers: HeaderColumns::default(),
+    }
 }
 
 pub(super) fn rows(rows: Rows) -> types::Rows {

@@ -5,6 +5,7 @@
 mod aggregate;
 mod bindings;
 mod convert;
+mod emission;
 mod granted;
 mod migrate;
 mod plugin;
@@ -13,6 +14,7 @@ mod transform;
 
 pub use aggregate::Aggregator;
 pub use bindings::{aggregator, lifecycle, migration, processor, transformer};
+pub(crate) use emission::{emit, keep};
 pub(crate) use granted::{lookup, pages_get, pages_put, table_delete_range, table_get, table_put, table_range};
 pub use migrate::{MigratedAccumulator, MigratedState};
 pub use plugin::Plugin;

@@ -6,8 +6,8 @@ use super::bindings::lifecycle::millstream::plugin::types;
 use super::bindings::{
     lifecycle::exports::millstream::plugin::lifecycle, processor::exports::millstream::plugin::processor,
 };
-use super::convert;
 use super::plugin::{Plugin, describe, flush_metrics, init};
+use super::{convert, emission};
 use crate::process::{Done, DueTimers, Process, Work, process};
 
 /// Exports a [`Process`].
@@ -55,6 +55,7 @@ fn work(input: processor::Work) -> Work {
 }
 
 fn answer(done: Done) -> processor::Done {
+    done.going_on.into_iter().for_each(emission::go_on);
     processor::Done {
         rows: convert::rows(done.rows),
         rejected: convert::rejects(done.rejected),

@@ -3,19 +3,22 @@
 //! It owns the order in which a group's rows and timers are seen, and what happens to the state around each of them.
 
 use super::Process;
-use super::context::{Context, CurrentRow};
+use super::context::{Context, CurrentRow, Progress};
 use super::queue::{Op, Queue, Waiting};
 use super::timer::{CLEAN_UP, Domain, timer_of};
-use crate::answer::{Answer, Rejects, Rows};
+use crate::answer::{Answer, Parts, Rejects, Rows};
 use crate::batch::{Batch, Record, Records};
 use crate::columns::{Cell, Column};
 use crate::error::{Error, Result};
 use crate::state::{Kept, Now, State, decode_kept, encode_kept};
 use crate::table::Pending;
 
-/// More timers of one group that are set and fired in one call are a plugin's mistake: timers that set each other for times
-/// that have come. How many are due is the host's to bound.
+/// More timers of one group that are set and fired before its rows cannot be done in one call: it fails, and the host lets
+/// them fire before it calls with the row. How many are due is the host's to bound, as it bounds those that are set and
+/// fired: by so many for a call
 const FIRED_MAX: usize = 10_000;
+/// and so many more for each row.
+const FIRED_PER_ROW: usize = 64;
 
 /// Timers, in columns, in order within a group.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,6 +74,8 @@ pub struct Work {
 /// What a plugin answers to work: the contract's record of the same name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Done {
+    /// Rows to emit that come before those of `rows`, as far as the host does not have them already.
+    pub early: Vec<Rows>,
     /// Rows to emit.
     pub rows: Rows,
     /// Rows, and timers by their number, that could not be processed; ascending.
@@ -81,6 +86,8 @@ pub struct Done {
     pub timers: TimerChanges,
     /// Timers that were set and fired in this call.
     pub fired: DueTimers,
+    /// Groups of which the first timer goes on with what it emits.
+    pub going_on: Vec<u32>,
 }
 
 /// Processes rows and timers of many keys.
@@ -113,8 +120,9 @@ pub fn process<P: Process>(plugin: &P, work: &Work) -> Done {
         }
     }
     call.context.tables.end();
-    let (rows, rejected) = call.context.answer.into_parts();
-    Done { rows, rejected: ascending(rejected), state, timers: call.timers, fired: call.fired }
+    let Parts { early, rows, rejected } = call.context.answer.into_parts();
+    let (timers, fired, going_on) = (call.timers, call.fired, call.going_on);
+    Done { early, rows, rejected: ascending(rejected), state, timers, fired, going_on }
 }
 
 /// A call on its way.
@@ -125,12 +133,23 @@ struct Call<'a, P> {
     queue: Queue,
     group: u32,
     fired_in_group: usize,
+    fired_max: usize,
     /// The number of the first due timer, as a place where rows come from.
     due_from: u32,
     /// The number of the first timer that is set and fired in the call.
     fired_from: u32,
     timers: TimerChanges,
     fired: DueTimers,
+    going_on: Vec<u32>,
+}
+
+/// How timers come to fire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// A row comes after them: all of them have to fire.
+    Row,
+    /// Nothing does. Those that are left can fire in the next call.
+    Nothing,
 }
 
 impl<'a, P: Process> Call<'a, P> {
@@ -145,14 +164,17 @@ impl<'a, P: Process> Call<'a, P> {
                 tables: Pending::default(),
                 ops: Vec::new(),
                 place: CurrentRow { source: 0, key: None, input: 0, time: 0, row: false, now },
+                progress: Progress::default(),
             },
             queue: Queue::default(),
             group: 0,
             fired_in_group: 0,
+            fired_max: FIRED_MAX,
             due_from,
             fired_from: due_from + count(work.due.times.len()),
             timers: TimerChanges::default(),
             fired: DueTimers::default(),
+            going_on: Vec::new(),
         }
     }
 
@@ -180,17 +202,23 @@ impl<'a, P: Process> Call<'a, P> {
     }
 
     fn run_group(&mut self, kept: &mut Kept<P::State>, records: &mut Records<'a>, rows: usize) {
-        if let Some(last) = self.queue.last_due(Domain::ProcessingTime) {
-            self.fire(kept, Domain::ProcessingTime, last.max(self.work.processing_time));
+        self.fired_max = FIRED_MAX + FIRED_PER_ROW * rows;
+        let before = if rows > 0 { Before::Row } else { Before::Nothing };
+        if let Some(last) = self.queue.last_due(Domain::ProcessingTime)
+            && !self.fire(kept, Domain::ProcessingTime, last.max(self.work.processing_time), before)
+        {
+            return;
         }
         for record in records.take(rows) {
             let watermark = self.row_watermark(record.index);
-            self.fire(kept, Domain::EventTime, watermark);
+            self.fire(kept, Domain::EventTime, watermark, Before::Row);
             self.row(kept, record, watermark);
         }
-        // What is left of the due timers, and what is set meanwhile and comes no later.
-        if let Some(last) = self.queue.last_due(Domain::EventTime) {
-            self.fire(kept, Domain::EventTime, last);
+        // What is left of the due timers, and what is set and comes no later than the watermark: a key's timers that set
+        // each other are one call, in which the state is read once.
+        let last = self.queue.last_due(Domain::EventTime).into_iter().chain(known(self.work.watermark)).max();
+        if let Some(last) = last {
+            self.fire(kept, Domain::EventTime, last, Before::Nothing);
         }
     }
 
@@ -203,6 +231,7 @@ impl<'a, P: Process> Call<'a, P> {
         // The group's key is the rows' key, which therefore need not be sent with each of them.
         record.key = place.key;
         place.source = record.index;
+        self.context.progress.timer = None;
         place.input = self.work.inputs.get(record.index as usize).copied().unwrap_or(0);
         place.time = record.timestamp;
         place.row = true;
@@ -212,13 +241,14 @@ impl<'a, P: Process> Call<'a, P> {
         self.callback(kept, earliest, |plugin, context, state| plugin.on_row(context, state, record.read()?));
     }
 
-    /// Fires the timers up to `limit`, and those that are set meanwhile.
-    fn fire(&mut self, kept: &mut Kept<P::State>, domain: Domain, limit: i64) {
+    /// Fires the timers up to `limit`, and those that are set meanwhile. Whether all have fired: if nothing comes after them,
+    /// a timer that goes on and a long chain of timers are left for the next call.
+    fn fire(&mut self, kept: &mut Kept<P::State>, domain: Domain, limit: i64, before: Before) -> bool {
         while let Some(waiting) = self.queue.next(domain, limit) {
             self.fired_in_group += usize::from(waiting.due.is_none());
-            if self.fired_in_group > FIRED_MAX {
-                let key = self.context.key_text().unwrap_or_default();
-                panic!("timer flood: more than {FIRED_MAX} timers of the key `{key}` were set and fired in one call");
+            if self.fired_in_group > self.fired_max {
+                let (key, most) = (self.context.key_text().unwrap_or_default(), self.fired_max);
+                panic!("timer flood: more than {most} timers of the key `{key}` were set and fired in one call");
             }
             let now = &mut self.context.place.now;
             match domain {
@@ -240,7 +270,19 @@ impl<'a, P: Process> Call<'a, P> {
             } else {
                 self.timer(kept, domain, waiting, earliest);
             }
+            // The next call begins with the first timer that is left: so it may not be for a time that has passed, which the
+            // host would not know.
+            let goes_on = self.context.progress.goes_on;
+            if before == Before::Nothing
+                && (goes_on || self.fired_in_group >= self.context.answer.bounds().chain)
+                && self.queue.next_time(domain).is_some_and(|next| next >= waiting.time && next <= limit)
+            {
+                self.queue.give_back();
+                self.going_on.extend(goes_on.then_some(self.group));
+                return false;
+            }
         }
+        true
     }
 
     /// The earliest times for which timers are set. What has come already has to come again, or where the timer falls due
@@ -273,6 +315,7 @@ impl<'a, P: Process> Call<'a, P> {
         place.input = 0;
         place.time = timer.time;
         place.row = false;
+        self.context.progress.timer = Some((domain, id, time));
         // The host takes the time it knows. A timer that fell due later than it was set for says what it was set for.
         self.context.answer.set_default_time(Some(timer.time).filter(|&set_for| set_for != time));
         self.callback(kept, earliest, |plugin, context, state| {
@@ -295,6 +338,7 @@ impl<'a, P: Process> Call<'a, P> {
         let context = &mut self.context;
         let source = context.place.source;
         let before = context.answer.mark();
+        (context.progress.before, context.progress.goes_on) = (context.answer.bytes(), false);
         kept.state.begin(&context.place.now);
         match run(self.plugin, context, &mut kept.state) {
             Ok(()) => {
@@ -308,6 +352,7 @@ impl<'a, P: Process> Call<'a, P> {
                 context.answer.reject(source, before, &error);
                 context.tables.undo();
                 context.ops.clear();
+                context.progress.goes_on = false;
                 kept.state.undo();
             }
         }

@@ -1,6 +1,7 @@
 //! Tests of a call as the host sees it: in columns.
 
 use super::*;
+use crate::bounds::Bounds;
 use crate::config::NoConfig;
 use crate::process::{Context, Timer};
 use crate::state::Value;
@@ -143,6 +144,110 @@ fn ends_of_time_are_times_like_others() {
             ..Work::default()
         };
         let done = process(&Ticker, &work);
-        assert_eq!((done.rows.source_rows, done.rejected.rows), (vec![1], vec![]));
+        // At the end of time, the timer that the row sets is due as well; the least of all times stands for no watermark.
+        let sources = if time == i64::MAX { vec![1, 2] } else { vec![1] };
+        assert_eq!((done.rows.source_rows, done.rejected.rows), (sources, vec![]));
     }
+}
+
+/// Emits a number more each time that its timer fires, up to three; timer 1 sets timer 1 for a millisecond later.
+#[derive(Debug)]
+struct Teller;
+
+impl Process for Teller {
+    const SUMMARY: &'static str = "Tells a number at a time.";
+    type Config = NoConfig;
+    type Input<'a> = ();
+    type State = Value<u8>;
+
+    fn new(_: NoConfig) -> Result<Self> {
+        Ok(Self)
+    }
+
+    fn on_row(&self, ctx: &mut Context<'_>, _: &mut Value<u8>, (): ()) -> Result<()> {
+        ctx.emit("row")?;
+        ctx.go_on()
+    }
+
+    fn on_timer(&self, ctx: &mut Context<'_>, told: &mut Value<u8>, timer: Timer) -> Result<()> {
+        if timer.is(1) {
+            ctx.timers().set(1, timer.time + 1);
+            return Ok(());
+        }
+        let number = told.or_default();
+        *number += 1;
+        ctx.emit(number.to_string())?;
+        if *number < 3 { ctx.go_on() } else { Ok(()) }
+    }
+}
+
+fn timers_of_one_group(timers: &[(u64, i64)]) -> DueTimers {
+    DueTimers {
+        groups: vec![0; timers.len()],
+        ids: timers.iter().map(|(id, _)| *id).collect(),
+        times: timers.iter().map(|(_, time)| *time).collect(),
+        domains: vec![0; timers.len()],
+    }
+}
+
+#[test]
+fn a_timer_that_goes_on_ends_the_call_and_comes_first_in_the_next_one() {
+    let mut work = Work {
+        group_rows: vec![0],
+        keys: column(&[Some(b"a")]),
+        state: column(&[None]),
+        due: timers_of_one_group(&[(5, 10), (6, 10), (7, 20)]),
+        watermark: 30,
+        ..Work::default()
+    };
+    let done = process(&Teller, &work);
+    assert_eq!((done.going_on, done.rows.values), (vec![0], column(&[Some(b"1")])));
+    // The timer itself and those that wait for it are set again as they were.
+    let TimerChanges { ids, times, sets, .. } = done.timers;
+    assert_eq!((ids, times, sets), (vec![5, 6, 7], vec![10, 10, 20], vec![1; 3]));
+    work.state = done.state;
+    let done = process(&Teller, &work);
+    assert_eq!((done.going_on, done.rows.values), (vec![0], column(&[Some(b"2")])));
+    work.state = done.state;
+    // The third one is the last of timer 5; timer 6 then has nothing to go on with.
+    let done = process(&Teller, &work);
+    assert_eq!(done.rows.values, column(&[Some(b"3"), Some(b"4"), Some(b"5")]));
+    assert_eq!((done.going_on, done.timers.ids), (vec![], vec![]));
+}
+
+#[test]
+fn before_a_row_a_timer_goes_on_in_the_call() {
+    let work = Work {
+        group_rows: vec![1],
+        rows: rows(&[20]),
+        row_watermarks: vec![15],
+        keys: column(&[Some(b"a")]),
+        state: column(&[None]),
+        due: timers_of_one_group(&[(5, 10)]),
+        watermark: 15,
+        ..Work::default()
+    };
+    let done = process(&Teller, &work);
+    assert_eq!(done.rows.source_rows, [1, 2, 3], "the due timer, and twice as one that was set in the call");
+    assert_eq!((done.fired.times, done.going_on), (vec![10, 10], vec![]));
+    assert_eq!((done.rejected.rows, done.rejected.codes), (vec![0], column(&[Some(b"not-a-timer")])));
+}
+
+#[test]
+fn a_chain_of_timers_is_one_call_up_to_the_watermark() {
+    let work = Work {
+        group_rows: vec![0],
+        keys: column(&[Some(b"a")]),
+        state: column(&[None]),
+        due: timers_of_one_group(&[(1, 10)]),
+        watermark: 50,
+        ..Work::default()
+    };
+    let done = process(&Teller, &work);
+    assert_eq!(done.fired.times, (11..=50).collect::<Vec<_>>());
+    assert_eq!((done.timers.times, done.timers.sets), (vec![51], vec![1]));
+    let short = Bounds { chain: 7, ..Bounds::DEFAULT };
+    let done = short.within(|| process(&Teller, &work));
+    assert_eq!(done.fired.times, (11..=17).collect::<Vec<_>>());
+    assert_eq!((done.timers.times, done.going_on), (vec![18], vec![]));
 }

@@ -94,6 +94,11 @@ use crate::state::State;
 /// An error from a row or a timer rejects it: it becomes a dead letter with the error's code and reason, and state, tables,
 /// timers and rows are as if it had not been. A timer that was rejected is gone; what is to be tried again has to be set
 /// again by a later row or timer.
+///
+/// # How much
+///
+/// A row may emit as many rows as it likes: they go out in pieces, and are limited to 32 MiB. So are those of a timer, and a
+/// timer that has more can [go on](Context::go_on) in further calls and commits.
 pub trait Process: Debug + Sized + Send + Sync + 'static {
     /// What the plugin does, in a sentence.
     const SUMMARY: &'static str;

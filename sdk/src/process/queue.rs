@@ -116,6 +116,19 @@ impl Queue {
         Some(next)
     }
 
+    /// When the next timer fires.
+    pub(super) fn next_time(&mut self, domain: Domain) -> Option<i64> {
+        self.line(domain).by_time.first_key_value().map(|(&(time, _), _)| time)
+    }
+
+    /// Gives the timers that are due and have not fired back to the host.
+    pub(super) fn give_back(&mut self) {
+        for (domain, line) in Domain::ALL.into_iter().zip(&self.lines) {
+            let due = line.by_time.iter().filter(|(_, due)| due.is_some());
+            self.changes.extend(due.map(|(&(time, id), _)| ((domain, id), Some(time))));
+        }
+    }
+
     /// When the last due timer of that domain fires.
     pub(super) fn last_due(&mut self, domain: Domain) -> Option<i64> {
         let line = self.line(domain);

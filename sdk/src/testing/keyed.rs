@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::input::{Input, batch};
 use super::output::{Emitted, Outcome, Rejected};
 use super::store::{MemoryTables, with_tables};
+use crate::answer::Parts;
 use crate::columns::{Cell, Column, SAME};
 use crate::host;
 use crate::process::{self, Domain, Done, DueTimers, Process, Timer, TimerChanges, Work};
@@ -331,12 +332,15 @@ impl<'p, P: Process> Simulation<'p, P> {
                 inputs.push(keys[group as usize].clone().map_or(timer.clone(), |key| timer.key(key)));
             }
         }
-        for (row, &source) in done.rows.source_rows.iter().enumerate() {
-            let own = done.rows.values.lengths.get(row).is_some_and(|&length| length != SAME);
-            assert!(own || (source as usize) < numbers.len(), "a row that a timer emits has a value");
+        for rows in done.early.iter().chain([&done.rows]) {
+            for (row, &source) in rows.source_rows.iter().enumerate() {
+                let own = rows.values.lengths.get(row).is_some_and(|&length| length != SAME);
+                assert!(own || (source as usize) < numbers.len(), "a row that a timer emits has a value");
+            }
         }
         let key = |source: usize| keys[groups[source] as usize].clone();
-        let outcome = Outcome::of_any_order(&inputs, &work.rows, P::OUTPUTS, (done.rows, done.rejected));
+        let answer = Parts { early: done.early, rows: done.rows, rejected: done.rejected };
+        let outcome = Outcome::of_any_order(&inputs, &work.rows, P::OUTPUTS, answer);
         let number = |source: usize| numbers.get(source).copied().unwrap_or(FROM_TIMER);
         for row in outcome.rows {
             self.row_keys.push(key(row.source));

@@ -16,6 +16,8 @@
 //! assert_eq!(out.counters["lines"], 3);
 //! ```
 
+pub use crate::bounds::Bounds;
+
 #[cfg(feature = "driver")]
 mod driver;
 mod input;

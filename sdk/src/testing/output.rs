@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::input::Input;
-use crate::answer::{Rejects, Rows};
+use crate::answer::{Parts, Rejects, Rows};
 use crate::batch::{Batch, HeaderSeeker};
 use crate::columns::{Cell, Column};
 use crate::describe::Output;
@@ -97,42 +97,17 @@ impl Outcome {
     }
 
     /// Reads an answer as the host does, and holds the plugin to the contract as the host does.
-    pub(super) fn of(inputs: &[Input], batch: &Batch, outputs: &'static [Output], answer: (Rows, Rejects)) -> Self {
-        let order = &answer.0.source_rows;
+    pub(super) fn of(inputs: &[Input], batch: &Batch, outputs: &'static [Output], answer: Parts) -> Self {
+        let order: Vec<u32> = pieces(&answer).flat_map(|piece| piece.source_rows.iter().copied()).collect();
         assert!(order.is_sorted(), "rows leave in the order of their source rows: {order:?}");
         Self::of_any_order(inputs, batch, outputs, answer)
     }
 
     /// Like [`of`](Self::of), for plugins whose rows may leave in any order.
-    pub(super) fn of_any_order(
-        inputs: &[Input],
-        batch: &Batch,
-        outputs: &'static [Output],
-        answer: (Rows, Rejects),
-    ) -> Self {
-        let (rows, rejects) = answer;
+    pub(super) fn of_any_order(inputs: &[Input], batch: &Batch, outputs: &'static [Output], answer: Parts) -> Self {
+        let rejects = &answer.rejected;
         assert!(rejects.rows.is_sorted_by(|a, b| a < b), "rows are rejected in order, once: {:?}", rejects.rows);
-        let mut keys = cells(&rows.keys, rows.source_rows.len());
-        let mut values = cells(&rows.values, rows.source_rows.len());
-        let mut own_headers = HeaderSeeker::new(&rows.headers);
-        let mut source_headers = HeaderSeeker::new(&batch.headers);
-        let mut emitted = Vec::new();
-        for (row, &source) in (0_u32..).zip(&rows.source_rows) {
-            let place = row as usize;
-            let input = inputs.get(source as usize).unwrap_or_else(|| panic!("there is no source row {source}"));
-            assert!(!rejects.rows.contains(&source), "row {source} is emitted and rejected");
-            let output = rows.outputs.get(place).map_or(0, |&output| usize::from(output));
-            let headers =
-                if rows.headers.counts.is_empty() { source_headers.row(source) } else { own_headers.row(row) };
-            emitted.push(Emitted {
-                output: outputs.get(output).unwrap_or_else(|| panic!("there is no output {output}")).name,
-                source: source as usize,
-                key: resolve(keys.next(), input.key.as_deref()),
-                value: resolve(values.next(), input.value.as_deref()),
-                timestamp: rows.timestamps.get(place).copied().unwrap_or(input.timestamp),
-                headers: headers.map(|header| (lossy(header.name), header.value.map(<[u8]>::to_vec))).collect(),
-            });
-        }
+        let emitted = pieces(&answer).flat_map(|rows| read(inputs, batch, outputs, rows, rejects)).collect();
         let mut codes = rejects.codes.cells();
         let mut reasons = rejects.reasons.cells();
         let text = |cell: Option<Cell<'_>>| lossy(cell.and_then(Cell::bytes).unwrap_or_default());
@@ -147,6 +122,36 @@ impl Outcome {
     pub(super) fn with(self, reported: Reported) -> Self {
         Self { logs: reported.logs, counters: reported.counters, gauges: reported.gauges, ..self }
     }
+}
+
+/// All rows of an answer, piece by piece.
+fn pieces(answer: &Parts) -> impl Iterator<Item = &Rows> {
+    answer.early.iter().chain([&answer.rows])
+}
+
+/// Reads a piece.
+fn read(inputs: &[Input], batch: &Batch, outputs: &'static [Output], rows: &Rows, rejects: &Rejects) -> Vec<Emitted> {
+    let mut keys = cells(&rows.keys, rows.source_rows.len());
+    let mut values = cells(&rows.values, rows.source_rows.len());
+    let mut own_headers = HeaderSeeker::new(&rows.headers);
+    let mut source_headers = HeaderSeeker::new(&batch.headers);
+    let mut emitted = Vec::new();
+    for (row, &source) in (0_u32..).zip(&rows.source_rows) {
+        let place = row as usize;
+        let input = inputs.get(source as usize).unwrap_or_else(|| panic!("there is no source row {source}"));
+        assert!(!rejects.rows.contains(&source), "row {source} is emitted and rejected");
+        let output = rows.outputs.get(place).map_or(0, |&output| usize::from(output));
+        let headers = if rows.headers.counts.is_empty() { source_headers.row(source) } else { own_headers.row(row) };
+        emitted.push(Emitted {
+            output: outputs.get(output).unwrap_or_else(|| panic!("there is no output {output}")).name,
+            source: source as usize,
+            key: resolve(keys.next(), input.key.as_deref()),
+            value: resolve(values.next(), input.value.as_deref()),
+            timestamp: rows.timestamps.get(place).copied().unwrap_or(input.timestamp),
+            headers: headers.map(|header| (lossy(header.name), header.value.map(<[u8]>::to_vec))).collect(),
+        });
+    }
+    emitted
 }
 
 fn lossy(bytes: &[u8]) -> String {

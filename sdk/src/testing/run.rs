@@ -3,7 +3,7 @@
 use super::input::{Input, batch};
 use super::output::Outcome;
 use crate::aggregate::Aggregate;
-use crate::answer::Answer;
+use crate::answer::{Answer, Parts};
 use crate::columns::{Cell, Column, NULL};
 use crate::migrate::{self, Migrate};
 use crate::process::Process;
@@ -145,7 +145,7 @@ fn finish<P: Aggregate>(
     let window_batch = batch(&windows, crate::describe::Reads::KEYS);
     let (starts, ends) = (vec![start; keys.len()], vec![end; keys.len()]);
     let answer = calls::finish(plugin, accumulators, window_batch.keys.clone(), &starts, &ends);
-    let added = Outcome::of(inputs, &batch(inputs, P::READS), P::OUTPUTS, (Default::default(), rejected));
+    let added = Outcome::of(inputs, &batch(inputs, P::READS), P::OUTPUTS, Parts { rejected, ..Parts::default() });
     let mut outcome = Outcome::of(&windows, &window_batch, P::OUTPUTS, answer);
     outcome.rejected.splice(0..0, added.rejected);
     outcome.with(host::take())

@@ -14,6 +14,10 @@ use crate::plugin::Domain;
 use crate::state::{Now, Store as _};
 use crate::time::Watermark;
 
+/// Rows of a micro-batch while a step has timers that go on. What is set and due between rows of one micro-batch cannot wait
+/// for another commit: so few rows set off what has room in one.
+const WIDE_ROWS: usize = 1 << 10;
+
 /// How much of a micro-batch comes before a backlog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SplitPoint {
@@ -43,6 +47,10 @@ pub(in crate::pipeline) fn split_point(
     rows: &[Rows<'_>],
     most: usize,
 ) -> Option<SplitPoint> {
+    split_where_due(states, before, rows, most).or_else(|| split_wide(states, rows))
+}
+
+fn split_where_due(states: &[StepState], before: Now, rows: &[Rows<'_>], most: usize) -> Option<SplitPoint> {
     let until = rows.iter().filter_map(|(.., placed)| placed.view().known.last()).copied().max()?;
     let backlog = backlog(states, Now { watermark: before.watermark.max(Watermark::At(until)), ..before }, most)?;
     if backlog == i64::MIN || before.watermark.covers(backlog) {
@@ -50,11 +58,31 @@ pub(in crate::pipeline) fn split_point(
     }
     let behind = |(.., placed): &Rows<'_>| placed.view().known.iter().position(|&known| known >= backlog);
     let (inputs, row) = (0..).zip(rows).find_map(|(inputs, rows)| Some((inputs, behind(rows)?)))?;
+    split_before(rows, inputs, row)
+}
+
+/// The split before a row, unless nothing would come before it.
+fn split_before(rows: &[Rows<'_>], inputs: usize, row: usize) -> Option<SplitPoint> {
     let (arrival, through, _) = &rows[inputs];
     let origin = arrival.origins.of(row as u32);
     let record = through.map_or(origin, |records| records[origin as usize]);
     let split = SplitPoint { inputs, records: record as usize };
     (split != SplitPoint::START).then_some(split)
+}
+
+/// The split after so many rows that what they set off is one commit's, if a step has timers that go on.
+fn split_wide(states: &[StepState], rows: &[Rows<'_>]) -> Option<SplitPoint> {
+    if !states.iter().any(|state| matches!(state, StepState::Keyed(keyed) if keyed.pace.wide)) {
+        return None;
+    }
+    let mut left = WIDE_ROWS;
+    for (inputs, (arrival, ..)) in rows.iter().enumerate() {
+        match left.checked_sub(arrival.rows.len()) {
+            Some(rest) => left = rest,
+            None => return split_before(rows, inputs, left),
+        }
+    }
+    None
 }
 
 impl StepState {
@@ -63,7 +91,7 @@ impl StepState {
         match self {
             Self::Windows(_) => None,
             Self::KeyedWindows(keyed_windows) => keyed_windows.backlog(now.watermark, most),
-            Self::Keyed(keyed) if keyed.len() > most && keyed.is_due(now) => keyed_backlog(keyed, now, most),
+            Self::Keyed(keyed) if keyed.is_due(now) => keyed_backlog(keyed, now, most),
             Self::Keyed(_) => None,
         }
     }
@@ -71,6 +99,11 @@ impl StepState {
 
 /// The event time by which more keys than that are due; the least time if the clock says so.
 fn keyed_backlog(keyed: &crate::state::Keyed, now: Now, most: usize) -> Option<i64> {
-    let by_clock = keyed.backlog(Domain::Processing, now.clock, most).map(|_| i64::MIN);
-    by_clock.or_else(|| keyed.backlog(Domain::Event, now.watermark.time()?, most))
+    let backlog = |domain, until, most| if keyed.len() > most { keyed.backlog(domain, until, most) } else { None };
+    if backlog(Domain::Processing, now.clock, most).is_some() {
+        return Some(i64::MIN);
+    }
+    // What one commit left of a timer comes before any row, in commits of its own.
+    let most = if keyed.pace.caught_up && !keyed.pace.wide { most } else { 0 };
+    backlog(Domain::Event, now.watermark.time()?, most)
 }

@@ -18,6 +18,9 @@ use crate::time::Windowing;
 /// An index into [`Plan::topics`].
 pub(in crate::pipeline) type TopicId = usize;
 
+/// See [`Plan::chunk_output_bytes`]: an eighth of what a pipeline's state may take.
+const CHUNK_OUTPUT_BYTES: usize = 256 << 20;
+
 /// What a pipeline runs.
 #[derive(Debug)]
 pub struct Plan {
@@ -43,6 +46,9 @@ pub struct Plan {
     pub(in crate::pipeline) room: Room,
     /// Where the engine goes another way, so that no commit grows with the state.
     pub(in crate::pipeline) thresholds: Thresholds,
+    /// Bytes that the calls of one chunk of rows may emit, what its rows set off included: they are written in one commit.
+    /// What fires without rows goes on in the next commit instead.
+    pub(in crate::pipeline) chunk_output_bytes: usize,
 }
 
 /// Steps between two re-keys, and the keyed step that ends them.
@@ -238,6 +244,7 @@ impl Plan {
             dead_letters,
             room: Room::default(),
             thresholds: Thresholds::default(),
+            chunk_output_bytes: CHUNK_OUTPUT_BYTES,
         })
     }
 

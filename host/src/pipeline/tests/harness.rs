@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::guests::{collect, count, parse};
 use super::sift::{sift, spread};
 use super::tracker::{endless_tracker, leaving_tracker, tracker};
+use super::wide::wide;
 use crate::ids::{Digest, Offset, PipelineId, TaskId, TenantId, TopicName, TopicPartition, default_tenant};
 use crate::log::batch::{EncodeOptions, Offsets, decode_with_offsets, encode};
 use crate::log::memory::MemoryLog;
@@ -88,6 +89,7 @@ pub(super) fn load(step: &StepSpec, _: Grants) -> Result<Loaded, Error> {
         "collect" => collect(),
         "spread" => spread(),
         "sift" => sift(),
+        name if name.starts_with("wide") => wide(name),
         _ if step.window.is_some() => count(),
         _ => parse(),
     };

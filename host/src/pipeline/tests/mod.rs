@@ -17,4 +17,5 @@ mod timed_cuts;
 mod tracker;
 mod trouble;
 mod whole;
+mod wide;
 mod windows;

@@ -2,6 +2,7 @@
 
 use super::{CallShape, invalid};
 use crate::plugin::bindings::{DoneResult, TimerChangesResult, TimersResult};
+use crate::plugin::emission::Emission;
 use crate::plugin::failure::{Code, Trap};
 use crate::plugin::{AS_SOURCE, Done, Emitted, TimerChanges, Timers};
 
@@ -14,19 +15,29 @@ pub(in crate::plugin) struct Given {
 
 impl CallShape<'_> {
     /// Checks the answer of `process`.
-    pub(in crate::plugin) fn done(self, given: Given, done: DoneResult) -> Result<Done, Trap> {
+    pub(in crate::plugin) fn done(self, given: Given, done: DoneResult, emission: Emission) -> Result<Done, Trap> {
         let fired = self.fired(given, done.fired)?;
         // Timers are rejected by the numbers by which they emit.
         let all = Self { rows: self.rows + given.due + fired.groups.len(), ..self };
         let rejected = all.rejected(done.rejected)?;
-        // A timer that fired emits as one that was due does: how many of them are in one call must not be seen.
-        let emitted = Self { units: self.units + fired.groups.len(), ..self }.emitted_from_anywhere(done.rows)?;
-        self.sources(&emitted, self.rows + given.due + fired.groups.len())?;
-        if !rejected.rows.is_empty() {
-            all.apart_in_any_order(&emitted.source_rows, &rejected.rows)?;
-        }
+        self.fit(&emission.pieces, &done.rows)?;
+        let emit = |rows| {
+            let emitted = self.emitted_from_anywhere(rows)?;
+            self.sources(&emitted, all.rows)?;
+            if !rejected.rows.is_empty() {
+                all.apart_in_any_order(&emitted.source_rows, &rejected.rows)?;
+            }
+            Ok(emitted)
+        };
+        let early = emission.pieces.into_iter().map(emit).collect::<Result<_, Trap>>()?;
+        let emitted = emit(done.rows)?;
         let state = self.states(given.groups, done.state, AS_SOURCE)?;
-        Ok(Done { emitted, rejected, state, timers: self.changes(given, done.timers)?, fired })
+        let timers = self.changes(given, done.timers)?;
+        let going_on = emission.going_on;
+        if let Some(group) = going_on.iter().find(|&&group| group as usize >= given.groups) {
+            return Err(invalid(format!("group {group} of {} goes on", given.groups)));
+        }
+        Ok(Done { early, emitted, rejected, state, timers, fired, going_on })
     }
 
     /// Rows come from a row or a timer that there is, and those of timers have a value.

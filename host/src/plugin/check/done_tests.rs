@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::plugin::bindings::{ColumnResult, RejectsResult, RowsResult};
+use crate::plugin::emission::ROW_BYTES;
 use crate::plugin::limits::CallLimits;
 use crate::record::{Column, NULL};
 
@@ -45,9 +46,7 @@ fn sound() -> DoneResult {
 fn code_of(lie: impl FnOnce(&mut DoneResult)) -> &'static str {
     let limits = CallLimits {
         state_bytes: 3,
-        output_bytes: 6,
-        rows_base: 0,
-        rows_per_row: 1,
+        output_bytes: 7 * ROW_BYTES,
         timers_base: 3,
         timers_per_row: 0,
         fired_base: 2,
@@ -56,13 +55,13 @@ fn code_of(lie: impl FnOnce(&mut DoneResult)) -> &'static str {
     };
     let mut done = sound();
     lie(&mut done);
-    shape(&limits).done(GIVEN, done).err().map_or("sound", |trap| trap.code())
+    shape(&limits).done(GIVEN, done, Emission::default()).err().map_or("sound", |trap| trap.code())
 }
 
 #[test]
 fn a_sound_answer_comes_through_as_it_is() {
     let limits = CallLimits::default();
-    let done = shape(&limits).done(GIVEN, sound()).unwrap();
+    let done = shape(&limits).done(GIVEN, sound(), Emission::default()).unwrap();
     assert_eq!(done.emitted.source_rows, [4, 0, 3]);
     assert_eq!(done.emitted.values, Column { lengths: vec![2, AS_SOURCE, NULL], bytes: b"vv".to_vec() });
     assert_eq!(done.rejected.rows, [1]);
@@ -76,7 +75,9 @@ fn a_sound_answer_comes_through_as_it_is() {
 #[test]
 fn an_answer_without_rows_and_timers_is_sound() {
     let state = ColumnResult { lengths: vec![AS_SOURCE; 2], bytes: vec![] };
-    let done = shape(&CallLimits::default()).done(GIVEN, DoneResult { state, ..DoneResult::default() }).unwrap();
+    let done = shape(&CallLimits::default())
+        .done(GIVEN, DoneResult { state, ..DoneResult::default() }, Emission::default())
+        .unwrap();
     assert!(done.emitted.source_rows.is_empty() && done.timers.sets.is_empty());
 }
 
@@ -87,14 +88,13 @@ fn rows_of_nothing_are_found() {
     // Without the fired timer there is one source less.
     assert_eq!(code_of(|d| d.fired = TimersResult::default()), "invalid_answer");
     assert_eq!(code_of(|d| d.rows.outputs = vec![0, 2, 0]), "invalid_answer");
-    // Three rows, two groups, a due timer and one that fired.
     let rows = |count: usize| {
         move |d: &mut DoneResult| {
             d.rows = RowsResult { source_rows: vec![0; count], ..RowsResult::default() };
         }
     };
     assert_eq!(code_of(rows(7)), "sound");
-    assert_eq!(code_of(rows(8)), "limit_output_rows");
+    assert_eq!(code_of(rows(8)), "limit_output_bytes");
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn state_is_one_value_a_group_within_its_limits() {
     assert_eq!(code_of(|d| d.state.lengths[1] = 2), "invalid_answer");
     let four = |d: &mut DoneResult| (d.state.lengths[1], d.state.bytes) = (4, vec![0; 4]);
     assert_eq!(code_of(four), "limit_state_bytes");
-    assert_eq!(code_of(|d| d.state.bytes = vec![0; 7]), "limit_output_bytes");
+    assert_eq!(code_of(|d| d.state.bytes = vec![0; 7 * ROW_BYTES + 1]), "limit_output_bytes");
 }
 
 #[test]
@@ -164,4 +164,23 @@ fn timers_are_rejected_by_the_numbers_by_which_they_emit() {
     assert_eq!(code_of(silent(3)), "sound", "the due one");
     assert_eq!(code_of(silent(4)), "sound", "the one that was set and fired in the call");
     assert_eq!(code_of(silent(5)), "invalid_answer");
+}
+
+#[test]
+fn pieces_and_groups_that_go_on_are_checked_like_the_rest() {
+    let code_of = |piece: RowsResult, going_on: Vec<u32>| {
+        let limits = CallLimits::default();
+        let emission = Emission { pieces: vec![piece], going_on, ..Emission::default() };
+        shape(&limits).done(GIVEN, sound(), emission).map(|done| done.going_on).map_err(|trap| trap.code())
+    };
+    let of = |source: u32, value: i32| RowsResult {
+        source_rows: vec![source],
+        value_lengths: vec![value],
+        ..RowsResult::default()
+    };
+    assert_eq!(code_of(of(4, 0), vec![1, 0]), Ok(vec![1, 0]));
+    assert_eq!(code_of(of(4, AS_SOURCE), vec![]), Err("invalid_answer"), "a timer has no value");
+    assert_eq!(code_of(of(5, 0), vec![]), Err("invalid_answer"), "there is no such source");
+    assert_eq!(code_of(of(1, 0), vec![]), Err("invalid_answer"), "row 1 is rejected");
+    assert_eq!(code_of(of(0, 0), vec![2]), Err("invalid_answer"), "there is no group 2");
 }

@@ -18,6 +18,11 @@ const HANDLES_TEXT: &str = "store handle limit exceeded";
 #[error("made more than {0} host calls")]
 pub(in crate::plugin) struct TooManyHostCalls(pub(in crate::plugin) u64);
 
+/// A host function stopped the guest, for this reason.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(in crate::plugin) struct Stopped(pub(in crate::plugin) Trap);
+
 /// What a call was given, for the message of a limit that it passed.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::plugin) struct Slice {
@@ -40,6 +45,9 @@ fn classify(error: &wasmtime::Error, memory: &Memory, slice: &Slice) -> (Code, S
     }
     if let Some(calls) = error.downcast_ref::<TooManyHostCalls>() {
         return (Code::HostCalls, calls.to_string());
+    }
+    if let Some(Stopped(trap)) = error.downcast_ref::<Stopped>() {
+        return (trap.code, trap.message.clone());
     }
     if let Some(insistent) = error.downcast_ref::<Insistent>() {
         return (Code::Memory, format!("{insistent}; the limit is {} bytes", memory.limit()));

@@ -2,6 +2,7 @@
 //! drop and count, or answer an error that the guest can read.
 
 mod columns;
+pub(super) mod emission;
 pub(super) mod log;
 pub(super) mod lookup;
 pub(super) mod metrics;
@@ -10,6 +11,7 @@ pub(super) mod table;
 
 use std::sync::Arc;
 
+use super::emission::Emission;
 use super::{Lookups, SharedTables};
 
 /// What a call reaches beside its arguments. Nothing is there while `describe` and `init` run: what they leave must not
@@ -24,4 +26,6 @@ pub(super) struct Reach {
     pub(super) lookups: Option<Arc<dyn Lookups>>,
     /// Bytes of keys and values that the call has put into its tables.
     pub(super) written: usize,
+    /// Rows that were handed over, in a call that may emit some.
+    pub(super) emission: Option<Emission>,
 }

@@ -11,8 +11,12 @@ use crate::plugin::grant::Grant;
 use crate::plugin::{World, wasi};
 
 /// Imports that every plugin may have. `types` is no code: it is where the shapes have their names.
-const GRANTED: [&str; 3] =
-    ["millstream:plugin/types@0.1.0", "millstream:plugin/log@0.1.0", "millstream:plugin/metrics@0.1.0"];
+const GRANTED: [&str; 4] = [
+    "millstream:plugin/types@0.1.0",
+    "millstream:plugin/log@0.1.0",
+    "millstream:plugin/metrics@0.1.0",
+    "millstream:plugin/emission@0.1.0",
+];
 
 /// Longest name that is repeated in an error.
 const SHOWN_BYTES: usize = 100;
@@ -106,7 +110,7 @@ fn unknown(import: String) -> Error {
     let hint = if import.starts_with("wasi:") {
         "; of WASI it has stubs of 0.2 `cli`, `io`, `clocks`, `random` and `filesystem`, and no network"
     } else if import.starts_with("millstream:plugin/") {
-        "; it has version 0.1.0 of `log`, `metrics`, `pages`, `table` and `lookup`"
+        "; it has version 0.1.0 of `log`, `metrics`, `emission`, `pages`, `table` and `lookup`"
     } else {
         ""
     };

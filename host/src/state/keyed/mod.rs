@@ -44,9 +44,33 @@ const MIGRATED_KEYS: usize = 4096;
 /// Bytes of values that are migrated in one call: calls of 512 KiB to 1 MiB are the cheapest.
 const MIGRATED_BYTES: usize = 768 << 10;
 
+/// Most keys whose timers fire in one go when nothing but time moves on.
+pub const FIRING_KEYS: usize = 8192;
+
+/// How far firing is, and how many keys it takes at once. It is no state: nothing depends on it but how much is done in one
+/// call and one commit.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Keys that fire at once: fewer after calls that failed or gave very much.
+    pub keys: usize,
+    /// Whether all that was due had fired when last looked. If not, rows wait.
+    pub caught_up: bool,
+    /// Whether a timer went on among rows: then rows wait for all timers that are due, and come few at a time.
+    pub wide: bool,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        // After a restart it is not known what a commit left.
+        Self { keys: FIRING_KEYS, caught_up: false, wide: false }
+    }
+}
+
 /// The state of one step.
 #[derive(Debug)]
 pub struct Keyed {
+    /// How timers fire.
+    pub pace: Pace,
     slots: Slots,
     timers: Timers,
     tables: Tables,
@@ -83,6 +107,7 @@ impl Keyed {
     pub fn new(disks: Option<Arc<dyn Disks>>) -> Self {
         let disk = Arc::new(Disk::new(disks));
         Self {
+            pace: Pace::default(),
             slots: Slots::default(),
             timers: Timers::default(),
             tables: Tables::new(Arc::clone(&disk)),

@@ -35,7 +35,7 @@ fn number(bytes: Option<&[u8]>) -> u64 {
 
 fn close(windows: &mut Windows, watermark: i64, most: usize) -> Vec<(i64, Option<Vec<u8>>, u64)> {
     let mut closed = Vec::new();
-    while let Some(due) = windows.close(Watermark::At(watermark), most) {
+    while let Some(due) = windows.close(Watermark::At(watermark), most, usize::MAX) {
         let groups = due.keys.iter().zip(due.accumulators.iter());
         closed.extend(groups.map(|(key, count)| (due.window.start, key.map(<[u8]>::to_vec), number(count))));
     }
@@ -90,10 +90,10 @@ fn complete_groups_hold_back_the_output_watermark() {
     let mut windows = tens();
     count(&mut windows, &[(5, Some(b"a".to_vec())), (5, Some(b"b".to_vec()))]);
     assert_eq!(windows.output_watermark(Watermark::At(4)), Watermark::At(4));
-    let due = windows.close(Watermark::At(50), 1).expect("the window is complete");
+    let due = windows.close(Watermark::At(50), 1, usize::MAX).expect("the window is complete");
     assert_eq!((due.keys.len(), windows.len()), (1, 1));
     assert_eq!(windows.output_watermark(Watermark::At(50)), Watermark::At(8));
-    windows.close(Watermark::At(50), 1);
+    windows.close(Watermark::At(50), 1, usize::MAX);
     assert_eq!(windows.output_watermark(Watermark::At(50)), Watermark::At(50));
 }
 
@@ -135,7 +135,7 @@ proptest! {
                 *model.entry((time - time.rem_euclid(10), key)).or_default() += 1;
             }
             watermark = watermark.max(to);
-            if let Some(due) = windows.close(Watermark::At(watermark), most) {
+            if let Some(due) = windows.close(Watermark::At(watermark), most, usize::MAX) {
                 for (key, accumulator) in due.keys.iter().zip(due.accumulators.iter()) {
                     let first = model.pop_first();
                     prop_assert_eq!(first, Some(((due.window.start, key.map(<[u8]>::to_vec)), number(accumulator))));

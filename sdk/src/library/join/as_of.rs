@@ -5,7 +5,7 @@
 
 use super::Arrival;
 use crate::library::{AS_OF_JOIN, Item, timer_id};
-use crate::state::{Ordered, Ttl};
+use crate::state::{Ordered, Ttl, Value};
 use crate::{Context, Result, State, Timer};
 
 /// Gives the newest row of a table that is not after the stream's row.
@@ -76,11 +76,13 @@ pub struct Versions<S: Item, T: Item> {
     /// The table's rows by their times; none for deleted.
     versions: Ordered<i64, Option<T>>,
     waiting: Ordered<i64, S>,
+    /// How many of the rows that need not wait any longer have been given, if not all of them could be at once.
+    given: Value<u64>,
 }
 
 impl<S: Item, T: Item> Default for Versions<S, T> {
     fn default() -> Self {
-        Self { versions: Ordered::new(), waiting: Ordered::new() }
+        Self { versions: Ordered::new(), waiting: Ordered::new(), given: Value::new() }
     }
 }
 
@@ -130,7 +132,7 @@ impl AsOfJoin {
         // A version of time `t` counts for rows at `t + age` still, which are not late while the watermark is up to
         // `t + age + retention`.
         let milliseconds = age.saturating_add(self.retention).saturating_add(1).unsigned_abs();
-        Versions { versions: Ordered::new().ttl(Ttl::event_time(milliseconds)), waiting: Ordered::new() }
+        Versions { versions: Ordered::new().ttl(Ttl::event_time(milliseconds)), ..Versions::default() }
     }
 
     /// Takes a row of the table; none deletes. One of the same time replaces the one before.
@@ -171,6 +173,7 @@ impl AsOfJoin {
             return Ok(Arrival::Late);
         }
         self.forget(&mut versions.versions, watermark);
+        self.recover(ctx, versions);
         if !self.waits || watermark.is_some_and(|watermark| time <= watermark) {
             emit(ctx, time, &row, self.as_of(&versions.versions, time))?;
             return Ok(Arrival::Taken);
@@ -182,10 +185,12 @@ impl AsOfJoin {
         Ok(Arrival::Taken)
     }
 
-    /// Takes a timer, and gives the rows that need not wait any longer to `emit`. Answers whether it was the join's.
+    /// Takes a timer, and gives the rows that need not wait any longer to `emit`: all of them, or as many as are good for one
+    /// call, after which the timer [goes on](Context::go_on). Answers whether it was the join's.
     ///
     /// # Errors
-    /// Those of `emit`.
+    /// Those of `emit`. They reject the timer with the rows that it was for; those go when the next row of the key's stream
+    /// has come.
     pub fn on_timer<S: Item, T: Item>(
         &self,
         ctx: &mut Context<'_>,
@@ -196,15 +201,35 @@ impl AsOfJoin {
         if !timer.is(self.timer) {
             return Ok(false);
         }
-        for (&time, row) in versions.waiting.range(..=timer.time) {
+        let given = versions.given.get().copied().unwrap_or(0);
+        for (place, (&time, row)) in (0..).zip(versions.waiting.range(..=timer.time)).skip_while(|&(at, _)| at < given)
+        {
+            if ctx.is_full() {
+                versions.given.set(place);
+                return ctx.go_on().map(|()| true);
+            }
             emit(ctx, time, row, self.as_of(&versions.versions, time))?;
         }
+        versions.given.clear();
         versions.waiting.remove(..=timer.time);
         self.forget(&mut versions.versions, Some(timer.time));
         if let Some((&first, _)) = versions.waiting.first() {
             ctx.timers().set(self.timer, first);
         }
         Ok(true)
+    }
+
+    /// Rows that wait for a time that has come are there only if a timer failed: they go, and the timer comes for the others.
+    fn recover<S: Item, T: Item>(&self, ctx: &mut Context<'_>, versions: &mut Versions<S, T>) {
+        let Some(watermark) = ctx.watermark() else { return };
+        if versions.waiting.first().is_none_or(|(&first, _)| first > watermark) {
+            return;
+        }
+        versions.waiting.remove(..=watermark);
+        versions.given.clear();
+        if let Some((&first, _)) = versions.waiting.first() {
+            ctx.timers().set(self.timer, first);
+        }
     }
 
     /// Rows of the stream before this time are late.

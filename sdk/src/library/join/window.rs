@@ -1,13 +1,14 @@
 //! Two streams, joined by windows.
 //!
 //! A row is kept once, however many windows it is in. One timer a key, for the first window that is still to come, shows
-//! each window when it is complete.
+//! each window when it is complete. A window with very many results is shown in parts, each of which begins where the one
+//! before ended.
 
 use std::ops::RangeInclusive;
 
 use super::{Arrival, Joined, Kind};
 use crate::library::{Item, WINDOW_JOIN, timer_id};
-use crate::state::Ordered;
+use crate::state::{Ordered, Value};
 use crate::{Context, Error, Result, State, Timer, Window};
 
 /// More windows a row than this are a mistake, such as steps of a millisecond through a day.
@@ -78,11 +79,16 @@ pub struct WindowJoin {
 pub struct WindowRows<L: Item, R: Item> {
     left: Ordered<i64, L>,
     right: Ordered<i64, R>,
+    /// How far the window that is being shown has come, if not all of it could be shown at once.
+    shown: Value<Place>,
 }
+
+/// A place among the results of a window: of the left row and the right one of the next result among those of the window.
+type Place = (u64, u64);
 
 impl<L: Item, R: Item> Default for WindowRows<L, R> {
     fn default() -> Self {
-        Self { left: Ordered::new(), right: Ordered::new() }
+        Self { left: Ordered::new(), right: Ordered::new(), shown: Value::default() }
     }
 }
 
@@ -136,7 +142,7 @@ impl WindowJoin {
 
     /// Takes a row of the left side.
     pub fn left<L: Item, R: Item>(&self, ctx: &mut Context<'_>, rows: &mut WindowRows<L, R>, row: L) -> Arrival {
-        let arrival = self.arrive(ctx, rows.first_time());
+        let arrival = self.arrive(ctx, rows);
         if arrival == Arrival::Taken {
             rows.left.insert(ctx.time(), row);
         }
@@ -145,17 +151,19 @@ impl WindowJoin {
 
     /// Takes a row of the right side.
     pub fn right<L: Item, R: Item>(&self, ctx: &mut Context<'_>, rows: &mut WindowRows<L, R>, row: R) -> Arrival {
-        let arrival = self.arrive(ctx, rows.first_time());
+        let arrival = self.arrive(ctx, rows);
         if arrival == Arrival::Taken {
             rows.right.insert(ctx.time(), row);
         }
         arrival
     }
 
-    /// Takes a timer, and gives the results of the window that is complete to `emit`. Answers whether it was the join's.
+    /// Takes a timer, and gives the results of the window that is complete to `emit`: all of them, or as many as are good
+    /// for one call, after which the timer [goes on](Context::go_on). Answers whether it was the join's.
     ///
     /// # Errors
-    /// Those of `emit`.
+    /// Those of `emit`. They reject the timer, and the window has no more results than were given before. Its rows go when
+    /// the key's next row has come.
     pub fn on_timer<L: Item, R: Item>(
         &self,
         ctx: &mut Context<'_>,
@@ -169,7 +177,12 @@ impl WindowJoin {
         // A window that would end after the end of time is complete there.
         let last = timer.time;
         let start = i64::try_from(self.next_end(i128::from(last)) - i128::from(self.size)).unwrap_or(i64::MIN);
-        self.show(ctx, rows, start..=last, emit)?;
+        let from = rows.shown.get().copied().unwrap_or_default();
+        if let Some(next) = self.show(ctx, rows, start..=last, from, emit)? {
+            rows.shown.set(next);
+            return ctx.go_on().map(|()| true);
+        }
+        rows.shown.clear();
         let gone = self.first_time_after(last);
         rows.left.remove(..gone);
         rows.right.remove(..gone);
@@ -183,39 +196,52 @@ impl WindowJoin {
         Ok(true)
     }
 
-    /// Gives all results of one window to `emit`.
+    /// Gives the results of one window from a place on to `emit`. Answers with the place to go on at, if there is more.
     fn show<L: Item, R: Item>(
         &self,
         ctx: &mut Context<'_>,
         rows: &WindowRows<L, R>,
         times: RangeInclusive<i64>,
+        (from_left, from_right): Place,
         mut emit: impl FnMut(&mut Context<'_>, &Window<'_>, Joined<'_, L, R>) -> Result<()>,
-    ) -> Result<()> {
+    ) -> Result<Option<Place>> {
         let (start, time) = (*times.start(), *times.end());
         let window = Window { key: ctx.key(), start, end: time.saturating_add(1) };
         let right: Vec<&R> = rows.right.range(times.clone()).map(|(_, right)| right).collect();
-        let mut any_left = false;
-        for (_, left) in rows.left.range(times) {
-            any_left = true;
-            for right in &right {
+        let mut lefts = (0_u64..).zip(rows.left.range(times).map(|(_, left)| left)).peekable();
+        let any_left = lefts.peek().is_some();
+        for (left_place, left) in lefts.skip_while(|&(place, _)| place < from_left) {
+            let first = if left_place == from_left { from_right } else { 0 };
+            for (right_place, right) in (0_u64..).zip(&right).skip_while(|&(place, _)| place < first) {
+                if ctx.is_full() {
+                    return Ok(Some((left_place, right_place)));
+                }
                 emit(ctx, &window, Joined { left: Some(left), right: Some(right), time })?;
             }
             if right.is_empty() && self.kind.keeps_left() {
+                if ctx.is_full() {
+                    return Ok(Some((left_place, 0)));
+                }
                 emit(ctx, &window, Joined { left: Some(left), right: None, time })?;
             }
         }
         if !any_left && self.kind.keeps_right() {
-            for right in right {
+            for (place, right) in (0_u64..).zip(right).skip_while(|&(place, _)| place < from_right) {
+                if ctx.is_full() {
+                    return Ok(Some((0, place)));
+                }
                 emit(ctx, &window, Joined { left: None, right: Some(right), time })?;
             }
         }
-        Ok(())
+        Ok(None)
     }
 
-    /// Says whether a row is late; if not, the timer comes for its first window that is not complete. `first` is the time
-    /// of the first row that is there, for which it is set already.
-    fn arrive(&self, ctx: &mut Context<'_>, first: Option<i64>) -> Arrival {
+    /// Says whether a row is late; if not, the timer comes for its first window that is not complete. It is set already for
+    /// the first row that is there.
+    fn arrive<L: Item, R: Item>(&self, ctx: &mut Context<'_>, rows: &mut WindowRows<L, R>) -> Arrival {
         let time = ctx.time();
+        self.recover(ctx, rows);
+        let first = rows.first_time();
         let last = self.next_last(time, ctx.watermark());
         // Of the windows that contain the time, the last one begins within a step before it.
         let next_start = self.next_end(i128::from(time) + i128::from(self.size)) - i128::from(self.size);
@@ -227,6 +253,22 @@ impl WindowJoin {
             ctx.timers().set(self.timer, last);
         }
         Arrival::Taken
+    }
+
+    /// Rows of windows that are complete are there only if a timer failed: they go, and the timer comes for those that stay.
+    fn recover<L: Item, R: Item>(&self, ctx: &mut Context<'_>, rows: &mut WindowRows<L, R>) {
+        let (Some(watermark), Some(first)) = (ctx.watermark(), rows.first_time()) else { return };
+        let next = self.next_last(first, Some(watermark));
+        if next == self.next_last(first, None) {
+            return;
+        }
+        let start = i64::try_from(i128::from(next) + 1 - i128::from(self.size)).unwrap_or(i64::MIN);
+        rows.left.remove(..start);
+        rows.right.remove(..start);
+        rows.shown.clear();
+        if let Some(first) = rows.first_time() {
+            ctx.timers().set(self.timer, self.next_last(first, Some(watermark)));
+        }
     }
 
     /// The last millisecond of the first window that contains the time or comes after it, and is not complete.

@@ -3,7 +3,7 @@
 use millstream::plugin as host;
 use millstream::record;
 
-use crate::answer::{Rejects, Rows};
+use crate::answer::{Parts, Rejects, Rows};
 use crate::batch::{Batch, HeaderColumns};
 use crate::columns::Column;
 use crate::process::{DueTimers, TimerChanges};
@@ -46,8 +46,12 @@ pub(super) fn rejected(rejects: Rejects) -> host::Rejected {
     host::Rejected { rows: rejects.rows, codes: back(rejects.codes), reasons: back(rejects.reasons) }
 }
 
-pub(super) fn answer((rows, rejects): (Rows, Rejects)) -> host::Answer {
-    host::Answer { emitted: emitted(rows), rejected: rejected(rejects) }
+pub(super) fn early(pieces: Vec<Rows>) -> Vec<host::Emitted> {
+    pieces.into_iter().map(emitted).collect()
+}
+
+pub(super) fn answer(parts: Parts) -> host::Answer {
+    host::Answer { early: early(parts.early), emitted: emitted(parts.rows), rejected: rejected(parts.rejected) }
 }
 
 pub(super) fn due(timers: &host::Timers) -> DueTimers {

@@ -112,11 +112,13 @@ impl<P: Process> World<P> {
             process: |plugin, work| {
                 let done = process::process(plugin, work);
                 host::Done {
+                    early: columns::early(done.early),
                     emitted: emitted(done.rows),
                     rejected: rejected(done.rejected),
                     state: columns::back(done.state),
                     timers: timers(done.timers),
                     fired: columns::fired(done.fired),
+                    going_on: done.going_on,
                 }
             },
             ..Self::new(host::World::Process, P::SUMMARY, P::READS, P::OUTPUTS)

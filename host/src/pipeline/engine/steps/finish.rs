@@ -1,6 +1,6 @@
 //! Complete windows into result rows.
 
-use super::{Arrival, Sink, Stop};
+use super::{Arrival, Sink, Stop, bytes_of, spend};
 use crate::pipeline::engine::calls::Calls;
 use crate::pipeline::engine::dead_letter::Source;
 use crate::pipeline::engine::flow::Emission;
@@ -11,8 +11,10 @@ use crate::record::{BatchRef, ColumnRef};
 use crate::state::{Now, Windows};
 use crate::time::Window;
 
-/// Groups that close in one call of `finish`.
+/// Groups that close at once.
 const CLOSING_CALL_GROUPS: usize = 8192;
+/// Bytes of accumulators of groups that close at once: results grow with them.
+const CLOSING_CALL_BYTES: usize = 4 << 20;
 
 /// Windows that give results.
 #[derive(Debug, Clone, Copy)]
@@ -35,13 +37,14 @@ pub(in crate::pipeline) async fn on_watermark(
     left: &mut usize,
     sink: &mut Sink<'_>,
 ) -> Result<Option<Emission>, Stop> {
-    let Some(due) = windows.close(now.watermark, CLOSING_CALL_GROUPS.min(*left)) else { return Ok(None) };
-    *left -= due.keys.len();
+    let most = CLOSING_CALL_GROUPS.min(*left);
+    let Some(due) = windows.close(now.watermark, most, CLOSING_CALL_BYTES) else { return Ok(None) };
     sink.usage.windows_closed += due.keys.len() as u64;
     let same = vec![due.window; due.keys.len()];
     let times = vec![due.window.last(); due.keys.len()];
     let firing = Firing { windows: &same, times: &times, keys: due.keys.view(), accumulators: due.accumulators.view() };
     let rows = finish(fold, firing, sink).await?;
+    spend(left, due.keys.len(), bytes_of(&rows.batch));
     let places = vec![due.window.last() - 1; rows.batch.len()];
     let windows = vec![due.window; rows.batch.len()];
     Ok(Some(Emission { rows: rows.batch, places, windows }))

@@ -5,7 +5,7 @@
 
 use super::compute::{Rows, compute};
 use super::pick::Picker;
-use super::{Arrival, Sink, Stop};
+use super::{Arrival, Sink, Stop, bytes_of, spend};
 use crate::pipeline::engine::dead_letter::Cause;
 use crate::pipeline::engine::flow::Emission;
 use crate::pipeline::engine::machine::STATE_BYTES_MAX;
@@ -64,7 +64,6 @@ pub(in crate::pipeline) async fn on_watermark(
     if program.due == 0 {
         return Ok(None);
     }
-    *left = left.saturating_sub(program.due);
     let mut emission = Emission::default();
     let none = Arrival::default();
     compute(
@@ -76,6 +75,7 @@ pub(in crate::pipeline) async fn on_watermark(
         &mut emission,
     )
     .await?;
+    spend(left, program.due, bytes_of(&emission.rows));
     Ok(Some(emission))
 }
 

@@ -24,6 +24,23 @@ pub(in crate::pipeline) mod windows;
 
 pub(in crate::pipeline) use transform::transform;
 
+/// What a row on its way takes beside its keys, values and headers, about.
+const ROW_BYTES: usize = 32;
+/// Bytes of results that count as one group or key: so what a commit gives when nothing but time moves on is bounded by
+/// [`CLOSING_GROUPS_MAX`](super::flow::CLOSING_GROUPS_MAX) of these, 64 MiB, as well.
+const GROUP_BYTES: usize = 1 << 10;
+
+/// Counts down what may still be done in a commit: so many groups, which gave so many bytes.
+fn spend(left: &mut usize, groups: usize, bytes: usize) {
+    *left = left.saturating_sub(groups.max(bytes / GROUP_BYTES));
+}
+
+/// What rows on their way take.
+fn bytes_of(rows: &Batch) -> usize {
+    let headers = rows.headers.names.bytes.len() + rows.headers.values.bytes.len();
+    rows.payload_bytes() + headers + rows.len() * ROW_BYTES
+}
+
 /// Where rows come from and how they came.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::pipeline) struct Arrival<'a> {
@@ -190,14 +207,18 @@ impl Sink<'_> {
         next: &mut StageRows,
         source_partition: PartitionId,
     ) {
-        let emitted = &answer.emitted;
-        if emitted.outputs.is_empty() && step.routes.first() == Some(&Route::Next) {
-            next.append(call, origins, emitted);
+        if step.routes.first() == Some(&Route::Next) && answer.pieces().all(|piece| piece.outputs.is_empty()) {
+            answer.pieces().for_each(|piece| next.append(call, origins, piece));
             return;
         }
-        let mut all = StageRows::default();
-        all.append(call, origins, emitted);
-        self.distribute(step, &all, &emitted.outputs, next, source_partition);
+        let (mut all, mut outputs) = (StageRows::default(), Vec::new());
+        for piece in answer.pieces() {
+            all.append(call, origins, piece);
+            outputs.extend_from_slice(&piece.outputs);
+            // Without outputs all leave by the first one.
+            outputs.resize(all.origins.len(), 0);
+        }
+        self.distribute(step, &all, &outputs, next, source_partition);
     }
 
     /// Sends rows where their outputs lead; what goes on to the next step is appended to `next`.

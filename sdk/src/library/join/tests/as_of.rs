@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::{END, Results, Seen, late_rows, left_by, rows, run, seen, written};
 use crate::library::join::{AsOfJoin, Latest, LatestJoin, Versions};
 use crate::prelude::*;
-use testing::{Input, keyed};
+use testing::{Bounds, Input, Outcome, keyed};
 
 #[derive(Debug)]
 struct AsOf(AsOfJoin);
@@ -107,6 +107,63 @@ proptest! {
         prop_assert_eq!(left_by(&outcome, "joined"), joined);
         prop_assert_eq!(left_by(&outcome, "late"), late);
     }
+
+    #[test]
+    fn results_do_not_depend_on_how_many_come_in_one_part(rows in rows(), full_bytes in 1..100_usize, chain in 1..4_usize) {
+        let join = AsOf(AsOfJoin::new());
+        let bounds = Bounds { full_bytes, chain, ..Bounds::DEFAULT };
+        let by_key = |mut outcome: Outcome| {
+            outcome.rows.sort_by(|one, other| one.key.cmp(&other.key));
+            outcome.rows
+        };
+        prop_assert_eq!(by_key(bounds.within(|| run(&join, &rows))), by_key(run(&join, &rows)));
+    }
+}
+
+/// Joins rows of input 0 with a table; a row `bad` cannot be written.
+#[derive(Debug)]
+struct Picky(AsOfJoin);
+
+/// Joins rows.
+#[process]
+impl Process for Picky {
+    type Config = NoConfig;
+    type Input<'a> = Text<'a>;
+    type State = Versions<String, String>;
+
+    fn new(_: NoConfig) -> Result<Self> {
+        Ok(Picky(AsOfJoin::new()))
+    }
+
+    fn on_row(&self, ctx: &mut Context<'_>, versions: &mut Self::State, Text(row): Text<'_>) -> Result<()> {
+        assert!(!self.0.stream_row(ctx, versions, row.to_owned(), picky)?.is_late(), "no row is late");
+        Ok(())
+    }
+
+    fn on_timer(&self, ctx: &mut Context<'_>, versions: &mut Self::State, timer: Timer) -> Result<()> {
+        self.0.on_timer(ctx, versions, timer, picky).map(drop)
+    }
+}
+
+fn picky(ctx: &mut Context<'_>, _: i64, row: &String, _: Option<&String>) -> Result<()> {
+    if row == "bad" {
+        reject!("bad", "it cannot be written");
+    }
+    ctx.emit(row.as_str())
+}
+
+#[test]
+fn rows_that_fail_take_no_later_ones_with_them() {
+    let join = testing::plugin::<Picky>("{}").expect("there is nothing to configure");
+    let mut run = keyed(&join);
+    run.row(row("bad", 10));
+    run.row(row("waits", 30));
+    run.watermark(20);
+    assert_eq!(run.rejected().len(), 1);
+    run.row(row("good", 40));
+    run.watermark(50);
+    assert_eq!(run.keys(), 0, "nothing of them is left");
+    assert_eq!(run.end().values(), ["waits", "good"]);
 }
 
 fn row(value: &str, time: i64) -> Input {

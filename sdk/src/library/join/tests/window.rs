@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::{Results, Seen, late_rows, left_by, rows, run, seen, written};
 use crate::library::join::{Joined, Kind, WindowJoin, WindowRows};
 use crate::prelude::*;
-use testing::{Input, keyed};
+use testing::{Bounds, Input, Outcome, keyed};
 
 #[derive(Debug)]
 struct Join(WindowJoin);
@@ -83,6 +83,25 @@ proptest! {
         prop_assert_eq!(left_by(&outcome, "joined"), joined);
         prop_assert_eq!(left_by(&outcome, "late"), late);
     }
+
+    #[test]
+    fn results_do_not_depend_on_how_many_come_in_one_part(
+        rows in rows(),
+        kind in prop::sample::select(vec![Kind::Inner, Kind::Left, Kind::Right, Kind::Full]),
+        step in 1..30_i64,
+        more in 0..40_i64,
+        full_bytes in 1..300_usize,
+        piece_rows in 1..5_usize,
+    ) {
+        let join = Join(WindowJoin::hopping(kind, step + more, step).expect("the windows are fine"));
+        let bounds = Bounds { full_bytes, piece_rows, ..Bounds::DEFAULT };
+        // Natively, only what one key gives has an order.
+        let by_key = |mut outcome: Outcome| {
+            outcome.rows.sort_by(|one, other| one.key.cmp(&other.key));
+            outcome.rows
+        };
+        prop_assert_eq!(by_key(bounds.within(|| run(&join, &rows))), by_key(run(&join, &rows)));
+    }
 }
 
 fn row(key: &str, value: i64, time: i64) -> Input {
@@ -132,4 +151,54 @@ fn windows_without_end_or_number_are_refused() {
         let code = WindowJoin::hopping(Kind::Inner, size, step).map_err(|error| error.code().to_owned());
         assert_eq!(code, Err("bad-window".to_owned()), "{size} {step}");
     }
+}
+
+/// Joins rows; a pair with the left row `bad` cannot be written.
+#[derive(Debug)]
+struct Picky(WindowJoin);
+
+/// Joins rows.
+#[process]
+impl Process for Picky {
+    type Config = NoConfig;
+    type Input<'a> = Text<'a>;
+    type State = WindowRows<String, String>;
+
+    fn new(_: NoConfig) -> Result<Self> {
+        Ok(Picky(WindowJoin::tumbling(Kind::Inner, 100)?))
+    }
+
+    fn on_row(&self, ctx: &mut Context<'_>, rows: &mut Self::State, Text(row): Text<'_>) -> Result<()> {
+        let arrival = match ctx.input() {
+            0 => self.0.left(ctx, rows, row.to_owned()),
+            _ => self.0.right(ctx, rows, row.to_owned()),
+        };
+        assert!(!arrival.is_late(), "no row is late");
+        Ok(())
+    }
+
+    fn on_timer(&self, ctx: &mut Context<'_>, rows: &mut Self::State, timer: Timer) -> Result<()> {
+        let emit = |ctx: &mut Context<'_>, _: &Window<'_>, joined: Joined<'_, String, String>| {
+            if joined.left.is_some_and(|left| left == "bad") {
+                reject!("bad", "it cannot be written");
+            }
+            ctx.emit(written(joined.left, joined.right))
+        };
+        self.0.on_timer(ctx, rows, timer, emit).map(drop)
+    }
+}
+
+#[test]
+fn a_window_that_fails_takes_no_later_one_with_it() {
+    let join = testing::plugin::<Picky>("{}").expect("there is nothing to configure");
+    let mut run = keyed(&join);
+    run.row_by(0, Input::value("bad").key("k").at(10));
+    run.row_by(1, Input::value("x").key("k").at(20));
+    run.watermark(150);
+    assert_eq!((run.rejected().len(), run.keys()), (1, 1), "the window is a dead letter, and its rows are there");
+    run.row_by(0, Input::value("good").key("k").at(160));
+    run.row_by(1, Input::value("y").key("k").at(170));
+    run.watermark(250);
+    assert_eq!(run.keys(), 0, "nothing of it is left");
+    assert_eq!(run.end().values(), ["good y"]);
 }

@@ -8,27 +8,43 @@ use super::collect::Sources;
 use super::run::{Run, Unit};
 use super::{KEY_TIMERS_MAX, NEVER};
 use crate::pipeline::engine::gather::slice;
-use crate::pipeline::engine::steps::Stop;
-use crate::plugin::{Called, Domain, Done, Failure, SharedTables, Timers, Work};
+use crate::pipeline::engine::steps::{ROW_BYTES, Stop};
+use crate::plugin::{Called, Domain, Done, Emitted, Failure, SharedTables, Timers, Work};
 use crate::record::Column;
 use crate::state::{CallTables, SlotId, Timer};
 
+/// What came of a call.
+#[derive(Debug)]
+pub(super) enum Answered {
+    /// The answer was taken, or there was nothing to do.
+    Applied,
+    /// A timer has more to emit, and the answer was dropped.
+    GoesOn,
+    /// The call failed.
+    Failed(Failure),
+}
+
 impl Run<'_, '_> {
-    /// Calls the plugin with units whose rows are next to each other, and takes its answer. A failure is given back.
-    pub(super) async fn call(&mut self, units: &[Unit]) -> Result<Option<Failure>, Stop> {
-        let (mut timers, mut due) = (Vec::new(), Timers::default());
+    /// Calls the plugin with units whose rows are next to each other, and takes its answer; if only `whole` ones are wanted,
+    /// none of which a timer goes on.
+    ///
+    /// Units without rows are due up to the same time: by it, the plugin knows which timers may fire that it sets.
+    pub(super) async fn call(&mut self, units: &[Unit], whole: bool) -> Result<Answered, Stop> {
+        let (mut timers, mut due, mut watermark) = (Vec::new(), Timers::default(), NEVER);
         for (group, unit) in (0..).zip(units) {
+            let before = timers.len();
             self.due(unit, &mut timers);
             due.groups.resize(timers.len(), group);
+            watermark = watermark.max(until(unit, &timers[before..]));
         }
         let (Some(first), Some(last)) =
             (units.first(), units.iter().rfind(|unit| !unit.rows.is_empty()).or(units.last()))
         else {
-            return Ok(None);
+            return Ok(Answered::Applied);
         };
         let range = first.rows.start as usize..last.rows.end.max(first.rows.start) as usize;
         if range.is_empty() && timers.is_empty() {
-            return Ok(None);
+            return Ok(Answered::Applied);
         }
         due.ids.extend(timers.iter().map(|timer| timer.id));
         due.times.extend(timers.iter().map(|timer| timer.time));
@@ -39,7 +55,6 @@ impl Run<'_, '_> {
         slots.iter().for_each(|&slot| keys.push(self.state.key(slot)));
         self.state.load(&slots, &mut state);
         let marks = &self.chunk.grouped_marks()[range.clone()];
-        let watermark = units.iter().map(|unit| unit.until).max().unwrap_or(NEVER);
         let watermark = marks.iter().copied().fold(watermark, i64::max);
         let same = marks.iter().all(|&mark| mark == watermark);
         let inputs = if self.chunk.input == 0 { Vec::new() } else { vec![self.chunk.input; range.len()] };
@@ -58,21 +73,31 @@ impl Run<'_, '_> {
         };
         let result = self.process.step.guest.process(work).await;
         let result = result.and_then(|called| self.within_limits(&slots, &timers, &due, called));
+        let mut goes_on = result.as_ref().is_ok_and(|called| !called.answer.going_on.is_empty());
+        let among_rows = goes_on && !self.chunk.rows.is_empty();
+        self.state.pace.wide |= among_rows;
+        // Among rows it has to come to its end in this commit, unless there can be fewer of them.
+        let retreats = among_rows && self.sink.may_retreat;
+        goes_on &= whole || retreats;
         if let Some(tables) = tables {
-            self.state.take_tables(&tables, result.is_ok());
+            self.state.take_tables(&tables, result.is_ok() && !goes_on);
         }
         let called = match result {
             Ok(called) => called,
-            Err(failure) => return Ok(Some(failure)),
+            Err(failure) => return Ok(Answered::Failed(failure)),
         };
+        if goes_on {
+            self.sink.usage.fuel += called.fuel;
+            return if retreats { Err(Stop::Retreat) } else { Ok(Answered::GoesOn) };
+        }
         self.sink.succeeded(called.fuel);
         self.sink.may_retreat = false;
         let sources = Sources { slots: &slots, range, group_rows: &group_rows, due: &due, timers: &timers };
         self.apply(units, &sources, &called.answer);
-        Ok(None)
+        Ok(Answered::Applied)
     }
 
-    /// Whether no key would have too many timers.
+    /// Whether not too much has been emitted, and no key would have too many timers.
     fn within_limits(
         &self,
         slots: &[SlotId],
@@ -80,6 +105,19 @@ impl Run<'_, '_> {
         due: &Timers,
         called: Called<Done>,
     ) -> Result<Called<Done>, Failure> {
+        let emitted: usize = called.answer.pieces().map(bytes).sum();
+        let (bytes, limit) = (self.collected.bytes() + emitted, self.sink.plan.chunk_output_bytes);
+        if self.enough.is_none() && bytes > limit {
+            return Err(Failure {
+                code: "limit_chunk_output",
+                message: format!(
+                    "rows and timers that are processed together emitted {bytes} bytes, the limit is {limit}: emit less for each, or let timers go on"
+                ),
+                backtrace: Vec::new(),
+                fuel: called.fuel,
+                guest: true,
+            });
+        }
         let changes = &called.answer.timers;
         if changes.sets.is_empty() {
             return Ok(called);
@@ -129,12 +167,16 @@ impl Run<'_, '_> {
         self.apply_timers(units, done);
         self.collect(sources, done);
         let reached = LazyCell::new(|| reached(units.len(), sources, done));
+        let emitted_any = done.pieces().any(|piece| !piece.source_rows.is_empty());
         for &group in &sources.due.groups {
             self.stirred.push(sources.slots[group as usize]);
         }
         for (group, unit) in units.iter().enumerate() {
             self.fired += usize::from(unit.rows.is_empty());
-            self.follow(unit, || reached[group]);
+            let going_on = emitted_any && done.going_on.contains(&(group as u32));
+            if let Some(chain) = self.follow(unit, || reached[group]) {
+                chain.called(fired_of(&done.fired, group as u32), going_on);
+            }
         }
     }
 
@@ -190,7 +232,8 @@ fn reached(groups: usize, sources: &Sources<'_>, done: &Done) -> Vec<i64> {
         .zip(&changes.ids)
         .map(|((&of, &domain), &id)| (of, domain, id))
         .collect();
-    let heard_of: HashSet<u32> = done.emitted.source_rows.iter().chain(&done.rejected.rows).copied().collect();
+    let heard_of: HashSet<u32> =
+        done.pieces().flat_map(|piece| &piece.source_rows).chain(&done.rejected.rows).copied().collect();
     let rows = sources.range.len() as u32;
     let mut reached = vec![NEVER; groups];
     for ((number, &group), timer) in (rows..).zip(&sources.due.groups).zip(sources.timers) {
@@ -205,6 +248,30 @@ fn reached(groups: usize, sources: &Sources<'_>, done: &Done) -> Vec<i64> {
         }
     }
     reached
+}
+
+/// The times of the timers of a group that were set and fired in a call. Those of a group are next to each other.
+fn fired_of(fired: &Timers, group: u32) -> impl Iterator<Item = i64> {
+    let places = fired.groups.iter().zip(&fired.times);
+    places.filter(move |(of, _)| **of == group).map(|(_, &time)| time)
+}
+
+/// The time up to which timers of a unit may fire that are set in its call: as far as it is due, or as the last of its timers
+/// if there may be more.
+fn until(unit: &Unit, timers: &[Timer]) -> i64 {
+    match timers.last() {
+        Some(last) if timers.len() == unit.most as usize => match last.domain {
+            Domain::Event => last.time,
+            Domain::Processing => NEVER,
+        },
+        _ => unit.until,
+    }
+}
+
+/// What emitted rows take.
+fn bytes(emitted: &Emitted) -> usize {
+    let headers = emitted.headers.names.bytes.len() + emitted.headers.values.bytes.len();
+    emitted.keys.bytes.len() + emitted.values.bytes.len() + headers + emitted.source_rows.len() * ROW_BYTES
 }
 
 /// The domain of a number that has been checked.

@@ -17,8 +17,8 @@ use crate::pipeline::engine::gather::{gather, row};
 use crate::pipeline::engine::outputs;
 use crate::pipeline::engine::plan::{Route, Step};
 use crate::pipeline::engine::rows::StageRows;
-use crate::pipeline::engine::steps::{Arrival, Sink};
-use crate::plugin::{AS_SOURCE, Domain, Done, Timers};
+use crate::pipeline::engine::steps::{Arrival, Sink, bytes_of};
+use crate::plugin::{AS_SOURCE, Domain, Done, Emitted, Timers};
 use crate::record::{Batch, Column};
 use crate::state::{Keyed, SlotId, Timer};
 
@@ -166,14 +166,24 @@ impl Collected {
 
     /// Takes what a call emitted.
     pub(super) fn emitted(&mut self, run: &Run<'_, '_>, sources: &Sources<'_>, done: &Done) {
-        let emitted = &done.emitted;
-        let chunk = run.chunk;
         let mut floors = Floors::new(sources, &done.fired);
+        done.pieces().for_each(|piece| self.piece(run, sources, &done.fired, &mut floors, piece));
+    }
+
+    fn piece(
+        &mut self,
+        run: &Run<'_, '_>,
+        sources: &Sources<'_>,
+        fired: &Timers,
+        floors: &mut Floors,
+        emitted: &Emitted,
+    ) {
+        let chunk = run.chunk;
         let (mut keys, mut values) = (emitted.keys.bytes.as_slice(), emitted.values.bytes.as_slice());
         let given = |column: &Column, at: usize| column.lengths.get(at).copied().unwrap_or(AS_SOURCE);
         for (at, &source) in emitted.source_rows.iter().enumerate() {
-            let what = sources.find(run, &done.fired, &floors, source);
-            floors.note(sources, &done.fired, source, what);
+            let what = sources.find(run, fired, floors, source);
+            floors.note(sources, fired, source, what);
             self.orders.push(self.order(what, self.orders.len()));
             if !emitted.outputs.is_empty() || !self.outputs.is_empty() {
                 self.outputs.resize(self.rows.len(), 0);
@@ -200,12 +210,12 @@ impl Collected {
             };
             self.rows.values.push(value);
         }
-        self.headers(run, sources, done);
+        self.headers(run, sources, emitted);
     }
 
-    /// Takes the headers of what a call emitted, after the rest of it.
-    fn headers(&mut self, run: &Run<'_, '_>, sources: &Sources<'_>, done: &Done) {
-        let (emitted, of_rows) = (&done.emitted, run.chunk.rows.headers);
+    /// Takes the headers of a piece, after the rest of it.
+    fn headers(&mut self, run: &Run<'_, '_>, sources: &Sources<'_>, emitted: &Emitted) {
+        let of_rows = run.chunk.rows.headers;
         let count = emitted.source_rows.len();
         let headers = &mut self.rows.headers;
         if !headers.are_carried() && !emitted.headers.are_carried() && of_rows.counts.is_empty() {
@@ -223,6 +233,11 @@ impl Collected {
             let of_row = row.and_then(|row| all.get(row)).map_or(&[][..], Vec::as_slice);
             headers.push_row(of_row.iter().copied());
         }
+    }
+
+    /// What the collected rows take.
+    pub(super) fn bytes(&self) -> usize {
+        bytes_of(&self.rows)
     }
 
     /// Takes what a call rejected: rows, and timers by their numbers after the rows.

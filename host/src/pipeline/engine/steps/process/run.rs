@@ -7,9 +7,10 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use super::call::Answered;
 use super::chunk::Chunk;
 use super::collect::{Collected, What};
-use super::{NEVER, TIMER_CHAIN_MAX, TIMER_ROUNDS_MAX};
+use super::{KEY_TIMERS_MAX, NEVER, TIMER_CHAIN_MAX, TIMER_ROUNDS_MAX};
 use crate::pipeline::engine::calls::{CALL_BYTES, CALL_ROWS};
 use crate::pipeline::engine::dead_letter::Cause;
 use crate::pipeline::engine::plan::Process;
@@ -43,9 +44,24 @@ pub(super) struct Chain {
     pub(super) clock: bool,
     /// The time that firing has come to: what is set for an earlier time counts as of this.
     pub(super) floor: i64,
+    /// How many timers fire in a call of it: one, once a call with what timers set off has failed.
+    most: u32,
+    /// Whether its first timer goes on with what it emits.
+    going_on: bool,
     rounds: u32,
     still: u32,
     at: i64,
+}
+
+/// What became of a call that need not be kept.
+#[derive(Debug)]
+pub(super) enum Attempt {
+    /// It was made, and its answer taken.
+    Applied,
+    /// A timer has more to emit than a call should. Nothing has changed.
+    GoesOn,
+    /// It failed. Nothing has changed.
+    Failed,
 }
 
 /// The calls of a chunk.
@@ -63,6 +79,23 @@ pub(super) struct Run<'a, 's> {
     /// Keys whose timers changed.
     pub(super) stirred: Vec<SlotId>,
     pub(super) fired: usize,
+    /// So many collected bytes are enough, if there is a bound: what is due then stays so.
+    pub(super) enough: Option<usize>,
+}
+
+impl Chain {
+    /// Counts a timer of the chain, due at that time.
+    fn count(&mut self, time: i64) {
+        self.rounds = self.rounds.saturating_add(1);
+        self.still = if time > self.at { 0 } else { self.still.saturating_add(1) };
+        self.at = self.at.max(time);
+    }
+
+    /// Takes note of a call: the times of timers that it set and fired, and whether it goes on having emitted something.
+    pub(super) fn called(&mut self, fired: impl Iterator<Item = i64>, going_on: bool) {
+        fired.for_each(|time| self.count(time));
+        self.going_on = going_on;
+    }
 }
 
 impl Unit {
@@ -92,7 +125,13 @@ impl<'a, 's> Run<'a, 's> {
             pending: Vec::new(),
             stirred: Vec::new(),
             fired: 0,
+            enough: None,
         }
+    }
+
+    /// From now on, timers that set timers are followed only until so many bytes are collected.
+    pub(super) fn stop_at(&mut self, bytes: usize) {
+        self.enough = Some(bytes);
     }
 
     /// Units without rows that were called.
@@ -108,7 +147,21 @@ impl<'a, 's> Run<'a, 's> {
     /// Does the units, and what they give rise to.
     pub(super) async fn all(&mut self, units: &[Unit]) -> Result<(), Stop> {
         self.units(units).await?;
-        while !self.pending.is_empty() {
+        self.rest().await
+    }
+
+    /// Makes one call of all units, if that goes well at once.
+    pub(super) async fn attempt(&mut self, units: &[Unit]) -> Result<Attempt, Stop> {
+        match self.call(units, true).await? {
+            Answered::Applied => Ok(Attempt::Applied),
+            Answered::GoesOn => Ok(Attempt::GoesOn),
+            Answered::Failed(failure) => self.sink.failure(&self.process.step, failure).map(|_| Attempt::Failed),
+        }
+    }
+
+    /// Does what the calls so far gave rise to.
+    pub(super) async fn rest(&mut self) -> Result<(), Stop> {
+        while !self.pending.is_empty() && self.enough.is_none_or(|enough| self.collected.bytes() < enough) {
             let round = self.next_round();
             self.units(&round).await?;
         }
@@ -120,7 +173,7 @@ impl<'a, 's> Run<'a, 's> {
         let mut units = Vec::with_capacity(self.pending.len());
         for slot in std::mem::take(&mut self.pending) {
             let Some(chain) = self.chains.get(&slot) else { continue };
-            let unit = Unit::timers(slot, chain.until, chain.clock);
+            let unit = Unit { most: chain.most, ..Unit::timers(slot, chain.until, chain.clock) };
             if self.goes_on(slot, unit.until) {
                 units.push(unit);
             }
@@ -134,11 +187,14 @@ impl<'a, 's> Run<'a, 's> {
         let domain = if until > NEVER { Domain::Event } else { Domain::Processing };
         let first = self.state.first_timer(slot, domain).unwrap_or(NEVER);
         let Some(chain) = self.chains.get_mut(&slot) else { return true };
-        chain.rounds += 1;
-        chain.still = if first > chain.at { 0 } else { chain.still + 1 };
-        chain.at = chain.at.max(first);
-        let (rounds, reason) = if chain.still > TIMER_ROUNDS_MAX {
-            (TIMER_ROUNDS_MAX, "without time moving on")
+        if std::mem::take(&mut chain.going_on) {
+            return true;
+        }
+        chain.count(first);
+        // Those of one time may be many, and come one a round where calls with several of them fail.
+        let still = if chain.most == 1 { TIMER_ROUNDS_MAX + KEY_TIMERS_MAX as u32 } else { TIMER_ROUNDS_MAX };
+        let (rounds, reason) = if chain.still > still {
+            (still, "without time moving on")
         } else if chain.rounds > TIMER_CHAIN_MAX {
             (TIMER_CHAIN_MAX, "before the watermark or clock was reached")
         } else {
@@ -164,13 +220,13 @@ impl<'a, 's> Run<'a, 's> {
         while !rest.is_empty() {
             let (part, after) = rest.split_at(self.fitting(rest));
             rest = after;
-            if let Some(failure) = self.call(part).await? {
+            if let Answered::Failed(failure) = self.call(part, false).await? {
                 let mut again = Vec::new();
                 self.take_apart(part, failure, &mut again)?;
                 while let Some(part) = again.pop() {
                     if let Some(before) = self.timers_before(&part) {
                         again.extend([part, before]);
-                    } else if let Some(failure) = self.call(&part).await? {
+                    } else if let Answered::Failed(failure) = self.call(&part, false).await? {
                         self.take_apart(&part, failure, &mut again)?;
                     }
                 }
@@ -179,10 +235,15 @@ impl<'a, 's> Run<'a, 's> {
         Ok(())
     }
 
-    /// How many units from the first on make a call of good size.
-    fn fitting(&self, units: &[Unit]) -> usize {
+    /// How many units from the first on make a call of good size. They are due up to the same time, and those of which one
+    /// timer fires are alone.
+    pub(super) fn fitting(&self, units: &[Unit]) -> usize {
+        let Some(first) = units.first() else { return 0 };
         let (mut rows, mut bytes) = (0, 0);
         let fits = |unit: &&Unit| {
+            if unit.until != first.until || unit.most != u32::MAX {
+                return false;
+            }
             rows += unit.rows.len().max(1) + self.timers_of(unit);
             bytes += self.state.payload(unit.slot);
             bytes += unit.rows.clone().map(|row| self.chunk.row_bytes(row)).sum::<usize>();
@@ -213,7 +274,15 @@ impl<'a, 's> Run<'a, 's> {
         let later = |rows: Range<u32>| Unit { rows, clock: false, ..unit.clone() };
         match unit.rows.len() {
             0 => {
-                if let [timer] = due.as_slice() {
+                if let [timer] = due.as_slice()
+                    && unit.most > 1
+                    && timer.domain == Domain::Event
+                    && timer.time < unit.until
+                {
+                    // What it set off in the call may be to blame.
+                    self.chain(unit.slot, unit.until, unit.clock).most = 1;
+                    again.push(vec![Unit { most: 1, ..unit.clone() }]);
+                } else if let [timer] = due.as_slice() {
                     let cause = Cause::from(&failure);
                     self.drop_timer(unit.slot, *timer, cause);
                     self.sink.poisoned(&self.process.step, failure);
@@ -284,26 +353,35 @@ impl<'a, 's> Run<'a, 's> {
     }
 
     /// Notes a key as one that has timers due already, if it has. `reached` says to which event time
-    /// its firing has come.
-    pub(super) fn follow(&mut self, unit: &Unit, reached: impl FnOnce() -> i64) {
+    /// its firing has come. Answers with the key's chain, if it has.
+    pub(super) fn follow(&mut self, unit: &Unit, reached: impl FnOnce() -> i64) -> Option<&mut Chain> {
         // Rows before processing-time timers that they set: those wait for the next rows, or until all rows are done.
         let clock = unit.clock && self.chunk.rows.is_empty();
         let due = |domain, until| self.state.first_timer(unit.slot, domain).is_some_and(|first| first <= until);
         let by_event = unit.until > NEVER && due(Domain::Event, unit.until);
         let by_clock = clock && due(Domain::Processing, self.clock);
         if !by_event && !by_clock {
-            return;
+            return None;
         }
-        let chain = self.chain(unit.slot, unit.until, clock);
-        chain.floor = chain.floor.max(reached());
         if unit.last {
             self.pending.push(unit.slot);
         }
+        let chain = self.chain(unit.slot, unit.until, clock);
+        chain.floor = chain.floor.max(reached());
+        Some(chain)
     }
 
     fn chain(&mut self, slot: SlotId, until: i64, clock: bool) -> &mut Chain {
-        let chain =
-            self.chains.entry(slot).or_insert(Chain { until, clock, floor: NEVER, rounds: 0, still: 0, at: NEVER });
+        let chain = self.chains.entry(slot).or_insert(Chain {
+            until,
+            clock,
+            floor: NEVER,
+            most: u32::MAX,
+            going_on: false,
+            rounds: 0,
+            still: 0,
+            at: NEVER,
+        });
         (chain.until, chain.clock) = (chain.until.max(until), clock);
         chain
     }
