@@ -41,7 +41,8 @@ impl Subject {
 
     async fn commit(&self, sequence: u64) {
         let commit = Commit {
-            pipeline: PipelineId(7),
+            task: PipelineId(7).task(),
+            epoch: 1,
             sequence,
             positions: Vec::new(),
             outputs: Vec::new(),
@@ -127,7 +128,7 @@ async fn one_that_nobody_waits_for_says_nothing_of_a_deployment_that_was_forgott
     }
     by_the_clock.abort();
     by_the_clock.await.expect_err("it was aborted");
-    subject.log.forget(&tenant, PipelineId(7)).expect("the log is well");
+    subject.log.forget(&tenant, PipelineId(7).task()).expect("the log is well");
     drop(turn);
     subject.settled().await;
     assert_eq!(subject.all().await, []);

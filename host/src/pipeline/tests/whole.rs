@@ -8,7 +8,7 @@ use crate::error::Coded;
 use crate::ids::{PipelineId, TopicName, TopicPartition, default_tenant};
 use crate::log::batch::{EncodeOptions, encode};
 use crate::log::memory::MemoryLog;
-use crate::log::{Block, Commit, Log, TopicConfig};
+use crate::log::{Block, Commit, CommitLog as _, RecordLog as _, TopicAdmin as _, TopicConfig};
 use crate::pipeline::engine::machine::Machine;
 use crate::pipeline::engine::plan::Plan;
 use crate::pipeline::engine::warm_state::{WarmState, migrating};
@@ -78,7 +78,8 @@ fn next(driver: &Driver, manifest: &str) -> Arc<Plan> {
 /// What another deployment has once it was restarted, if a whole block of this state is its first commit.
 fn restarted(mut migrated: WarmState, driver: &Driver, plan: &Arc<Plan>) -> WarmState {
     let commit = Commit {
-        pipeline: PipelineId(2),
+        task: PipelineId(2).task(),
+        epoch: 1,
         sequence: 1,
         positions: migrated.positions.clone().into_iter().collect(),
         outputs: Vec::new(),
@@ -86,7 +87,7 @@ fn restarted(mut migrated: WarmState, driver: &Driver, plan: &Arc<Plan>) -> Warm
         usage: migrated.machine.usage_bytes(),
     };
     wait(driver.log.commit(&default_tenant(), commit)).expect("the log takes it");
-    Runner::replay(PipelineId(2), plan, &*driver.log).expect("it is whole")
+    Runner::replay(PipelineId(2).task(), plan, &*driver.log).expect("it is whole")
 }
 
 #[test]

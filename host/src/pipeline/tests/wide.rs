@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::guests::{answer, description, failure};
 use super::harness::{self, Driver};
-use crate::pipeline::engine::flow::CLOSING_GROUPS_MAX;
 use crate::pipeline::engine::machine::Machine;
 use crate::plugin::{
     AS_SOURCE, Answer, Call, Closed, Contribution, Description, Done, Emitted, Failure, Folded, Guest, Metric, Work,
@@ -254,7 +253,7 @@ fn a_timer_goes_on_over_commits_and_what_is_later_waits() {
         while driver.step(&[take]).is_ok() {
             let after = out(&driver).len();
             // The rows of one micro-batch, and what a commit may give beside them, as far as it comes in parts.
-            let most = CLOSING_GROUPS_MAX * 1024 / VALUE_BYTES + 100;
+            let most = driver.plan.thresholds.closing_groups * 1024 / VALUE_BYTES + 100;
             assert!(take == usize::MAX || after - before <= most, "{} results in one commit", after - before);
             (commits, before) = (commits + 1, after);
             driver = driver.crash(&manifest("wide"));
