@@ -252,6 +252,21 @@ impl Batch {
         self.values.push(value);
     }
 
+    /// Keeps the first rows only.
+    pub fn truncate(&mut self, rows: usize) {
+        let column = |column: &mut Column, rows: usize| {
+            column.lengths.truncate(rows);
+            column.bytes.truncate(total(&column.lengths));
+        };
+        self.timestamps.truncate(rows);
+        column(&mut self.keys, rows);
+        column(&mut self.values, rows);
+        self.headers.counts.truncate(rows);
+        let headers = self.headers.counts.iter().map(|&count| count as usize).sum();
+        column(&mut self.headers.names, headers);
+        column(&mut self.headers.values, headers);
+    }
+
     /// Removes all rows and keeps the memory.
     pub fn clear(&mut self) {
         self.timestamps.clear();
@@ -373,6 +388,9 @@ mod tests {
             assert_eq!((first.len(), rest.len()), (at, 3 - at));
             let keys: Vec<_> = first.keys.iter().chain(rest.keys.iter()).collect();
             assert_eq!(keys, batch.keys.iter().collect::<Vec<_>>());
+            let mut truncated = batch.clone();
+            truncated.truncate(at);
+            assert_eq!(truncated, first.to_owned());
             let headers: Vec<_> = first.headers.rows().chain(rest.headers.rows()).collect();
             assert_eq!(headers, batch.headers.view().rows().collect::<Vec<_>>());
         }

@@ -14,7 +14,7 @@ use crate::api::pipelines::Applied;
 use crate::checkpoint::CheckpointId;
 use crate::error::Kind;
 use crate::ids::PipelineName;
-use crate::pipeline::status::{PipelineStatus, State};
+use crate::pipeline::status::{Activity, Doing, PipelineStatus, State};
 use crate::pipeline::{Change, Orphan, Orphans, Restore, Rewind, StartOffset};
 use crate::plugin::Metric;
 
@@ -249,6 +249,7 @@ fn show(format: Format, pipeline: &PipelineStatus) -> Result<(), Failure> {
         if let Some(reason) = &pipeline.reason {
             about.push(("reason", format!("{} [{}]", reason.message, reason.code)));
         }
+        about.extend(pipeline.activity.as_ref().map(|activity| ("doing", doing(activity))));
         about.extend([
             ("watermark", pipeline.watermark.map_or("-".to_owned(), time)),
             ("output", pipeline.output.to_string()),
@@ -307,6 +308,17 @@ fn show(format: Format, pipeline: &PipelineStatus) -> Result<(), Failure> {
         }
         text
     })
+}
+
+fn doing(activity: &Activity) -> String {
+    let what = match (activity.doing, &activity.step) {
+        (Doing::Waiting, _) => "waiting for records".to_owned(),
+        (Doing::Taking, _) => "reading records".to_owned(),
+        (Doing::Applying, Some(step)) => format!("step `{step}`: {} calls in this micro-batch so far", activity.calls),
+        (Doing::Applying, None) => "applying records".to_owned(),
+        (Doing::Committing, _) => "committing".to_owned(),
+    };
+    format!("{what}, since {}", time(activity.since_ms))
 }
 
 const fn state(pipeline: &PipelineStatus) -> &'static str {

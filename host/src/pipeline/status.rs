@@ -38,6 +38,33 @@ pub struct Reason {
     pub message: String,
 }
 
+/// What a pipeline that runs is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Doing {
+    /// It waits for records, or for something to be due.
+    Waiting,
+    /// It reads records.
+    Taking,
+    /// Its steps are at work.
+    Applying,
+    /// What they did is being written.
+    Committing,
+}
+
+/// What a pipeline is doing at this moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Activity {
+    /// What it is about.
+    pub doing: Doing,
+    /// Since when, in milliseconds since the Unix epoch.
+    pub since_ms: i64,
+    /// The step that is at work, if one is.
+    pub step: Option<StepName>,
+    /// Calls of plugins that the micro-batch has made so far.
+    pub calls: u64,
+}
+
 /// A step and the version of its plugin that runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepStatus {
@@ -100,4 +127,38 @@ pub struct Usage {
     pub failed_calls: u64,
     /// Fuel used, failed calls included.
     pub fuel: u64,
+}
+
+impl Usage {
+    /// Adds what others count.
+    pub(in crate::pipeline) fn add(&mut self, other: &Self) {
+        let Self {
+            commits,
+            records_in,
+            bytes_in,
+            records_out,
+            bytes_out,
+            late,
+            dead_letters,
+            unrouted,
+            trimmed,
+            windows_closed,
+            windows_updated,
+            failed_calls,
+            fuel,
+        } = *other;
+        self.commits += commits;
+        self.records_in += records_in;
+        self.bytes_in += bytes_in;
+        self.records_out += records_out;
+        self.bytes_out += bytes_out;
+        self.late += late;
+        self.dead_letters += dead_letters;
+        self.unrouted += unrouted;
+        self.trimmed += trimmed;
+        self.windows_closed += windows_closed;
+        self.windows_updated += windows_updated;
+        self.failed_calls += failed_calls;
+        self.fuel += fuel;
+    }
 }

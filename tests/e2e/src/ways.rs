@@ -1,5 +1,5 @@
-//! A pipeline of real plugins, run over the same records in several ways that must not matter: as they arrive, cut at
-//! random with a backlog that grows and shrinks, and the same with crashes all along.
+//! A pipeline of real plugins, run over the same records in several ways that must not matter: as they arrive, as one
+//! backlog, cut at random with a backlog that grows and shrinks, and the same with crashes all along.
 //!
 //! It is the engine itself with components in the sandbox; only log and clock are the driver's.
 
@@ -38,6 +38,12 @@ pub struct Arrival {
 /// Values that arrive at a topic of one partition.
 pub fn arrivals(topic: &'static str, values: impl IntoIterator<Item = impl Into<String>>) -> Vec<Arrival> {
     values.into_iter().map(|value| Arrival { topic, partition: 0, value: value.into() }).collect()
+}
+
+/// The same, each in the next one of so many partitions.
+pub fn spread(arrivals: &[Arrival], partitions: u32) -> Vec<Arrival> {
+    let next = |(partition, arrival): (u32, &Arrival)| Arrival { partition, ..arrival.clone() };
+    (0..partitions).cycle().zip(arrivals).map(next).collect()
 }
 
 /// What a pipeline wrote.
@@ -90,9 +96,10 @@ pub fn each_way(
     check: impl Fn(&Outcome) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     for (way, mut hand) in [
-        ("as it arrives", Hand { random: Random::new(0), cuts: false, crashes: false }),
-        ("cut at random", Hand { random: Random::new(1), cuts: true, crashes: false }),
-        ("cut at random, with crashes", Hand { random: Random::new(2), cuts: true, crashes: true }),
+        ("as it arrives", Hand { random: Random::new(0), together: ABREAST, cuts: false, crashes: false }),
+        ("as one backlog", Hand { random: Random::new(0), together: usize::MAX, cuts: false, crashes: false }),
+        ("cut at random", Hand { random: Random::new(1), together: ABREAST, cuts: true, crashes: false }),
+        ("cut at random, with crashes", Hand { random: Random::new(2), together: ABREAST, cuts: true, crashes: true }),
     ] {
         let (topics, usage) = run(manifest, partitions, arrivals, &mut hand).with_context(|| way.to_owned())?;
         check(&Outcome { way, usage, topics }).with_context(|| way.to_owned())?;
@@ -103,6 +110,8 @@ pub fn each_way(
 /// How records are handed over.
 struct Hand {
     random: Random,
+    /// Records that arrive together where nothing is cut.
+    together: usize,
     cuts: bool,
     crashes: bool,
 }
@@ -110,7 +119,7 @@ struct Hand {
 impl Hand {
     /// How many records arrive together.
     fn together(&mut self) -> usize {
-        if self.cuts { 1 + self.random.below(2 * ABREAST as u64) as usize } else { ABREAST }
+        if self.cuts { 1 + self.random.below(2 * ABREAST as u64) as usize } else { self.together }
     }
 
     /// How many a micro-batch takes: a few, now and then, so that much is cut, and otherwise more, so that time is left.

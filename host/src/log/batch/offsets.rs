@@ -1,5 +1,7 @@
 //! The offsets of rows that were read: ascending, and nearly always without gaps, so that they are kept as runs.
 
+use std::ops::Range;
+
 use crate::ids::Offset;
 
 /// The offsets of the rows of a batch in columns, in order. Where no record is missing between them this is one pair of
@@ -31,6 +33,17 @@ impl Offsets {
             self.runs.push((self.rows, first));
         }
         self.rows += rows;
+    }
+
+    /// Appends those of some rows of another, whose first offset is above the last here.
+    pub fn append(&mut self, other: &Self, rows: Range<usize>) {
+        let ends = other.runs.iter().skip(1).map(|&(row, _)| row).chain([other.rows]);
+        for (&(first, offset), end) in other.runs.iter().zip(ends) {
+            let (from, to) = (first.max(rows.start), end.min(rows.end));
+            if from < to {
+                self.extend(offset + (from - first) as u64, to - from);
+            }
+        }
     }
 
     /// The number of rows.
@@ -94,6 +107,11 @@ mod tests {
         pushed.into_iter().for_each(|offset| offsets.push(offset));
         assert_eq!(offsets.iter().collect::<Vec<_>>(), pushed);
         assert!(pushed.iter().enumerate().all(|(row, &offset)| offsets.of(row) == offset));
+        for (from, to) in (0..=pushed.len()).flat_map(|to| (0..=to).map(move |from| (from, to))) {
+            let mut some = Offsets::default();
+            some.append(&offsets, from..to);
+            assert_eq!(some.iter().collect::<Vec<_>>(), pushed[from..to]);
+        }
         for rows in (0..=pushed.len()).rev() {
             offsets.truncate(rows);
             assert_eq!(offsets.iter().collect::<Vec<_>>(), pushed[..rows]);

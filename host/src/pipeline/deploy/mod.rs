@@ -345,7 +345,9 @@ impl Pipelines {
             let metrics = view.plan.as_ref().map(|plan| plan.metrics(&step.name)).unwrap_or_default();
             Some(StepStatus { name: step.name.clone(), plugin: step.plugin.name.clone(), digest, metrics })
         });
+        let activity = view.plan.as_ref().filter(|_| view.state == State::Running);
         Ok(PipelineStatus {
+            activity: activity.map(|plan| entry.shared.doings.now(plan)),
             id: stored.id,
             state: view.state,
             reason: view.reason,

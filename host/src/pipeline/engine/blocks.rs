@@ -87,7 +87,7 @@ impl Machine {
     }
 
     fn write_head(&self, writer: &mut Writer) {
-        writer.i64(self.clock);
+        writer.i64(self.clock.now());
         writer.i64(time_of(self.watermarks.output()));
         let read = self.plan.inputs.iter().zip(self.watermarks.inputs().iter().copied());
         let unread = self.unread.iter().map(|(at, &input)| (at, input));
@@ -125,7 +125,7 @@ impl Machine {
     }
 
     fn read_head(&mut self, reader: &mut Reader<'_>) -> Result<(), BlockError> {
-        self.clock = self.clock.max(reader.i64()?);
+        self.clock.restore(reader.i64()?);
         let output = watermark_of(reader.i64()?);
         for _ in 0..reader.u32()? {
             let at = read_partition(reader)?;

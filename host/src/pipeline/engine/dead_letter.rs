@@ -4,7 +4,7 @@
 //! from and what happened is in headers that begin with [`PREFIX`]. Sending one again is a copy without those.
 
 use super::plan::{Plan, Step};
-use crate::ids::{TopicName, TopicPartition};
+use crate::ids::{PartitionId, TopicName, TopicPartition};
 use crate::log::batch::Offsets;
 use crate::plugin::{Domain, Failure, Rejected};
 use crate::record::{Batch, BatchRef};
@@ -46,6 +46,45 @@ pub(in crate::pipeline) enum Source<'a> {
         /// What its time is measured in.
         domain: Domain,
     },
+    /// Rows of several of these in one order.
+    Merged(&'a MergedSource<'a>),
+}
+
+/// Where rows come from that were put into one order.
+#[derive(Debug, Default)]
+pub(in crate::pipeline) struct MergedSource<'a> {
+    sources: Vec<Source<'a>>,
+    /// For each row, which of the sources it comes from and which row of it.
+    pub(in crate::pipeline) of: Vec<(u32, u32)>,
+    /// For each row, the place of its topic among the pipeline's sources; empty if all are of one topic.
+    pub(in crate::pipeline) inputs: Vec<u16>,
+}
+
+impl<'a> MergedSource<'a> {
+    /// Adds a source. Its number.
+    pub(in crate::pipeline) fn add(&mut self, source: Source<'a>) -> u32 {
+        self.sources.push(source);
+        self.sources.len() as u32 - 1
+    }
+
+    fn find(&self, row: u32) -> (Source<'a>, u32) {
+        let (source, row) = self.of[row as usize];
+        (self.sources[source as usize], row)
+    }
+}
+
+impl Source<'_> {
+    /// The partition that a row came by, if rows are told apart by that.
+    pub(in crate::pipeline) fn partition(self, row: u32) -> Option<PartitionId> {
+        match self {
+            Self::Records { at, .. } => Some(at.partition),
+            Self::Merged(merged) => {
+                let (source, row) = merged.find(row);
+                source.partition(row)
+            }
+            Self::Derived { .. } | Self::Timer { .. } => None,
+        }
+    }
 }
 
 /// What went wrong with a row.
@@ -83,13 +122,13 @@ fn text(bytes: Option<&[u8]>) -> &str {
 
 /// The dead letter of one row of a source.
 pub(in crate::pipeline) fn letter(plan: &Plan, step: &Step, source: Source<'_>, row: u32, cause: Cause<'_>) -> Batch {
-    let row = match source {
-        Source::Records { through: Some(through), .. } => through[row as usize],
-        _ => row,
-    };
-    let rows = match source {
-        Source::Records { records, .. } => records,
-        Source::Derived { rows, .. } | Source::Timer { rows, .. } => rows,
+    let (rows, row) = match source {
+        Source::Records { records, through, .. } => (records, through.map_or(row, |through| through[row as usize])),
+        Source::Derived { rows, .. } | Source::Timer { rows, .. } => (rows, row),
+        Source::Merged(merged) => {
+            let (source, row) = merged.find(row);
+            return letter(plan, step, source, row, cause);
+        }
     };
     let (_, from) = rows.split_at(row as usize);
     let (one, _) = from.split_at(1);
@@ -108,6 +147,8 @@ pub(in crate::pipeline) fn letter(plan: &Plan, step: &Step, source: Source<'_>, 
         fields.push(("backtrace", backtrace));
     }
     match source {
+        // Of these, the letter of the row's own source has been made.
+        Source::Merged(_) => {}
         Source::Records { at, offsets, .. } => fields.extend([
             ("topic", at.topic.to_string()),
             ("partition", at.partition.to_string()),

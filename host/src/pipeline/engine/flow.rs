@@ -10,6 +10,7 @@ use super::rows::Origins;
 use super::step_state::StepState;
 use super::steps::{Arrival, Sink, Stop, finish, keyed_windows, process, transform, windows};
 use super::transform_output::TransformOutput;
+use super::work::{Pace, Work};
 use crate::record::Batch;
 use crate::state::Now;
 use crate::time::{Watermark, Window};
@@ -42,30 +43,33 @@ impl Emission {
     }
 }
 
-impl Flow<'_> {
-    /// Runs the transforms of a stage over rows.
-    pub(in crate::pipeline) async fn transforms(
-        &mut self,
-        stage: usize,
-        arrival: Arrival<'_>,
-    ) -> Result<TransformOutput, Stop> {
-        let mut transformed = TransformOutput::default();
-        let Stage { transforms, timed_after, .. } = &self.plan.stages[stage];
-        for (number, step) in transforms.iter().enumerate() {
-            if !step.takes(arrival.input) {
-                continue;
-            }
-            if timed_after.is_some_and(|after| number >= after) {
-                transformed.fix_times();
-            }
-            let marks = self.sink.marks.len();
-            let rows = transform(&step.step, arrival.behind(&transformed), &mut self.sink).await?;
-            transformed.lead_back(&mut self.sink.marks[marks..]);
-            transformed.rows = Some(rows);
+/// Runs the transforms of a stage over rows.
+pub(in crate::pipeline) async fn transforms(
+    plan: &Plan,
+    stage: usize,
+    arrival: Arrival<'_>,
+    sink: &mut Sink<'_>,
+) -> Result<TransformOutput, Stop> {
+    let mut transformed = TransformOutput::default();
+    let first = plan.first_step(stage);
+    let Stage { transforms, timed_after, .. } = &plan.stages[stage];
+    for (number, step) in transforms.iter().enumerate() {
+        if !step.takes(arrival.input) {
+            continue;
         }
-        Ok(transformed)
+        if timed_after.is_some_and(|after| number >= after) {
+            transformed.fix_times();
+        }
+        let marks = sink.marks.len();
+        sink.meter.enter(first + number);
+        let rows = transform(&step.step, arrival.behind(&transformed), sink).await?;
+        transformed.lead_back(&mut sink.marks[marks..]);
+        transformed.rows = Some(rows);
     }
+    Ok(transformed)
+}
 
+impl Flow<'_> {
     /// Hands rows to the keyed step of a stage, and what it gives to the next.
     pub(in crate::pipeline) async fn enter(
         &mut self,
@@ -80,8 +84,14 @@ impl Flow<'_> {
     }
 
     /// Does what is due in all steps, the first one first. A step with much due comes before the results of earlier ones
-    /// at whose places it is due, as rows from outside wait for it.
-    pub(in crate::pipeline) async fn advance(&mut self, mut watermark: Watermark) -> Result<(), Stop> {
+    /// at whose places it is due, as rows from outside wait for it. What is too much for one micro-batch stays due.
+    pub(in crate::pipeline) async fn advance(
+        &mut self,
+        mut watermark: Watermark,
+        work: &Work,
+        pace: &mut Pace,
+    ) -> Result<(), Stop> {
+        let part = work.part();
         for stage in 0..self.states.len() {
             let now = Now { watermark, clock: self.clock };
             self.sink.may_retreat &= !self.states[stage].store().is_due(now);
@@ -90,26 +100,28 @@ impl Flow<'_> {
                 None => now,
             };
             let mut left = self.plan.thresholds.closing_groups;
-            while left > 0
-                && let Some(emission) = self.on_watermark(stage, now, &mut left).await?
-            {
+            while left > 0 {
+                let (groups, mark) = pace.next(&part);
+                let most = groups.min(left);
+                let mut left_of_piece = most;
+                let Some(emission) = self.on_watermark(stage, now, &mut left_of_piece).await? else { break };
+                left -= most - left_of_piece;
                 self.forward(stage + 1, emission).await?;
+                pace.learn(&part, mark);
+                if part.is_over() {
+                    break;
+                }
             }
             watermark = self.states[stage].store().output_watermark(watermark);
         }
         Ok(())
     }
 
-    /// Writes rows that have come to the end.
-    pub(in crate::pipeline) fn deliver(&mut self, arrival: Arrival<'_>) {
-        self.sink.deliver(self.plan.output, arrival.rows, arrival.source_partition);
-    }
-
     async fn forward(&mut self, stage: usize, emission: Emission) -> Result<(), Stop> {
         let mut waiting = VecDeque::from([(stage, emission)]);
         while let Some((stage, emission)) = waiting.pop_front() {
             let arrival = emission.arrival();
-            let transformed = self.transforms(stage, arrival).await?;
+            let transformed = transforms(self.plan, stage, arrival, &mut self.sink).await?;
             let arrival = arrival.behind(&transformed);
             let place = |row| emission.places[arrival.origins.of(row) as usize];
             let places: Vec<i64> = (0..arrival.rows.len() as u32).map(place).collect();
@@ -129,9 +141,10 @@ impl Flow<'_> {
         places: RowWatermarks<'_>,
     ) -> Result<Option<Emission>, Stop> {
         let Some(keyed) = &self.plan.stages[stage].keyed else {
-            self.deliver(arrival);
+            self.sink.deliver(self.plan.output, arrival.rows, arrival.source_partition);
             return Ok(None);
         };
+        self.sink.meter.enter(self.plan.first_step(stage + 1) - 1);
         match (keyed, &mut self.states[stage]) {
             (Keyed::Fold(step), StepState::Windows(windows)) => {
                 windows::process_batch(step, windows, arrival, places, &mut self.sink).await.map(|()| None)
@@ -147,6 +160,7 @@ impl Flow<'_> {
     }
 
     async fn on_watermark(&mut self, stage: usize, now: Now, left: &mut usize) -> Result<Option<Emission>, Stop> {
+        self.sink.meter.enter(self.plan.first_step(stage + 1) - 1);
         match (&self.plan.stages[stage].keyed, &mut self.states[stage]) {
             (Some(Keyed::Fold(step)), StepState::Windows(windows)) => {
                 finish::on_watermark(step, windows, now, left, &mut self.sink).await

@@ -12,16 +12,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::backlog::{SplitPoint, backlog, split_point};
-use super::dead_letter::Source;
-use super::flow::Flow;
+use super::apply::Paces;
+use super::backlog::backlog;
 use super::outputs::Outputs;
 use super::plan::Plan;
-use super::row_watermarks::{TimestampBounds, row_watermarks};
-use super::rows::Origins;
 use super::step_state::StepState;
-use super::steps::{Arrival, Poison, Sink, Stop};
+use super::steps::{Poison, Stop};
 use super::sweep::Sweep;
+use super::work::Work;
 use crate::ids::{StepName, TopicPartition};
 use crate::log::Block;
 use crate::log::batch::Offsets;
@@ -30,7 +28,7 @@ use crate::pipeline::status::Usage;
 use crate::plugin::Failure;
 use crate::record::Batch;
 use crate::state::{BlockError, Now, Store as _};
-use crate::time::{self, Mark, Watermark, Watermarks};
+use crate::time::{self, Mark, ProcessingClock, Watermark, Watermarks};
 
 /// Records in a micro-batch up to which failed calls are taken apart where they are. More are first divided, so that a
 /// plugin that fails on everything fails on this many rows a commit.
@@ -49,6 +47,8 @@ pub struct Input {
     pub(in crate::pipeline) offsets: Offsets,
     /// The records.
     pub(in crate::pipeline) records: Batch,
+    /// Whether there were more of them that could have been taken as well.
+    pub(in crate::pipeline) more: bool,
 }
 
 /// What a micro-batch is made of.
@@ -60,41 +60,27 @@ pub(in crate::pipeline) struct MicroBatch {
     pub(in crate::pipeline) quiet: Vec<usize>,
     /// Marks that no record carries, each for an input and after its records.
     pub(in crate::pipeline) marks: Vec<(usize, Mark)>,
-    /// The clock, in milliseconds since the Unix epoch. One that goes back is taken to stand still.
+    /// The machine's clock, in milliseconds since the Unix epoch.
     pub(in crate::pipeline) clock: i64,
 }
 
-impl Input {
-    /// Leaves only the first records.
-    pub(in crate::pipeline) fn truncate(&mut self, records: usize) {
-        self.records = self.records.view().split_at(records).0.to_owned();
-        self.offsets.truncate(records);
-    }
-
-    fn arrival<'a>(&'a self, plan: &'a Plan) -> Arrival<'a> {
-        let (at, records) = (&plan.inputs[self.input], self.records.view());
-        let source = Source::Records { at, offsets: &self.offsets, records, through: None };
-        Arrival {
-            rows: records,
-            origins: Origins::From(0),
-            source,
-            source_partition: at.partition,
-            // A table's rows go through no step.
-            input: plan.sources.get(self.input).copied().unwrap_or_default(),
-        }
-    }
-}
-
 /// What became of applied records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Applied {
     /// They are applied, and to be committed.
     Whole,
+    /// Those before the split are, and to be committed. The others are to be put back, and taken again in the next
+    /// micro-batch.
+    Part(SplitPoint),
     /// A call failed: they are to be applied again, fewer at a time. Nothing has changed but counters.
     Retreated,
-    /// Some have to wait until what is due before them has fired: what comes before the split is to be applied. Nothing has
-    /// changed.
-    Split(SplitPoint),
+}
+
+/// How much of a micro-batch is applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SplitPoint {
+    /// So many records of each of its inputs.
+    pub(in crate::pipeline) records: Vec<usize>,
 }
 
 /// The state of a running pipeline.
@@ -104,15 +90,16 @@ pub struct Machine {
     /// The state of each step that has one.
     pub(in crate::pipeline) states: Vec<StepState>,
     pub(in crate::pipeline) watermarks: Watermarks,
-    /// Processing time of the last micro-batch.
-    pub(in crate::pipeline) clock: i64,
+    /// Processing time.
+    pub(in crate::pipeline) clock: ProcessingClock,
     /// Whether what is not in `states` changed.
-    changed: bool,
+    pub(super) changed: bool,
     /// What was known of partitions that this plan does not read.
     pub(in crate::pipeline) unread: BTreeMap<TopicPartition, time::Input>,
-    outputs: Outputs,
+    pub(super) outputs: Outputs,
     pub(in crate::pipeline) usage: Usage,
-    poison: Poison,
+    pub(super) poison: Poison,
+    pub(super) paces: Paces,
     pub(in crate::pipeline) sweep: Sweep,
 }
 
@@ -135,12 +122,13 @@ impl Machine {
         Self {
             states: new_states(&plan),
             watermarks: Watermarks::new(plan.watermark.source, plan.watermark.idle_ms, plan.sources.len()),
-            clock: i64::MIN,
+            clock: ProcessingClock::default(),
             changed: false,
             unread: BTreeMap::new(),
             outputs: Outputs::new(&plan.topics),
             usage: Usage::default(),
             poison: Poison::default(),
+            paces: Paces::default(),
             sweep: Sweep::new(plan.thresholds),
             plan,
         }
@@ -154,38 +142,32 @@ impl Machine {
 
     /// The same under a plan that holds the same.
     pub(in crate::pipeline) fn rebind(self, plan: Arc<Plan>) -> Self {
-        Self { outputs: Outputs::new(&plan.topics), poison: Poison::default(), plan, ..self }
+        Self { outputs: Outputs::new(&plan.topics), poison: Poison::default(), paces: Paces::default(), plan, ..self }
     }
 
-    /// Runs the steps over a micro-batch. See the module's text for what an error leaves.
+    /// Runs the steps over a micro-batch, as far as that is of use and not too much work. See the module's text for what
+    /// an error leaves.
     ///
     /// If a call fails while nothing has changed yet and there are more than [`CAREFUL_RECORDS`] records, they are not
     /// applied at all: to be applied again in smaller numbers, so that a plugin that fails on everything fails on few
     /// rows a commit.
-    pub(in crate::pipeline) async fn apply(&mut self, batch: &MicroBatch) -> Result<Applied, Error> {
+    pub(in crate::pipeline) async fn apply(&mut self, batch: &MicroBatch, work: &Work) -> Result<Applied, Error> {
         let (usage, watermarks, clock) = (self.usage, self.watermarks.clone(), self.clock);
-        let poison_rows = self.poison.rows;
-        let applied = match self.run(batch).await {
-            Ok(()) => Applied::Whole,
-            Err(Stop::Failed(error)) => return Err(error),
+        match self.run(batch, work).await {
+            Ok(records) => {
+                self.check_state()?;
+                let whole = batch.inputs.iter().zip(&records).all(|(input, &records)| records == input.records.len());
+                Ok(if whole { Applied::Whole } else { Applied::Part(SplitPoint { records }) })
+            }
+            Err(Stop::Failed(error)) => Err(error),
             Err(Stop::Retreat) => {
                 let Usage { failed_calls, fuel, .. } = self.usage;
                 self.usage = Usage { failed_calls, fuel, ..usage };
-                Applied::Retreated
+                (self.watermarks, self.clock) = (watermarks, clock);
+                self.outputs.clear();
+                Ok(Applied::Retreated)
             }
-            // What the transforms did is done again, and counted then.
-            Err(Stop::Split(split)) => {
-                (self.usage, self.poison.rows) = (usage, poison_rows);
-                Applied::Split(split)
-            }
-        };
-        if applied != Applied::Whole {
-            (self.watermarks, self.clock) = (watermarks, clock);
-            self.outputs.clear();
-            return Ok(applied);
         }
-        self.check_state()?;
-        Ok(Applied::Whole)
     }
 
     /// Brings state to disk that there is no room for in memory. Nothing may have changed since the last block: so this
@@ -213,73 +195,6 @@ impl Machine {
             return Err(Error::StateDiskLimit { name: name(), used, limit });
         }
         Ok(())
-    }
-
-    async fn run(&mut self, batch: &MicroBatch) -> Result<(), Stop> {
-        let plan = Arc::clone(&self.plan);
-        let records: usize = batch.inputs.iter().map(|input| input.records.len()).sum();
-        self.clock = self.clock.max(batch.clock);
-        let sink = Sink {
-            plan: &plan,
-            outputs: &mut self.outputs,
-            usage: &mut self.usage,
-            poison: &mut self.poison,
-            marks: Vec::new(),
-            may_retreat: records > CAREFUL_RECORDS,
-        };
-        let mut flow = Flow { plan: &plan, states: &mut self.states, clock: self.clock, sink };
-        flow.sink.usage.commits += 1;
-        // All transforms before any keyed step: as long as only they have run, nothing has changed.
-        let mut arrived = Vec::with_capacity(batch.inputs.len());
-        for input in &batch.inputs {
-            flow.sink.usage.records_in += input.records.len() as u64;
-            flow.sink.usage.bytes_in += input.records.payload_bytes() as u64;
-            let arrival = input.arrival(&plan);
-            if plan.is_table(input.input) {
-                let name = &plan.tables[input.input - plan.sources.len()];
-                plan.references.tables[name].content.write().put(arrival.rows.keys, arrival.rows.values);
-                continue;
-            }
-            let transformed = flow.transforms(0, arrival).await?;
-            let mut marks = std::mem::take(&mut flow.sink.marks);
-            // A later step's marks come behind all of an earlier one's, but stand by their rows.
-            marks.sort_by_key(|(origin, _)| *origin);
-            arrived.push((input.input, arrival, transformed, marks));
-        }
-        if plan.stages[0].keyed.is_none() {
-            arrived.iter().for_each(|(_, arrival, transformed, _)| flow.deliver(arrival.behind(transformed)));
-            arrived.clear();
-        }
-        let before = Now { watermark: self.watermarks.output(), clock: self.clock };
-        let bounds = TimestampBounds::new(plan.watermark.ahead_ms, self.clock);
-        let mut plausible = Vec::with_capacity(arrived.len());
-        for (_, arrival, transformed, _) in &arrived {
-            let arrival = arrival.behind(transformed);
-            let strange = bounds.implausible(arrival.rows.timestamps);
-            plausible.push(flow.sink.reject_implausible(&plan.stages[0], arrival, &strange));
-        }
-        let mut arrivals = Vec::with_capacity(arrived.len());
-        for ((input, arrival, transformed, marks), plausible) in arrived.iter().zip(&plausible) {
-            let arrival = arrival.behind(transformed).after(plausible.as_ref());
-            let (rows, moving) = (arrival.rows.len(), transformed.moving(arrival));
-            let placed = row_watermarks(&mut self.watermarks, *input, rows, moving, bounds, marks);
-            arrivals.push((arrival, transformed.records(), placed));
-        }
-        if let Some(split) = split_point(flow.states, before, &arrivals, plan.thresholds.backlog) {
-            return Err(Stop::Split(split));
-        }
-        for (arrival, _, placed) in &arrivals {
-            let arrival = *arrival;
-            flow.enter(0, arrival, placed.view()).await?;
-        }
-        for &(input, mark) in &batch.marks {
-            self.watermarks.mark(input, mark);
-        }
-        for &input in batch.quiet.iter().filter(|input| !plan.is_table(**input)) {
-            self.watermarks.quiet(input, self.clock);
-        }
-        self.changed = true;
-        flow.advance(self.watermarks.output()).await
     }
 
     /// What has been applied since the last call, to be committed under this number.
@@ -324,10 +239,10 @@ impl Machine {
 
     /// Whether something waits to be done by the next micro-batch at this time of the clock, even if nothing arrives.
     pub(in crate::pipeline) fn is_due(&self, clock: i64) -> bool {
-        if self.next_clock().is_some_and(|next| next <= clock) {
+        if self.next_told().is_some_and(|next| next <= self.clock.at(clock)) {
             return true;
         }
-        let mut now = Now { watermark: self.watermark(), clock: self.clock };
+        let mut now = Now { watermark: self.watermark(), clock: self.clock.now() };
         self.states.iter().any(|state| {
             let due = state.store().is_due(now);
             now.watermark = state.store().output_watermark(now.watermark);
@@ -337,12 +252,17 @@ impl Machine {
 
     /// Whether so much waits to be done that rows have to wait for it.
     pub(in crate::pipeline) fn has_backlog(&self, clock: i64) -> bool {
-        let now = Now { watermark: self.watermark(), clock: self.clock.max(clock) };
+        let now = Now { watermark: self.watermark(), clock: self.clock.at(clock) };
         backlog(&self.states, now, self.plan.thresholds.backlog).is_some()
     }
 
-    /// When the clock next makes something due.
+    /// What the machine's clock says when it next makes something due.
     pub(in crate::pipeline) fn next_clock(&self) -> Option<i64> {
+        self.next_told().map(|time| self.clock.machine_at(time))
+    }
+
+    /// The processing time at which something is next due.
+    fn next_told(&self) -> Option<i64> {
         let stores = self.states.iter().filter_map(|state| state.store().next_clock());
         stores.chain(self.watermarks.next_idle()).min()
     }
@@ -352,10 +272,16 @@ impl Machine {
         !self.plan.is_table(input) && self.watermarks.is_ahead(input, drift_ms)
     }
 
+    /// The event time that an input has come to, if it is known.
+    pub(in crate::pipeline) fn reached(&self, input: usize) -> Option<i64> {
+        let known = self.watermarks.inputs().get(input)?;
+        known.newest.max(known.watermark.time())
+    }
+
     /// Takes notice of inputs that have nothing while there is nothing to do: the time until they are idle begins.
     pub(in crate::pipeline) fn note_quiet(&mut self, inputs: &[usize], clock: i64) {
         for &input in inputs.iter().filter(|input| !self.plan.is_table(**input)) {
-            self.watermarks.note_quiet(input, clock);
+            self.watermarks.note_quiet(input, self.clock.at(clock));
         }
     }
 

@@ -49,6 +49,17 @@ impl Outputs {
         }
     }
 
+    /// Whether there are no rows.
+    pub(in crate::pipeline) fn is_empty(&self) -> bool {
+        self.topics.iter().flatten().all(Batch::is_empty)
+    }
+
+    /// Appends all rows of another, which is for the same topics.
+    pub(in crate::pipeline) fn append(&mut self, other: &Self) {
+        let batches = self.topics.iter_mut().flatten().zip(other.topics.iter().flatten());
+        batches.filter(|(_, rows)| !rows.is_empty()).for_each(|(batch, rows)| extend(batch, rows.view()));
+    }
+
     /// Forgets all rows.
     pub(in crate::pipeline) fn clear(&mut self) {
         self.topics.iter_mut().flatten().for_each(Batch::clear);

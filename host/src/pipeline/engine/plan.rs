@@ -284,6 +284,16 @@ impl Plan {
         self.stages.iter().filter_map(|stage| stage.keyed.as_ref())
     }
 
+    /// Whether the first stage ends at a step with state, so that rows have event times.
+    pub(in crate::pipeline) fn is_timed(&self) -> bool {
+        self.stages[0].keyed.is_some()
+    }
+
+    /// The number of a stage's first step, as [`Plan::steps`] counts.
+    pub(in crate::pipeline) fn first_step(&self, stage: usize) -> usize {
+        self.stages[..stage].iter().map(|stage| stage.transforms.len() + usize::from(stage.keyed.is_some())).sum()
+    }
+
     /// All steps, in order.
     pub(in crate::pipeline) fn steps(&self) -> impl Iterator<Item = &Step> {
         self.stages.iter().flat_map(|stage| {

@@ -3,8 +3,10 @@
 //! What a key sees must not depend on where micro-batches are cut. So each row is judged by what was known just before
 //! it, not by what its micro-batch came to know.
 
+use std::ops::Range;
+
 use super::rows::Origins;
-use crate::time::{Mark, Watermark, Watermarks};
+use crate::time::Watermark;
 
 /// What was known before each of so many rows; `i64::MIN` where nothing was.
 #[derive(Debug, Clone, Copy)]
@@ -27,49 +29,30 @@ impl RowWatermarksBuf {
     pub(in crate::pipeline) fn view(&self) -> RowWatermarks<'_> {
         RowWatermarks { known: &self.known, late: &self.late }
     }
+
+    /// The number of rows.
+    pub(in crate::pipeline) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Appends what is known before a row, and the watermark by which it is late.
+    pub(in crate::pipeline) fn push(&mut self, known: Watermark, late: Watermark) {
+        self.known.push(number(known));
+        self.late.push(number(late));
+    }
 }
 
 /// The rows that move the watermark of an input.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(in crate::pipeline) struct Moving<'a> {
+    /// Which of the rows below these are.
+    pub(in crate::pipeline) range: Range<u32>,
     /// Their event times.
     pub(in crate::pipeline) times: &'a [i64],
     /// The record of each.
     pub(in crate::pipeline) records: Origins<'a>,
     /// Which of them each row comes from that has arrived. Never goes back.
     pub(in crate::pipeline) sources: Origins<'a>,
-}
-
-/// Lets the rows and marks of an input pass, in the order in which they came, and says what was known where each of
-/// `count` rows has arrived: just before the row that it comes from passes. A mark stands after the rows of its record.
-/// Rows that are rejected as implausible move nothing.
-pub(in crate::pipeline) fn row_watermarks(
-    watermarks: &mut Watermarks,
-    input: usize,
-    count: usize,
-    moving: Moving<'_>,
-    bounds: TimestampBounds,
-    marks: &[(u32, Mark)],
-) -> RowWatermarksBuf {
-    let mut placed = RowWatermarksBuf { known: Vec::with_capacity(count), late: Vec::with_capacity(count) };
-    let mut marks = marks.iter().peekable();
-    let mut arrived = 0..count as u32;
-    let mut next = arrived.next();
-    for (row, &time) in (0..).zip(moving.times) {
-        while let Some((_, mark)) = marks.next_if(|(record, _)| *record < moving.records.of(row)) {
-            watermarks.mark(input, *mark);
-        }
-        while next.is_some_and(|next| moving.sources.of(next) == row) {
-            placed.known.push(number(watermarks.output()));
-            placed.late.push(number(watermarks.late(input)));
-            next = arrived.next();
-        }
-        if bounds.holds(time) {
-            watermarks.row(input, time);
-        }
-    }
-    marks.for_each(|(_, mark)| watermarks.mark(input, *mark));
-    placed
 }
 
 fn number(watermark: Watermark) -> i64 {
@@ -90,7 +73,7 @@ impl TimestampBounds {
         Self { latest }
     }
 
-    fn holds(self, time: i64) -> bool {
+    pub(in crate::pipeline) fn holds(self, time: i64) -> bool {
         time <= self.latest && time != i64::MIN
     }
 

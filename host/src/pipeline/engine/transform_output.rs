@@ -5,6 +5,8 @@
 //! which of these rows it comes from, and the record is found by way of them. So a row is never judged by what it came
 //! from, nor by what came behind that, though all of it may be of one record.
 
+use std::ops::Range;
+
 use super::dead_letter::Source;
 use super::row_watermarks::Moving;
 use super::rows::{Origins, StageRows};
@@ -62,17 +64,23 @@ impl TransformOutput {
         }
     }
 
-    /// The rows by which event time moves where these rows have arrived.
-    pub(in crate::pipeline) fn moving<'a>(&'a self, arrival: Arrival<'a>) -> Moving<'a> {
-        let of_arrival = Moving { times: arrival.rows.timestamps, records: arrival.origins, sources: Origins::From(0) };
+    /// The rows by which event time moves where these rows have arrived, which come of these records.
+    pub(in crate::pipeline) fn moving<'a>(&'a self, arrival: Arrival<'a>, of: Range<usize>) -> Moving<'a> {
+        let all = |times: &[i64]| 0..times.len() as u32;
         match (&self.timed, arrival.source) {
             (Timed::Left { times, records }, _) => {
-                Moving { times, records: Origins::Listed(records), sources: arrival.origins }
+                Moving { range: all(times), times, records: Origins::Listed(records), sources: arrival.origins }
             }
-            (Timed::Read, Source::Records { records, .. }) => {
-                Moving { times: records.timestamps, records: Origins::From(0), sources: arrival.origins }
+            (Timed::Read, Source::Records { records, .. }) => Moving {
+                range: of.start as u32..of.end as u32,
+                times: records.timestamps,
+                records: Origins::From(0),
+                sources: arrival.origins,
+            },
+            _ => {
+                let times = arrival.rows.timestamps;
+                Moving { range: all(times), times, records: arrival.origins, sources: Origins::From(0) }
             }
-            _ => of_arrival,
         }
     }
 }

@@ -1,12 +1,20 @@
-//! What a micro-batch takes: whatever has arrived, bounded by records and bytes, from every partition in turn.
+//! What a micro-batch takes: whatever has arrived, bounded by records and bytes.
+//!
+//! Where a step has state, inputs are read by event time: from each so much that they advance together, from those first
+//! that have come to the oldest event time. The intake does not know event times, which plugins may make of values. It
+//! learns from the engine, which takes of a micro-batch what is in time and puts the rest back, how many records of each
+//! input that is. So nothing depends on what it learns but how much is read ahead. Where no step has state it reads one
+//! partition after the other, in turn.
 
 use std::ops::Range;
 
+use super::ahead::Ahead;
+use super::follow::follow;
 use crate::ids::{Offset, TopicId};
 use crate::log::batch::{Offsets, decode_with_offsets};
 use crate::log::{self, Fetched, Log, Position};
-use crate::pipeline::engine::backlog::SplitPoint;
-use crate::pipeline::engine::machine::{CAREFUL_RECORDS, Input};
+use crate::pipeline::engine::gather::slice;
+use crate::pipeline::engine::machine::{CAREFUL_RECORDS, Input, SplitPoint};
 use crate::pipeline::engine::plan::Plan;
 use crate::pipeline::error::Error;
 use crate::record::Batch;
@@ -16,6 +24,11 @@ use crate::record::Batch;
 const RECORDS: usize = 1 << 16;
 /// Bytes of record batches a micro-batch takes before it stops taking more, for the same reason.
 const BYTES: usize = 8 << 20;
+/// Bytes of records that are read ahead, over all inputs. More are forgotten, and read again when it is their turn.
+const AHEAD_BYTES: usize = 32 << 20;
+/// Records of an input that are taken at least, if nothing else bounds them, though fewer were in time: it may go faster
+/// now.
+const SHARE_MIN: usize = 64;
 
 /// The positions of a pipeline in its inputs.
 #[derive(Debug)]
@@ -31,6 +44,12 @@ pub(in crate::pipeline) struct Intake {
     tables_to: Vec<Offset>,
     /// Whether rows have their turn before tables, because tables had the last one.
     rows_first: bool,
+    /// What was read of each input and not taken.
+    ahead: Vec<Ahead>,
+    /// Where each input ended when it was last read.
+    ends: Vec<Offset>,
+    /// Records of each input to take at most, because those behind them were too far ahead of another input.
+    shares: Vec<usize>,
 }
 
 /// What was taken from one input.
@@ -38,8 +57,10 @@ pub(in crate::pipeline) struct Intake {
 struct Read {
     records: Batch,
     offsets: Offsets,
-    /// Bytes of the record batches.
+    /// Bytes of the record batches, or of the records where those were read before.
     bytes: usize,
+    /// Whether it was looked for records at all.
+    asked: bool,
 }
 
 /// How much a micro-batch is to take. What was taken is the same in the end, however it was split.
@@ -89,8 +110,10 @@ impl Intake {
     /// Goes on from these positions. `tables_to` are the ends of the tables' partitions.
     pub(in crate::pipeline) fn new(positions: Vec<Position>, tables_to: Vec<Offset>) -> Self {
         let topic_ids = positions.iter().map(|position| position.topic_id).collect();
-        let positions = positions.into_iter().map(|position| position.offset).collect();
-        Self { positions, topic_ids, limit: RECORDS, first: 0, tables_to, rows_first: false }
+        let positions: Vec<Offset> = positions.into_iter().map(|position| position.offset).collect();
+        let ahead = positions.iter().map(|_| Ahead::default()).collect();
+        let (ends, shares) = (vec![0; positions.len()], vec![RECORDS; positions.len()]);
+        Self { positions, topic_ids, limit: RECORDS, first: 0, tables_to, rows_first: false, ahead, ends, shares }
     }
 
     /// One that takes few records at a time, as after failed calls.
@@ -115,20 +138,42 @@ impl Intake {
         for taken in inputs {
             // There are no inputs without records.
             self.positions[taken.input] = taken.offsets.first().unwrap_or(self.positions[taken.input]);
+            self.ahead[taken.input].clear();
         }
         self.limit = CAREFUL_RECORDS;
     }
 
     /// Puts back what comes behind a split, to take it again.
-    pub(in crate::pipeline) fn put_back(&mut self, inputs: &mut Vec<Input>, split: SplitPoint) {
-        if split.records > 0
-            && let Some(last) = inputs.get_mut(split.inputs)
-        {
-            last.truncate(split.records);
-            self.positions[last.input] = last.offsets.next().unwrap_or(self.positions[last.input]);
+    pub(in crate::pipeline) fn put_back(&mut self, inputs: &[Input], split: &SplitPoint) {
+        for (taken, &records) in inputs.iter().zip(&split.records) {
+            let (input, all) = (taken.input, taken.records.len());
+            if records == all {
+                continue;
+            }
+            let mut offsets = Offsets::default();
+            offsets.append(&taken.offsets, records..all);
+            let next = std::mem::replace(&mut self.positions[input], taken.offsets.of(records));
+            self.ahead[input].push_front(slice(taken.records.view(), records..all), offsets, next);
+            if records > 0 {
+                self.shares[input] = (2 * records).clamp(SHARE_MIN, RECORDS);
+            }
         }
-        for taken in inputs.drain((split.inputs + usize::from(split.records > 0)).min(inputs.len())..) {
-            self.positions[taken.input] = taken.offsets.first().unwrap_or(self.positions[taken.input]);
+        self.forget_surplus();
+    }
+
+    /// Takes more of inputs again of which everything was in time.
+    pub(in crate::pipeline) fn widen(&mut self, inputs: &[Input]) {
+        for taken in inputs {
+            let share = &mut self.shares[taken.input];
+            if taken.records.len() >= *share {
+                *share = (*share * 2).min(RECORDS);
+            }
+        }
+    }
+
+    fn forget_surplus(&mut self) {
+        if self.ahead.iter().map(Ahead::bytes).sum::<usize>() > AHEAD_BYTES {
+            self.ahead.iter_mut().for_each(Ahead::clear);
         }
     }
 
@@ -139,7 +184,8 @@ impl Intake {
         }
     }
 
-    /// Takes what has arrived. An input that is too far `ahead` of others waits.
+    /// Takes what has arrived. An input that is too far ahead of others waits; `reached` is the event time that an input
+    /// has come to.
     ///
     /// A pipeline that keeps up is answered from the log's memory, at once. What a pipeline that is behind wants may be on a
     /// cold disk: the log waits for that elsewhere, and this thread runs other tasks meanwhile.
@@ -149,6 +195,7 @@ impl Intake {
         log: &dyn Log,
         take: &Take,
         is_ahead: impl Fn(usize) -> bool + Send + Sync,
+        reached: impl Fn(usize) -> Option<i64> + Send + Sync,
     ) -> Result<Taken, Error> {
         let mut taken = Taken::default();
         let (sources, all) = (0..plan.sources.len(), plan.inputs.len());
@@ -162,11 +209,75 @@ impl Intake {
                 return Ok(taken);
             }
         }
-        self.take_of(sources.clone(), plan, log, &is_ahead, take, &mut taken).await?;
+        if plan.is_timed() {
+            let mut turns: Vec<usize> =
+                sources.clone().filter(|&input| take.of(input) > 0 && !is_ahead(input)).collect();
+            turns.sort_by_key(|&input| reached(input));
+            self.take_in_time(&turns, plan, log, take, &mut taken).await?;
+        } else {
+            self.take_of(sources.clone(), plan, log, &is_ahead, take, &mut taken).await?;
+        }
         if taken.inputs.is_empty() {
             self.take_of(sources.end..all, plan, log, &is_ahead, take, &mut taken).await?;
         }
         Ok(taken)
+    }
+
+    /// Takes from inputs in this order: what there is to take is shared among those that have it.
+    async fn take_in_time(
+        &mut self,
+        turns: &[usize],
+        plan: &Plan,
+        log: &dyn Log,
+        take: &Take,
+        taken: &mut Taken,
+    ) -> Result<(), Error> {
+        let limit = self.limit.min(take.altogether());
+        let (mut records, mut bytes) = (0, 0);
+        let mut reads: Vec<Read> = turns.iter().map(|_| Read::default()).collect();
+        let mut open: Vec<usize> = (0..turns.len()).collect();
+        while !open.is_empty() && records < limit && bytes < BYTES {
+            let (share, bytes_share) = (((limit - records) / open.len()).max(1), (BYTES - bytes) / open.len());
+            let mut next = Vec::with_capacity(open.len());
+            for &turn in &open {
+                let (input, read) = (turns[turn], &mut reads[turn]);
+                let of_input = take.of(input).min(self.shares[input]).saturating_sub(read.records.len());
+                let most = share.min(of_input).min(limit.saturating_sub(records));
+                if most == 0 || bytes >= BYTES {
+                    continue;
+                }
+                let before = (read.records.len(), read.bytes);
+                self.take_more(plan, log, input, most, bytes_share, read, &mut taken.trimmed).await?;
+                read.asked = true;
+                records += read.records.len() - before.0;
+                bytes += read.bytes - before.1;
+                if self.has_more(input) {
+                    next.push(turn);
+                }
+            }
+            // A rest that is hardly worth another read of each is left to the next micro-batch.
+            if next.len() == open.len() && records > limit / 2 {
+                break;
+            }
+            open = next;
+        }
+        for (&input, read) in turns.iter().zip(reads) {
+            if !read.records.is_empty() {
+                let more = !matches!(take, Take::Each(_)) && self.has_more(input);
+                taken.inputs.push(Input { input, offsets: read.offsets, records: read.records, more });
+            } else if read.asked {
+                taken.quiet.push(input);
+            }
+        }
+        taken.inputs.sort_unstable_by_key(|input| input.input);
+        taken.quiet.sort_unstable();
+        self.forget_surplus();
+        Ok(())
+    }
+
+    /// Whether records of an input were there, when it was last read, that are not taken yet.
+    fn has_more(&self, input: usize) -> bool {
+        !self.ahead[input].is_empty() || self.positions[input] < self.ends[input]
     }
 
     async fn take_of(
@@ -198,7 +309,8 @@ impl Intake {
             } else {
                 records += read.records.len();
                 bytes += read.bytes;
-                taken.inputs.push(Input { input, offsets: read.offsets, records: read.records });
+                let more = self.has_more(input);
+                taken.inputs.push(Input { input, offsets: read.offsets, records: read.records, more });
             }
         }
         taken.inputs.sort_unstable_by_key(|input| input.input);
@@ -216,27 +328,54 @@ impl Intake {
         trimmed: &mut u64,
     ) -> Result<Read, Error> {
         let mut read = Read::default();
-        // Where compaction removed what was left of a batch, the next record is in a batch behind it.
-        while read.records.is_empty() {
+        self.take_more(plan, log, input, records_max, bytes_max, &mut read, trimmed).await?;
+        Ok(read)
+    }
+
+    /// Takes so many more from one input, one at least if there is one, and the position goes behind what was taken.
+    #[expect(clippy::too_many_arguments, reason = "what to read, how much, and what to note of it")]
+    async fn take_more(
+        &mut self,
+        plan: &Plan,
+        log: &dyn Log,
+        input: usize,
+        records_max: usize,
+        bytes_max: usize,
+        read: &mut Read,
+        trimmed: &mut u64,
+    ) -> Result<(), Error> {
+        let before = read.records.len();
+        let enough = before.saturating_add(records_max);
+        if let Some(position) = self.ahead[input].take(records_max, &mut read.records, &mut read.offsets) {
+            self.positions[input] = position;
+            read.bytes += slice(read.records.view(), before..read.records.len()).payload_bytes();
+        }
+        let from_log = read.records.len();
+        while read.records.len() < enough {
             let fetched = self.fetch(plan, log, input, bytes_max, trimmed).await?;
+            self.ends[input] = fetched.end;
             for encoded in &fetched.batches {
-                if read.records.len() >= records_max {
+                if read.records.len() >= enough {
                     break;
                 }
-                self.decode(plan, input, encoded, &mut read)?;
+                self.decode(plan, input, encoded, read)?;
             }
-            if self.positions[input] >= fetched.end {
+            // Where compaction removed what was left of a batch, the next record is in a batch behind it.
+            if read.records.len() > from_log || self.positions[input] >= fetched.end {
                 break;
             }
         }
         // A limit that was lowered is kept to the record; the usual one only says when to stop.
-        if records_max < RECORDS && read.records.len() > records_max {
-            let (first, _) = read.records.view().split_at(records_max);
-            read.records = first.to_owned();
-            read.offsets.truncate(records_max);
-            self.positions[input] = read.offsets.next().unwrap_or(self.positions[input]);
+        if records_max < RECORDS && read.records.len() > enough {
+            let mut offsets = Offsets::default();
+            offsets.append(&read.offsets, enough..read.records.len());
+            let surplus = slice(read.records.view(), enough..read.records.len());
+            let next = std::mem::replace(&mut self.positions[input], read.offsets.of(enough));
+            self.ahead[input].push_back(surplus, offsets, next);
+            read.records.truncate(enough);
+            read.offsets.truncate(enough);
         }
-        Ok(read)
+        Ok(())
     }
 
     async fn fetch(
@@ -248,15 +387,12 @@ impl Intake {
         trimmed: &mut u64,
     ) -> Result<Fetched, Error> {
         let at = &plan.inputs[input];
-        let fetched = match log.fetch(&plan.tenant, at, self.positions[input], bytes_max).await {
-            Err(log::Error::OffsetOutOfRange { offset, start, .. }) if offset < start => {
-                tracing::warn!(pipeline = %plan.name, input = %at, lost = start - offset, "retention removed records that were not read yet");
-                *trimmed += start - offset;
-                self.positions[input] = start;
-                log.fetch(&plan.tenant, at, start, bytes_max).await?
-            }
-            other => other?,
-        };
+        let position = &mut self.positions[input];
+        let read = |position| log.fetch(&plan.tenant, at, position, bytes_max);
+        let (fetched, lost) = follow(position, trimmed, read).await?;
+        if lost > 0 {
+            tracing::warn!(pipeline = %plan.name, input = %at, lost, "retention removed records that were not read yet");
+        }
         if fetched.topic_id != self.topic_ids[input] {
             return Err(plan.recreated(&at.topic, self.topic_ids[input], fetched.topic_id));
         }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -18,9 +18,10 @@ use crate::log::{self, Commit, Fenced, Log, Position};
 use crate::pipeline::engine::machine::{Applied, Machine, MicroBatch};
 use crate::pipeline::engine::plan::Plan;
 use crate::pipeline::engine::warm_state::WarmState;
+use crate::pipeline::engine::work::{Elapsed, Work, WorkLimits};
 use crate::pipeline::error::Error;
 use crate::pipeline::spec::Start;
-use crate::pipeline::status::{Reason, Usage};
+use crate::pipeline::status::{Doing, Reason, Usage};
 use crate::time::{Input, Mark};
 
 /// Poisonous rows one after the other, over however many micro-batches, after which a pipeline takes a rest: its plugin
@@ -148,7 +149,10 @@ impl Runner {
             for (_, arrival) in &mut self.arrivals {
                 arrival.mark_unchanged();
             }
-            if !self.step(&Take::Arrived, now_ms()).await? {
+            let begun = Instant::now();
+            let elapsed = move || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            if !self.micro_batch(&Take::Arrived, now_ms(), Box::new(elapsed)).await? {
+                self.doing(Doing::Waiting);
                 self.wait(&mut stop).await?;
                 continue;
             }
@@ -169,13 +173,22 @@ impl Runner {
     }
 
     /// Takes what has arrived or is due at this time of the clock, applies and commits it. Whether there was anything.
+    /// How long that takes changes nothing, so that the same inputs always give the same commits.
     pub(in crate::pipeline) async fn step(&mut self, take: &Take, clock: i64) -> Result<bool, Error> {
+        self.micro_batch(take, clock, Box::new(|| 0)).await
+    }
+
+    /// The same, with what has been done by then being committed when it has taken long enough. `elapsed` says how many
+    /// milliseconds it has taken so far.
+    async fn micro_batch(&mut self, take: &Take, clock: i64, elapsed: Elapsed) -> Result<bool, Error> {
+        self.doing(Doing::Taking);
         // Rows would only be put back.
         let take = if self.machine.has_backlog(clock) { &Take::Records(0) } else { take };
         let drift_ms = self.plan.watermark.drift_ms;
         let machine = &self.machine;
         let is_ahead = |input| drift_ms.is_some_and(|drift_ms| machine.is_ahead(input, drift_ms));
-        let taken = self.intake.take(&self.plan, &*self.log, take, is_ahead).await?;
+        let reached = |input| machine.reached(input);
+        let taken = self.intake.take(&self.plan, &*self.log, take, is_ahead, reached).await?;
         if taken.inputs.is_empty() && taken.trimmed == 0 && !self.machine.is_due(clock) {
             self.machine.note_quiet(&taken.quiet, clock);
             return Ok(false);
@@ -183,15 +196,15 @@ impl Runner {
         fail::point("batch-taken");
         let failed_before = self.machine.usage_mut().failed_calls;
         self.machine.usage_mut().trimmed += taken.trimmed;
-        let mut batch = MicroBatch { inputs: taken.inputs, quiet: taken.quiet, marks: Vec::new(), clock };
-        loop {
-            match self.machine.apply(&batch).await? {
-                Applied::Whole => break,
-                Applied::Retreated => {
-                    self.intake.retreat(&batch.inputs);
-                    return Ok(true);
-                }
-                Applied::Split(split) => self.intake.put_back(&mut batch.inputs, split),
+        let batch = MicroBatch { inputs: taken.inputs, quiet: taken.quiet, marks: Vec::new(), clock };
+        let work = Work::new(WorkLimits::default(), Arc::clone(&self.shared.doings.meter), elapsed);
+        self.doing(Doing::Applying);
+        match self.machine.apply(&batch, &work).await? {
+            Applied::Whole => self.intake.widen(&batch.inputs),
+            Applied::Part(split) => self.intake.put_back(&batch.inputs, &split),
+            Applied::Retreated => {
+                self.intake.retreat(&batch.inputs);
+                return Ok(true);
             }
         }
         fail::point("batch-applied");
@@ -206,7 +219,7 @@ impl Runner {
     pub(in crate::pipeline) async fn mark(&mut self, input: usize, mark: Mark, clock: i64) -> Result<(), Error> {
         let batch = MicroBatch { marks: vec![(input, mark)], clock, ..MicroBatch::default() };
         // There are no records of which fewer could be taken: it is applied whole.
-        self.machine.apply(&batch).await?;
+        self.machine.apply(&batch, &Work::default()).await?;
         self.commit().await?;
         self.publish();
         Ok(())
@@ -252,7 +265,13 @@ impl Runner {
         .await
     }
 
+    /// Says what it does from now on.
+    fn doing(&self, doing: Doing) {
+        self.shared.doings.begin(doing, now_ms());
+    }
+
     async fn commit(&mut self) -> Result<(), Error> {
+        self.doing(Doing::Committing);
         let effects = self.machine.take_effects(self.sequence + 1);
         let positions = self.plan.inputs.iter().cloned().zip(self.intake.places()).collect();
         let commit = Commit {

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::activity::Doings;
 use super::runner::Progress;
 use crate::pipeline::engine::plan::Plan;
 #[cfg(feature = "server")]
@@ -10,7 +11,11 @@ use crate::pipeline::status::{Reason, State};
 
 /// State and progress of one pipeline, written by its task and read by whoever asks.
 #[derive(Debug)]
-pub(in crate::pipeline) struct Shared(Mutex<View>);
+pub(in crate::pipeline) struct Shared {
+    view: Mutex<View>,
+    /// What the runner is doing.
+    pub(in crate::pipeline) doings: Doings,
+}
 
 /// What is shown.
 #[derive(Debug, Clone)]
@@ -29,7 +34,7 @@ pub(in crate::pipeline) struct View {
 
 impl Shared {
     pub(in crate::pipeline) fn new(state: State) -> Self {
-        Self(Mutex::new(View {
+        let view = Mutex::new(View {
             state,
             reason: None,
             progress: Progress::default(),
@@ -37,7 +42,8 @@ impl Shared {
             #[cfg(feature = "server")]
             checkpoint: None,
             checkpoint_failure: None,
-        }))
+        });
+        Self { view, doings: Doings::default() }
     }
 
     pub(in crate::pipeline) fn set(&self, state: State, reason: Option<Reason>) {
@@ -70,6 +76,6 @@ impl Shared {
 
     /// A panic elsewhere leaves numbers that are whole, if old.
     fn lock(&self) -> MutexGuard<'_, View> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{InputStatus, Reason, State, StepStatus, Usage};
+use super::{Activity, InputStatus, Reason, State, StepStatus, Usage};
 use crate::checkpoint::{self, CheckpointId};
 use crate::ids::{PipelineId, PipelineName, TopicName};
 
@@ -17,6 +17,9 @@ pub struct PipelineStatus {
     pub state: State,
     /// Why it is in this state, where that needs a reason: what happened and what to do.
     pub reason: Option<Reason>,
+    /// What it is doing, while it runs.
+    #[serde(default)]
+    pub activity: Option<Activity>,
     /// Its steps, with the versions that run.
     pub steps: Vec<StepStatus>,
     /// Its inputs, partition by partition.

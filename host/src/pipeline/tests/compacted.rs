@@ -65,7 +65,7 @@ fn spec() -> Spec {
 fn taken(intake: &mut Intake, plan: &Plan, log: &MemoryLog) -> Vec<(Offset, String)> {
     let mut all = Vec::new();
     loop {
-        let taken = wait(intake.take(plan, log, &Take::Arrived, |_| false)).expect("the log answers");
+        let taken = wait(intake.take(plan, log, &Take::Arrived, |_| false, |_| None)).expect("the log answers");
         let [input] = taken.inputs.as_slice() else { return all };
         let keys = input.records.keys.iter();
         let keys = keys.map(|key| String::from_utf8_lossy(key.unwrap_or_default()).into_owned());
@@ -95,7 +95,7 @@ fn what_compaction_left_is_taken_from_every_position_with_its_offsets() {
     }
     // What is put back is taken again.
     let mut intake = Intake::new(vec![place(1)], Vec::new());
-    let first = wait(intake.take(&plan, &*log, &Take::Arrived, |_| false)).expect("the log answers");
+    let first = wait(intake.take(&plan, &*log, &Take::Arrived, |_| false, |_| None)).expect("the log answers");
     intake.retreat(&first.inputs);
     assert_eq!(intake.positions(), [3]);
     assert_eq!(taken(&mut intake, &plan, &log).len(), 5);

@@ -1,6 +1,5 @@
 //! A pipeline driven by hand, micro-batch by micro-batch, on the in-memory log.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -17,6 +16,7 @@ use crate::pipeline::engine::machine::{Applied, CAREFUL_RECORDS, Effects, Input,
 use crate::pipeline::engine::plan::{Loaded, Plan};
 use crate::pipeline::engine::references::References;
 use crate::pipeline::engine::thresholds::Thresholds;
+use crate::pipeline::engine::work::Work;
 use crate::pipeline::spec::{Spec, StepSpec};
 use crate::plugin::{Grants, Metric};
 use crate::record::Batch;
@@ -62,6 +62,10 @@ pub(super) struct Driver {
     pub(super) cuts: u32,
     /// The clock of the next micro-batch.
     pub(super) clock: i64,
+    /// How much a micro-batch may do.
+    pub(super) work: Work,
+    /// Whether what is taken is to be taken for a part of a backlog.
+    pub(super) more: bool,
 }
 
 /// The only task of a log.
@@ -75,7 +79,7 @@ fn name(topic: &str) -> TopicName {
     topic.parse().expect("a name")
 }
 
-pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
+pub(in crate::pipeline) fn wait<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     runtime.block_on(future)
 }
@@ -148,7 +152,8 @@ impl Driver {
         let position = |at| recovery.head.positions.get(at).map_or(0, |position| position.offset);
         let positions = plan.inputs.iter().map(position).collect();
         let sequence = recovery.head.sequence;
-        Self { log, machine, positions, sequence, epoch, retreats: 0, cuts: 0, clock: 0, plan }
+        let (work, more) = (Work::default(), false);
+        Self { log, machine, positions, sequence, epoch, retreats: 0, cuts: 0, clock: 0, work, more, plan }
     }
 
     /// Takes this many records from each partition, applies them and commits.
@@ -183,40 +188,34 @@ impl Driver {
         for (input, &take) in take.iter().enumerate() {
             let (offsets, records) = self.records(input, take);
             if !records.is_empty() {
-                inputs.push(Input { input, offsets, records });
+                inputs.push(Input { input, offsets, records, more: self.more });
             }
         }
         let batch = MicroBatch { inputs, clock: self.clock, ..MicroBatch::default() };
-        match wait(self.machine.apply(&batch))? {
-            Applied::Split(cut) => {
-                let mut fewer = vec![0; take.len()];
-                for (number, input) in batch.inputs.iter().enumerate() {
-                    fewer[input.input] = match number.cmp(&cut.inputs) {
-                        Ordering::Less => input.records.len(),
-                        Ordering::Equal => cut.records,
-                        Ordering::Greater => 0,
-                    };
-                }
+        let done: Vec<usize> = match wait(self.machine.apply(&batch, &self.work))? {
+            Applied::Part(split) => {
                 self.cuts += 1;
-                self.apply(&fewer)
+                split.records
             }
+            Applied::Whole => batch.inputs.iter().map(|input| input.records.len()).collect(),
             Applied::Retreated => {
                 self.retreats += 1;
                 let fewer: Vec<usize> = take.iter().map(|&take| take.min(CAREFUL_RECORDS / 4)).collect();
-                self.apply(&fewer)
+                return self.apply(&fewer);
             }
-            Applied::Whole => {
-                let next = |input: &Input| input.offsets.next().expect("there are records");
-                batch.inputs.iter().for_each(|input| self.positions[input.input] = next(input));
-                Ok(self.machine.take_effects(self.sequence + 1))
-            }
+        };
+        for (input, done) in batch.inputs.iter().zip(done) {
+            let all = done == input.records.len();
+            let next = if all { input.offsets.next().expect("there are records") } else { input.offsets.of(done) };
+            self.positions[input.input] = next;
         }
+        Ok(self.machine.take_effects(self.sequence + 1))
     }
 
     /// Forgets everything that is not in the log.
     pub(super) fn crash(self, manifest: &str) -> Self {
         let spec: Spec = manifest.parse().expect("the manifest is good");
-        Self { clock: self.clock, ..Self::on(self.log, &spec) }
+        Self { clock: self.clock, work: self.work, more: self.more, ..Self::on(self.log, &spec) }
     }
 
     /// Takes everything, then closes what is left to close.

@@ -92,8 +92,10 @@ fn set_apart(fold: &Fold, program: &Program, arrival: Arrival<'_>, picker: &Pick
         return;
     }
     sink.usage.late += program.late.len() as u64;
-    let late = picker.pick(program.late.iter().copied());
-    sink.outputs.extend(fold.late, late.view(), arrival.source_partition);
+    for late in program.late.chunk_by(|&one, &other| arrival.partition(one) == arrival.partition(other)) {
+        let rows = picker.pick(late.iter().copied());
+        sink.outputs.extend(fold.late, rows.view(), arrival.partition(late[0]));
+    }
 }
 
 /// How long each row's session lasts; nothing, if all have the usual gap. Rows that say no possible gap become dead

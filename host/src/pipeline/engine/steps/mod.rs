@@ -1,12 +1,12 @@
 //! The kinds of step: what each does with its rows, and what they share.
 
-use super::backlog::SplitPoint;
 use super::calls::Calls;
 use super::dead_letter::{Cause, Source, causes, letter, without_key};
 use super::outputs::Outputs;
 use super::plan::{Plan, Route, Stage, Step};
 use super::rows::{Origins, StageRows};
 use super::transform_output::TransformOutput;
+use super::work::Meter;
 use crate::ids::PartitionId;
 use crate::pipeline::error::Error;
 use crate::pipeline::status::Usage;
@@ -50,9 +50,9 @@ pub(in crate::pipeline) struct Arrival<'a> {
     pub(in crate::pipeline) origins: Origins<'a>,
     /// What entered the stage.
     pub(in crate::pipeline) source: Source<'a>,
-    /// The partition by which it entered.
+    /// The partition by which it entered, where all of it entered by one.
     pub(in crate::pipeline) source_partition: PartitionId,
-    /// The place of its topic among the pipeline's sources.
+    /// The place of its topic among the pipeline's sources, where all of it is of one.
     pub(in crate::pipeline) input: u16,
 }
 
@@ -74,6 +74,23 @@ impl<'a> Arrival<'a> {
             (source, _) => source,
         };
         Self { source, ..self.after(transformed.rows.as_ref()) }
+    }
+
+    /// The partition by which a row came.
+    pub(in crate::pipeline) fn partition(self, row: u32) -> PartitionId {
+        self.source.partition(self.origins.of(row)).unwrap_or(self.source_partition)
+    }
+
+    /// The place of each row's topic among the pipeline's sources; none if all are of the first.
+    pub(in crate::pipeline) fn inputs(self) -> Vec<u16> {
+        let rows = self.rows.len() as u32;
+        match self.source {
+            Source::Merged(merged) if !merged.inputs.is_empty() => {
+                (0..rows).map(|row| merged.inputs[self.origins.of(row) as usize]).collect()
+            }
+            _ if self.input == 0 => Vec::new(),
+            _ => vec![self.input; self.rows.len()],
+        }
     }
 
     /// Other rows that were made of these, if there are any.
@@ -99,6 +116,8 @@ pub(in crate::pipeline) struct Sink<'a> {
     /// Whether a failed call may still end the micro-batch as if nothing had happened: the state is unchanged so far,
     /// and there are fewer rows to take.
     pub(in crate::pipeline) may_retreat: bool,
+    /// Counts calls, and knows which step is at work.
+    pub(in crate::pipeline) meter: &'a Meter,
 }
 
 /// Why a step did not come to its end.
@@ -106,8 +125,6 @@ pub(in crate::pipeline) struct Sink<'a> {
 pub(in crate::pipeline) enum Stop {
     /// A call failed and the micro-batch is to be taken again with fewer rows.
     Retreat,
-    /// Rows have to wait: only what comes before the split is to be taken. Nothing has changed.
-    Split(SplitPoint),
     /// The host could not go on.
     Failed(Error),
 }
@@ -124,6 +141,7 @@ pub(in crate::pipeline) struct Poison {
 impl Sink<'_> {
     /// Notes a call that succeeded.
     fn succeeded(&mut self, fuel: u64) {
+        self.meter.called(fuel);
         self.usage.fuel += fuel;
         self.poison.rows = 0;
     }
@@ -156,8 +174,7 @@ impl Sink<'_> {
 
     /// Counts a call that failed. It is given back if what was called is to blame and is to be taken apart now.
     fn failure(&mut self, step: &Step, failure: Failure) -> Result<Failure, Stop> {
-        self.usage.failed_calls += 1;
-        self.usage.fuel += failure.fuel;
+        self.failed_again(&failure);
         if !failure.guest {
             return Err(Stop::Failed(Error::Call { step: step.name.clone(), source: failure }));
         }
@@ -172,6 +189,7 @@ impl Sink<'_> {
 
     /// Counts a call that failed on one row that is a dead letter already.
     fn failed_again(&mut self, failure: &Failure) {
+        self.meter.called(failure.fuel);
         self.usage.failed_calls += 1;
         self.usage.fuel += failure.fuel;
     }
@@ -192,6 +210,7 @@ impl Sink<'_> {
         cause: Cause<'_>,
         source_partition: PartitionId,
     ) {
+        let source_partition = source.partition(row).unwrap_or(source_partition);
         let letter = letter(self.plan, step, source, row, cause);
         self.outputs.extend(self.plan.dead_letters, letter.view(), source_partition);
         self.usage.dead_letters += 1;

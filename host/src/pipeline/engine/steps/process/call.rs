@@ -57,12 +57,11 @@ impl Run<'_, '_> {
         let marks = &self.chunk.grouped_marks()[range.clone()];
         let watermark = marks.iter().copied().fold(watermark, i64::max);
         let same = marks.iter().all(|&mark| mark == watermark);
-        let inputs = if self.chunk.input == 0 { Vec::new() } else { vec![self.chunk.input; range.len()] };
         let tables = self.process.has_tables().then(|| self.state.lend_tables(&slots));
         let work = Work {
             group_rows: &group_rows,
             rows: slice(self.chunk.grouped(), range.clone()),
-            inputs: &inputs,
+            inputs: self.chunk.inputs(range.clone()),
             row_watermarks: if same { &[] } else { marks },
             keys: keys.view(),
             state: state.view(),

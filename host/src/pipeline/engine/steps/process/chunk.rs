@@ -1,5 +1,6 @@
 //! Rows of a chunk, grouped by key.
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use super::NEVER;
@@ -19,8 +20,8 @@ pub(super) struct Chunk<'a> {
     pub(super) marks: Vec<i64>,
     /// The watermark at the last row, by which timers are due.
     pub(super) watermark: i64,
-    /// The input by which they came.
-    pub(super) input: u16,
+    /// The input by which each row came, in the order of the grouped ones; none if all came by the first.
+    inputs: Vec<u16>,
     /// What the plugin reads of the rows, grouped by key; none if they came so.
     grouped: Option<Batch>,
     visible: BatchRef<'a>,
@@ -43,13 +44,13 @@ pub(super) struct Grouping {
 }
 
 impl<'a> Chunk<'a> {
-    /// Groups rows. `reached` is the watermark before them.
+    /// Groups rows, which came by these inputs. `reached` is the watermark before them.
     pub(super) fn new(
         step: &Step,
         rows: BatchRef<'a>,
         known: &[i64],
         reached: i64,
-        input: u16,
+        inputs: Vec<u16>,
         state: &mut Keyed,
         grouping: &mut Grouping,
     ) -> Self {
@@ -70,7 +71,7 @@ impl<'a> Chunk<'a> {
             rows,
             marks,
             watermark,
-            input,
+            inputs,
             grouped: None,
             visible,
             order: Vec::new(),
@@ -85,6 +86,9 @@ impl<'a> Chunk<'a> {
             chunk.order = sort(row_groups, &mut chunk.ends);
             chunk.grouped = Some(gather(visible, &chunk.order));
             chunk.grouped_marks = chunk.order.iter().map(|&row| chunk.marks[row as usize]).collect();
+            if !chunk.inputs.is_empty() {
+                chunk.inputs = chunk.order.iter().map(|&row| chunk.inputs[row as usize]).collect();
+            }
         }
         chunk
     }
@@ -95,7 +99,7 @@ impl<'a> Chunk<'a> {
             rows: BatchRef::default(),
             marks: Vec::new(),
             watermark,
-            input: 0,
+            inputs: Vec::new(),
             grouped: None,
             visible: BatchRef::default(),
             order: Vec::new(),
@@ -129,6 +133,11 @@ impl<'a> Chunk<'a> {
     /// The watermarks of the grouped rows.
     pub(super) fn grouped_marks(&self) -> &[i64] {
         if self.order.is_empty() { &self.marks } else { &self.grouped_marks }
+    }
+
+    /// The inputs by which grouped rows came; none if all came by the first.
+    pub(super) fn inputs(&self, rows: Range<usize>) -> &[u16] {
+        if self.inputs.is_empty() { &[] } else { &self.inputs[rows] }
     }
 
     /// The row at a place among the grouped ones.

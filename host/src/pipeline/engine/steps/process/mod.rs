@@ -56,7 +56,8 @@ pub(in crate::pipeline) async fn process_batch(
         let (rows, after) = rest.split_at(rest.rows_within(CALL_ROWS, CALL_BYTES));
         rest = after;
         let known = &places.known[at..at + rows.len()];
-        let chunk = Chunk::new(&process.step, rows, known, reached, arrival.input, state, &mut grouping);
+        let from = Arrival { rows, origins: arrival.origins.skip(at), ..arrival };
+        let chunk = Chunk::new(&process.step, rows, known, reached, from.inputs(), state, &mut grouping);
         reached = chunk.watermark;
         let before = number(state.held_watermark(watermark(chunk.before())));
         let mut popped = slots(state.pop_due(Domain::Processing, clock, usize::MAX));
@@ -75,7 +76,6 @@ pub(in crate::pipeline) async fn process_batch(
         let (collected, stirred) = run.end();
         popped.into_iter().chain(stirred).for_each(|slot| state.update(slot));
         result?;
-        let from = Arrival { rows, origins: arrival.origins.skip(at), ..arrival };
         collected.end(&process.step, state, from, sink, &mut emission);
         at += rows.len();
     }
