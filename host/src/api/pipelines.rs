@@ -5,12 +5,12 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::extract::ValidPath;
+use super::extract::{ValidPath, ValidQuery};
 use super::{App, Error, List, Problem, Shared};
 use crate::checkpoint::CheckpointId;
-use crate::ids::PipelineName;
+use crate::ids::{PipelineName, StepName};
 use crate::pipeline::status::PipelineStatus;
-use crate::pipeline::{self, Change};
+use crate::pipeline::{self, Apply, Change};
 
 /// Bytes of a manifest: 32 steps with 4 KiB of configuration each, and room.
 const MANIFEST_BYTES_MAX: usize = 256 << 10;
@@ -37,9 +37,35 @@ impl From<pipeline::Applied> for Applied {
     }
 }
 
-pub(super) async fn apply(State(app): Shared, request: Request) -> Result<(StatusCode, Json<Applied>), Problem> {
+/// How a manifest is to be applied.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct How {
+    /// Whether steps run the newest versions, also those that stay at one since a restore or rollback.
+    #[serde(default)]
+    upgrade: bool,
+    /// Steps whose state is left behind, with commas between them.
+    #[serde(default)]
+    drop_state: String,
+}
+
+impl How {
+    fn parse(&self) -> Result<Apply, Error> {
+        let steps = self.drop_state.split(',').filter(|step| !step.is_empty()).map(str::parse::<StepName>);
+        let drop_state =
+            steps.collect::<Result<Vec<_>, _>>().map_err(|error| Error::invalid("query `drop-state`", error))?;
+        Ok(Apply { upgrade: self.upgrade, drop_state })
+    }
+}
+
+pub(super) async fn apply(
+    State(app): Shared,
+    ValidQuery(how): ValidQuery<How>,
+    request: Request,
+) -> Result<(StatusCode, Json<Applied>), Problem> {
+    let how = how.parse()?;
     let text = manifest(&app, request).await?;
-    let applied = app.pipelines.apply(&app.tenant, &text).await?;
+    let applied = app.pipelines.apply(&app.tenant, &text, how).await?;
     let status = if applied.change == Change::Created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(applied.into())))
 }

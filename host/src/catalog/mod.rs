@@ -16,7 +16,7 @@
 //! named with its file; nothing is skipped or repaired in silence. The damaged file of a pipeline is put aside and named,
 //! so that the others run; what the log has of it stays until somebody decides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -78,6 +78,13 @@ pub struct StoredPipeline {
     pub paused: bool,
     /// The version that each step runs.
     pub digests: BTreeMap<StepName, Digest>,
+    /// Steps that stay at their version, to which a restore or rollback put them back, until the manifest names another or
+    /// an upgrade is asked for.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub held: BTreeSet<StepName>,
+    /// Steps whose state this deployment left behind when it took over.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub dropped_state: BTreeSet<StepName>,
     /// The checkpoint of before its last upgrade, if it had one since it was made or restored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upgraded_from: Option<String>,

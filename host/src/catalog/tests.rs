@@ -45,6 +45,8 @@ fn pipeline(id: PipelineId) -> StoredPipeline {
         manifest: MANIFEST.to_owned(),
         paused: false,
         digests: BTreeMap::from([("parse".parse().expect("a name"), Digest::of(b"one"))]),
+        held: BTreeSet::from(["parse".parse().expect("a name")]),
+        dropped_state: BTreeSet::new(),
         upgraded_from: None,
     }
 }

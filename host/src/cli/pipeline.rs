@@ -13,8 +13,8 @@ use crate::api::List;
 use crate::api::pipelines::Applied;
 use crate::checkpoint::CheckpointId;
 use crate::error::Kind;
-use crate::ids::PipelineName;
-use crate::pipeline::status::{Activity, Doing, PipelineStatus, State};
+use crate::ids::{PipelineName, StepName};
+use crate::pipeline::status::{Activity, Doing, PipelineStatus, State, StepStatus};
 use crate::pipeline::{Change, Orphan, Orphans, Restore, Rewind, StartOffset};
 use crate::plugin::Metric;
 
@@ -22,11 +22,20 @@ use crate::plugin::Metric;
 pub(super) enum Pipeline {
     /// Make or change a pipeline as a manifest describes it
     #[command(
-        after_help = "Examples:\n  millstream pipeline apply views.toml\n  cat views.toml | millstream pipeline apply -"
+        after_help = "Examples:\n  millstream pipeline apply views.toml\n  cat views.toml | millstream pipeline apply -\n  \
+                      millstream pipeline apply views.toml --drop-state count\n\n\
+                      A step for which the manifest names no version runs the newest, unless a restore or rollback put it \
+                      back to another: then it stays at that until the manifest names one, or --upgrade is given."
     )]
     Apply {
         /// The manifest; `-` is standard input
         file: PathBuf,
+        /// Run the newest versions, also of steps that a restore or rollback put back to others
+        #[arg(long)]
+        upgrade: bool,
+        /// Leave the state of this step behind, by the name that it has now; may be given for several
+        #[arg(long, value_name = "STEP")]
+        drop_state: Vec<StepName>,
     },
     /// List pipelines
     List,
@@ -113,9 +122,11 @@ impl Pipeline {
         let client = session.client()?;
         let format = session.format;
         match self {
-            Self::Apply { file } => {
+            Self::Apply { file, upgrade, drop_state } => {
                 let manifest = read(&file)?;
-                let applied: Applied = client.put_bytes("PUT", "/v1/pipelines", "application/toml", &manifest)?;
+                let steps: Vec<_> = drop_state.iter().map(StepName::as_str).collect();
+                let path = format!("/v1/pipelines?upgrade={upgrade}&drop-state={}", steps.join(","));
+                let applied: Applied = client.put_bytes("PUT", &path, "application/toml", &manifest)?;
                 format.show(&applied, |applied| {
                     let changed = match applied.change {
                         Change::Created => "created",
@@ -125,7 +136,12 @@ impl Pipeline {
                     let name = &applied.pipeline.name;
                     let pause = applied.pause_ms.map(|ms| format!(" in {ms:.1} ms")).unwrap_or_default();
                     let undo = applied.checkpoint.map(|_| format!("; `millstream pipeline rollback {name}` undoes it"));
-                    format!("pipeline `{name}` {changed}{pause}{}", undo.unwrap_or_default())
+                    let held: Vec<_> = applied.pipeline.steps.iter().filter(|step| step.held).collect();
+                    let held = held.iter().map(|step| {
+                        let StepStatus { name, plugin, digest, .. } = step;
+                        format!("\nstep `{name}` stays at `{plugin}@{digest}`, to which it was put back: --upgrade runs the newest")
+                    });
+                    format!("pipeline `{name}` {changed}{pause}{}{}", undo.unwrap_or_default(), held.collect::<String>())
                 })
             }
             Self::List => {
@@ -280,7 +296,10 @@ fn show(format: Format, pipeline: &PipelineStatus) -> Result<(), Failure> {
         );
         let steps = table(
             ["STEP", "PLUGIN", "VERSION"],
-            pipeline.steps.iter().map(|step| [step.name.to_string(), step.plugin.to_string(), step.digest.to_string()]),
+            pipeline.steps.iter().map(|step| {
+                let held = if step.held { " (held)" } else { "" };
+                [step.name.to_string(), step.plugin.to_string(), format!("{}{held}", step.digest)]
+            }),
         );
         let inputs = table(
             ["INPUT", "POSITION", "END", "LAG", "NEWEST"],

@@ -73,7 +73,7 @@ pub enum Error {
     },
     /// The new manifest cannot take over the state of the old.
     #[error(
-        "pipeline `{name}` has state of step `{step}` that the new manifest cannot use ({reason}): keep the step as it was, or delete the pipeline first"
+        "pipeline `{name}` has state of step `{step}` that the new manifest cannot use ({reason}): keep the step as it was, say `was = \"{step}\"` where it has another name, or leave its state behind with `--drop-state {step}`"
     )]
     StateConflict {
         /// The pipeline.
@@ -82,6 +82,26 @@ pub enum Error {
         step: String,
         /// Why it cannot be used.
         reason: String,
+    },
+    /// A step whose state is to be left behind, and which does not run.
+    #[error(
+        "pipeline `{name}` runs no step `{step}` whose state could be left behind: `pipeline show {name}` has its steps"
+    )]
+    StepNotFound {
+        /// The pipeline.
+        name: PipelineName,
+        /// The step.
+        step: StepName,
+    },
+    /// What a manifest writes comes back to what it reads.
+    #[error(
+        "pipeline `{name}` would close a loop, in which records go round without end: {cycle}; let one of these pipelines write to another topic"
+    )]
+    PipelineLoop {
+        /// The pipeline.
+        name: PipelineName,
+        /// The loop, topic by topic and pipeline by pipeline.
+        cycle: String,
     },
     /// A state block is not what was written.
     #[error("state of pipeline `{name}` cannot be read back: {source}")]
@@ -294,6 +314,8 @@ impl Coded for Error {
             Self::AfterMisplaced { .. } => "after_misplaced",
             Self::DeadLettersCompacted { .. } => "dead_letters_compacted",
             Self::StateConflict { .. } => "state_conflict",
+            Self::StepNotFound { .. } => "step_not_found",
+            Self::PipelineLoop { .. } => "pipeline_loop",
             Self::State { .. } => "state_corrupt",
             Self::StateLimit { .. } => "limit_state_bytes",
             Self::StateDiskLimit { .. } => "limit_state_disk_bytes",
@@ -332,7 +354,8 @@ impl Coded for Error {
             | Self::OnlyMisplaced { .. }
             | Self::AfterMisplaced { .. }
             | Self::DeadLettersCompacted { .. } => Kind::Invalid,
-            Self::StateConflict { .. } | Self::TopicRecreated { .. } => Kind::Conflict,
+            Self::StateConflict { .. } | Self::TopicRecreated { .. } | Self::PipelineLoop { .. } => Kind::Conflict,
+            Self::StepNotFound { .. } => Kind::NotFound,
             Self::State { .. } => Kind::Corrupt,
             Self::StateLimit { .. } | Self::StateDiskLimit { .. } => Kind::Limit,
             Self::StateDisk { source, .. } => source.kind(),

@@ -17,8 +17,8 @@ mod tests;
 
 #[cfg(feature = "server")]
 pub use deploy::{
-    Applied, Change, DamagedFile, Done, Operation, OperationKind, Orphan, OrphanInput, Orphans, Outcome, Pipelines,
-    Restore, Rewind, StartOffset,
+    Applied, Apply, Change, DamagedFile, Done, Operation, OperationKind, Orphan, OrphanInput, Orphans, Outcome,
+    Pipelines, Restore, Rewind, StartOffset,
 };
 pub use engine::dead_letter::PREFIX as DEAD_LETTER_HEADER_PREFIX;
 pub use engine::plan::Loaded;

@@ -74,6 +74,9 @@ pub struct StepStatus {
     pub plugin: PluginName,
     /// The plugin's version.
     pub digest: Digest,
+    /// Whether it stays at this version, to which a restore or rollback put it back, though there may be newer ones.
+    #[serde(default)]
+    pub held: bool,
     /// Counters and gauges that the plugin has kept since the pipeline was started.
     #[serde(default)]
     pub metrics: BTreeMap<String, Metric>,

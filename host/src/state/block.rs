@@ -9,9 +9,11 @@ use super::Summary;
 use crate::record::{Column, ColumnRef};
 
 /// The version that is written. All versions from 1 on stay readable; each has a fixture in the tests.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 /// The last version whose blocks did not say what they are: all were changes.
 const VERSION_CHANGES_ONLY: u8 = 2;
+/// The first version whose blocks say what they are.
+const VERSION_KINDS: u8 = 3;
 
 /// What a block is, never renumbered: changes since the block before, or the whole state.
 const CHANGES: u8 = 0;
@@ -124,7 +126,7 @@ impl<'a> Reader<'a> {
         reader.version = reader.u8()?;
         match reader.version {
             1..=VERSION_CHANGES_ONLY => {}
-            VERSION => {
+            VERSION_KINDS..=VERSION => {
                 reader.is_whole = match reader.u8()? {
                     CHANGES => false,
                     WHOLE => true,

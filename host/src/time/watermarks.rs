@@ -118,16 +118,27 @@ impl Watermarks {
     /// Takes notice of an input that has no rows at this time of the clock. The timeout begins when an input is first
     /// seen quiet, and is over when it is exceeded.
     pub fn quiet(&mut self, input: usize, clock: i64) {
-        let Some(idle_ms) = self.idle_ms else { return };
-        let since = self.note_quiet(input, clock);
-        if !self.inputs[input].idle && clock.saturating_sub(since) > idle_ms {
+        self.note_quiet(input, clock);
+        if self.falls_idle(input, clock) {
             self.fall_idle(input);
         }
     }
 
-    /// Begins the timeout of an input that has no rows, if it has not begun yet. When it began.
-    pub fn note_quiet(&mut self, input: usize, clock: i64) -> i64 {
-        *self.quiet_since[input].get_or_insert(clock)
+    /// Begins the timeout of an input that has no rows, if it has not begun yet.
+    pub fn note_quiet(&mut self, input: usize, clock: i64) {
+        self.quiet_since[input].get_or_insert(clock);
+    }
+
+    /// Takes notice of an input that waits for others and is not looked at. What is not looked at is not quiet: its
+    /// timeout begins anew when it is read again and has nothing.
+    pub fn note_held(&mut self, input: usize) {
+        self.quiet_since[input] = None;
+    }
+
+    /// Whether an input that has no rows at this time of the clock would fall idle by that.
+    pub fn falls_idle(&self, input: usize, clock: i64) -> bool {
+        let (Some(idle_ms), Some(since)) = (self.idle_ms, self.quiet_since[input]) else { return false };
+        !self.inputs[input].idle && clock.saturating_sub(since) > idle_ms
     }
 
     /// When the next input may fall idle.
@@ -284,6 +295,18 @@ mod tests {
         assert!(!watermarks.inputs()[0].idle);
         watermarks.quiet(0, 300);
         assert!(!watermarks.inputs()[0].idle, "the timeout begins anew");
+    }
+
+    #[test]
+    fn an_input_that_is_held_back_is_not_quiet() {
+        let mut watermarks = marked(2);
+        watermarks.note_quiet(0, 0);
+        watermarks.note_quiet(1, 50);
+        assert_eq!((watermarks.next_idle(), watermarks.falls_idle(0, 121)), (Some(121), true));
+        watermarks.note_held(0);
+        assert_eq!((watermarks.next_idle(), watermarks.falls_idle(0, 121)), (Some(171), false));
+        watermarks.note_quiet(0, 200);
+        assert_eq!((watermarks.falls_idle(0, 320), watermarks.falls_idle(0, 321)), (false, true));
     }
 
     #[test]

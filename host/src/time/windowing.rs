@@ -85,19 +85,31 @@ impl Windowing {
 
     /// The windows in a few words that say what state they have: state of one description fits no other.
     pub fn describe(&self) -> String {
+        // What is left out of an open window once it was given is gone, and what was given cannot be taken out.
+        let forgets = if self.mode == Mode::Discarding { ", discarding" } else { "" };
         match &self.kind {
             Kind::Tumbling(tumbling) => {
-                let more = if self.plain_tumbling().is_some() { "" } else { ", with more than one result" };
-                format!("tumbling of {} ms from {} ms{more}", tumbling.size_ms(), tumbling.offset_ms())
+                let (size, offset) = (tumbling.size_ms(), tumbling.offset_ms());
+                let more = match self.plain_tumbling() {
+                    Some(_) => String::new(),
+                    None => format!(", with more than one result{forgets}"),
+                };
+                format!("tumbling of {size} ms from {offset} ms{more}")
             }
             Kind::Hopping(hopping) => {
                 let sliced = if self.is_sliced() { ", in slices" } else { "" };
                 let (size, slide, offset) = (hopping.size_ms(), hopping.slide_ms(), hopping.offset_ms());
-                format!("hopping of {size} ms every {slide} ms from {offset} ms{sliced}")
+                format!("hopping of {size} ms every {slide} ms from {offset} ms{sliced}{forgets}")
             }
-            Kind::Session(_) => "sessions".to_owned(),
-            Kind::Count { rows } => format!("of {rows} rows"),
-            Kind::Global => "global".to_owned(),
+            Kind::Session(_) => format!("sessions{forgets}"),
+            Kind::Count { rows } => format!("of {rows} rows{forgets}"),
+            Kind::Global => format!("global{forgets}"),
         }
+    }
+
+    /// The windows of a description, if they are [plain tumbling](Self::plain_tumbling) ones.
+    pub fn plain_tumbling_of(description: &str) -> Option<Tumbling> {
+        let (size, offset) = description.strip_prefix("tumbling of ")?.split_once(" ms from ")?;
+        Tumbling::new(size.parse().ok()?, offset.strip_suffix(" ms")?.parse().ok()?)
     }
 }

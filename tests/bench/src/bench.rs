@@ -10,7 +10,7 @@ use millstream::ids::{PipelineName, TopicName, TopicPartition, default_tenant};
 use millstream::log::embedded::{EmbeddedConfig, EmbeddedLog};
 use millstream::log::{Durability, Log, TopicConfig};
 use millstream::pipeline::status::{PipelineStatus, State};
-use millstream::pipeline::{Done, Operation, Pipelines, Thresholds};
+use millstream::pipeline::{Apply, Done, Operation, Pipelines, Thresholds};
 use millstream::plugin::{Sandbox, SandboxConfig};
 use millstream::spill::Folder;
 use millstream::state::{Room, STATE_MEMORY};
@@ -152,7 +152,7 @@ pub async fn deploy(
     let disks = Folder::open(folder.join("spill"))?;
     let room = Room { memory: state_memory.unwrap_or(STATE_MEMORY), disks: Some(Arc::new(disks)) };
     let pipelines = Pipelines::open(log, sandbox, catalog, checkpoints, room, Thresholds::default()).await?;
-    let applied = pipelines.apply(&tenant, manifest).await?;
+    let applied = pipelines.apply(&tenant, manifest, Apply::default()).await?;
     anyhow::ensure!(applied.status.reason.is_none(), "{:?}", applied.status.reason);
     Ok(pipelines)
 }

@@ -3,12 +3,14 @@
 mod checkpointer;
 mod fork;
 mod install;
+mod loops;
 mod operations;
 mod orphans;
 mod restore;
 mod rewind;
 mod supervisor;
 mod upgrade;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use self::loops::Flows;
 use self::operations::Operations;
 pub use self::operations::{Done, Operation, OperationKind, Outcome};
 use self::orphans::Kept;
@@ -29,9 +32,10 @@ use self::upgrade::Swapped;
 use crate::catalog::{Catalog, Intent, Purpose, StoredPipeline};
 use crate::checkpoint::{CheckpointId, Checkpoints};
 use crate::error::Coded as _;
-use crate::ids::{Digest, PipelineName, StepName, TenantId};
+use crate::ids::{PipelineName, StepName, TenantId};
 use crate::log::Log;
 use crate::names::nearest;
+use crate::pipeline::engine::carry::Carry;
 use crate::pipeline::engine::thresholds::Thresholds;
 use crate::pipeline::engine::warm_state::WarmState;
 use crate::pipeline::error::Error;
@@ -56,6 +60,8 @@ struct Inner {
     operations: Operations,
     /// State in the log of which the catalog does not know whose it is.
     orphans: Mutex<Kept>,
+    /// What is being deployed.
+    flows: Flows,
 }
 
 /// One pipeline.
@@ -75,6 +81,15 @@ struct Task {
     handle: JoinHandle<Option<Box<WarmState>>>,
     /// What takes checkpoints by the clock.
     checkpointer: JoinHandle<()>,
+}
+
+/// How a manifest is to be applied.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Apply {
+    /// Whether steps run the newest versions, also those that a restore or rollback put back to others.
+    pub upgrade: bool,
+    /// The steps, by the names that they have before, whose state is left behind.
+    pub drop_state: Vec<StepName>,
 }
 
 /// What applying a manifest did.
@@ -115,8 +130,8 @@ impl Pipelines {
         let stored = catalog.pipelines();
         let context = EngineContext { log, sandbox, catalog, checkpoints, room, thresholds };
         let orphans = Mutex::new(context.tidy_up()?);
-        let (entries, operations) = (Mutex::default(), Operations::new());
-        let pipelines = Self(Arc::new(Inner { context, entries, operations, orphans }));
+        let (entries, operations, flows) = (Mutex::default(), Operations::new(), Flows::default());
+        let pipelines = Self(Arc::new(Inner { context, entries, operations, orphans, flows }));
         for stored in stored {
             let entry = pipelines.insert(stored);
             let mut task = entry.task.lock().await;
@@ -127,13 +142,13 @@ impl Pipelines {
 
     /// Deploys a manifest: makes the pipeline, or changes it between two commits. That is done to its end, also if nobody
     /// waits for the answer any more.
-    pub async fn apply(&self, tenant: &TenantId, manifest: &str) -> Result<Applied, Error> {
+    pub async fn apply(&self, tenant: &TenantId, manifest: &str, how: Apply) -> Result<Applied, Error> {
         let (pipelines, tenant, manifest) = (self.clone(), tenant.clone(), manifest.to_owned());
-        let deployed = tokio::spawn(async move { pipelines.deploy(&tenant, &manifest).await }).await;
+        let deployed = tokio::spawn(async move { pipelines.deploy(&tenant, &manifest, how).await }).await;
         deployed.unwrap_or_else(|panic| Err(Error::Interrupted { reason: panic.to_string() }))
     }
 
-    async fn deploy(&self, tenant: &TenantId, manifest: &str) -> Result<Applied, Error> {
+    async fn deploy(&self, tenant: &TenantId, manifest: &str, how: Apply) -> Result<Applied, Error> {
         let spec: Spec = manifest.parse()?;
         let context = &self.0.context;
         let existing = self.entry(tenant, &spec.name).ok();
@@ -142,7 +157,11 @@ impl Pipelines {
             None => None,
         };
         let before = existing.as_ref().map(|entry| self.current(entry)).transpose()?;
-        let stored = StoredPipeline {
+        let _flow = self.claim_flow(tenant, &spec)?;
+        // What cannot be read any more did not run, and says nothing of what its state is.
+        let was: Option<Spec> = before.as_ref().and_then(|before| before.manifest.parse().ok());
+        let versions = self.resolve(tenant, &spec, before.as_ref().zip(was.as_ref()), how.upgrade)?;
+        let mut stored = StoredPipeline {
             tenant: tenant.clone(),
             name: spec.name.clone(),
             id: match &before {
@@ -151,19 +170,34 @@ impl Pipelines {
             },
             manifest: manifest.to_owned(),
             paused: before.as_ref().is_some_and(|before| before.paused),
-            digests: self.resolve(tenant, &spec)?,
+            digests: versions.digests,
+            held: versions.held,
+            dropped_state: before.as_ref().map(|before| before.dropped_state.clone()).unwrap_or_default(),
             upgraded_from: before.as_ref().and_then(|before| before.upgraded_from.clone()),
         };
         let state = existing.as_ref().map(|entry| entry.shared.view().state);
-        if before.as_ref() == Some(&stored) && !matches!(state, Some(State::Failed | State::BackingOff)) {
+        let is_same = before.as_ref() == Some(&stored) && how.drop_state.is_empty();
+        if is_same && !matches!(state, Some(State::Failed | State::BackingOff)) {
             let status = self.show(tenant, &spec.name)?;
             return Ok(Applied { status, change: Change::Unchanged, checkpoint: None, pause_ms: None });
         }
+        if !is_same {
+            stored.dropped_state = how.drop_state.iter().cloned().collect();
+        }
         let plan = context.plan(&stored, &spec).await?;
-        self.fits(existing.as_ref(), &plan, &stored).await?;
+        let carry = match &was {
+            Some(was) => Carry::between(was, &spec, &plan, &how.drop_state)?,
+            None => Carry::default(),
+        };
+        if let (None, Some(step)) = (&was, how.drop_state.first()) {
+            return Err(Error::StepNotFound { name: spec.name, step: step.clone() });
+        }
+        self.fits(existing.as_ref(), &plan, &stored, &carry).await?;
         context.create_targets(tenant, &plan)?;
         let (change, swapped) = match (&existing, before) {
-            (Some(entry), Some(before)) => (Change::Changed, self.swap(entry, &before, stored, plan, &spec).await?),
+            (Some(entry), Some(before)) => {
+                (Change::Changed, self.swap(entry, &before, stored, plan, &spec, carry).await?)
+            }
             _ => {
                 context.catalog.put_pipeline(&stored)?;
                 let entry = self.insert(stored);
@@ -252,15 +286,6 @@ impl Pipelines {
         }
     }
 
-    /// The version that each step runs: the one the manifest pins, or the newest.
-    fn resolve(&self, tenant: &TenantId, spec: &Spec) -> Result<BTreeMap<StepName, Digest>, Error> {
-        let version = |step: &crate::pipeline::spec::StepSpec| {
-            let version = self.0.context.catalog.plugin(tenant, &step.plugin)?;
-            Ok((step.name.clone(), version.digest))
-        };
-        spec.steps.iter().map(version).collect()
-    }
-
     fn insert(&self, stored: StoredPipeline) -> Arc<Entry> {
         let key = (stored.tenant.clone(), stored.name.clone());
         let entry = || Entry {
@@ -343,7 +368,8 @@ impl Pipelines {
         let steps = spec.steps.iter().filter_map(|step| {
             let digest = *stored.digests.get(&step.name)?;
             let metrics = view.plan.as_ref().map(|plan| plan.metrics(&step.name)).unwrap_or_default();
-            Some(StepStatus { name: step.name.clone(), plugin: step.plugin.name.clone(), digest, metrics })
+            let held = stored.held.contains(&step.name);
+            Some(StepStatus { name: step.name.clone(), plugin: step.plugin.name.clone(), digest, held, metrics })
         });
         let activity = view.plan.as_ref().filter(|_| view.state == State::Running);
         Ok(PipelineStatus {
@@ -355,6 +381,7 @@ impl Pipelines {
             inputs: inputs.collect(),
             output: spec.output,
             dead_letters: spec.dead_letters,
+            dropped_state: stored.dropped_state.into_iter().collect(),
             watermark: view.progress.watermark,
             usage: view.progress.usage,
             open_groups: view.progress.open_groups,

@@ -15,6 +15,7 @@ use crate::catalog::{Purpose, StoredPipeline};
 use crate::ids::{Offset, PartitionId, PipelineId, PipelineName, TenantId, TopicName};
 use crate::log::Head;
 use crate::pipeline::Error;
+use crate::pipeline::engine::carry::Carry;
 use crate::pipeline::spec::Spec;
 
 /// The orphans, with the pipeline that each was of where an intent says so.
@@ -149,17 +150,21 @@ impl Pipelines {
             return Err(Error::Exists { name: spec.name });
         }
         let context = &self.0.context;
+        let _flow = self.claim_flow(tenant, &spec)?;
+        let versions = self.resolve(tenant, &spec, None, false)?;
         let stored = StoredPipeline {
             tenant: tenant.clone(),
             name: spec.name.clone(),
             id,
             manifest: manifest.to_owned(),
             paused: false,
-            digests: self.resolve(tenant, &spec)?,
+            digests: versions.digests,
+            held: versions.held,
+            dropped_state: BTreeSet::new(),
             upgraded_from: None,
         };
         let plan = context.plan(&stored, &spec).await?;
-        self.can_take_over(&plan, id).await?;
+        self.can_take_over(&plan, id, Carry::default()).await?;
         context.create_targets(tenant, &plan)?;
         context.catalog.put_pipeline(&stored)?;
         context.done(tenant, id);

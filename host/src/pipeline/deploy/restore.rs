@@ -5,7 +5,7 @@
 //! all as it shall be. The old one is copied so that this too can be undone: most of it before, the rest when the new one
 //! runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,15 +15,16 @@ use super::install::StagedDeployment;
 use super::rewind::StartOffset;
 use super::{Done, Entry, Operation, OperationKind, Pipelines, stop};
 use crate::catalog::StoredPipeline;
-use crate::checkpoint::{Ahead, CheckpointId, Deployment, Kind, Manifest, Meter};
+use crate::checkpoint::{Ahead, CheckpointId, Kind, Manifest, Meter};
 use crate::clock::now_ms;
 use crate::error::Coded;
 use crate::fail;
 use crate::ids::{PipelineName, TenantId};
 use crate::log::Position;
 use crate::pipeline::Error;
+use crate::pipeline::engine::carry::Carry;
 use crate::pipeline::engine::plan::Plan;
-use crate::pipeline::engine::warm_state::WarmState;
+use crate::pipeline::engine::warm_state::{WarmState, migrating};
 use crate::pipeline::io::runner::can_take_over;
 use crate::pipeline::spec::Spec;
 
@@ -121,23 +122,38 @@ impl Pipelines {
             None => None,
         };
         let before = existing.as_ref().map(|entry| self.current(entry)).transpose()?;
+        let _flow = self.claim_flow(tenant, &spec)?;
+        let versions = self.versions_of(tenant, &spec, &taken.deployment)?;
         let mut staged = StagedDeployment::new(context, tenant, &target)?;
-        let stored = StoredPipeline {
+        let mut stored = StoredPipeline {
             tenant: tenant.clone(),
             name: target,
             id: staged.id,
             manifest,
             paused: before.as_ref().is_some_and(|before| before.paused),
-            digests: self.versions_of(tenant, &spec, &taken.deployment)?,
+            digests: versions.digests,
+            held: versions.held,
+            dropped_state: BTreeSet::new(),
             upgraded_from: None,
         };
         let plan = context.plan(&stored, &spec).await?;
         staged.fill(from, taken.id, meter).await?;
-        let live = self.replay(&plan, staged.id).await?;
+        let was: Spec = taken.deployment.manifest.parse()?;
+        let carry = Carry::between(&was, &spec, &plan, &[])?;
+        let mut live = self.replay(&plan, staged.id, carry.clone()).await?;
+        let migrating = migrating(&plan, &carry.wrote(&taken.deployment.digests));
+        if carry.rewrites() || !migrating.is_empty() {
+            live.migrate(&migrating).await?;
+            let mut written = StagedDeployment::new(context, tenant, &stored.name)?;
+            written.take(&mut live).await?;
+            stored.id = written.id;
+            staged = written;
+        }
         fail::point("restore-verified");
         context.create_targets(tenant, &plan)?;
         let topics = context.log.topics(tenant)?;
-        let mut positions: BTreeMap<_, _> = taken.positions.iter().map(crate::checkpoint::Position::in_log).collect();
+        let kept = taken.positions.iter().filter(|position| carry.keeps_place(&position.topic));
+        let mut positions: BTreeMap<_, _> = kept.map(crate::checkpoint::Position::in_log).collect();
         for asked in &to_offsets {
             let (at, position) = asked.place(&topics, &spec)?;
             positions.insert(at, position);
@@ -275,29 +291,14 @@ impl Pipelines {
     }
 
     /// Reads state back, off the threads that others need.
-    pub(super) async fn can_take_over(&self, plan: &Arc<Plan>, id: crate::ids::PipelineId) -> Result<(), Error> {
-        let (plan, log) = (Arc::clone(plan), Arc::clone(&self.0.context.log));
-        let read = tokio::task::spawn_blocking(move || can_take_over(plan, &*log, id.task())).await;
-        read.unwrap_or_else(|panic| Err(Error::Interrupted { reason: panic.to_string() }))
-    }
-
-    /// The versions that a manifest runs on state of a deployment: those that ran, where it does not say otherwise.
-    fn versions_of(
+    pub(super) async fn can_take_over(
         &self,
-        tenant: &TenantId,
-        spec: &Spec,
-        of: &Deployment,
-    ) -> Result<std::collections::BTreeMap<crate::ids::StepName, crate::ids::Digest>, Error> {
-        let before: Spec = of.manifest.parse()?;
-        let ran = |step: &crate::pipeline::spec::StepSpec| {
-            let same = before.steps.iter().any(|had| had.name == step.name && had.plugin.name == step.plugin.name);
-            of.digests.get(&step.name).copied().filter(|_| same && step.plugin.digest.is_none())
-        };
-        let version = |step: &crate::pipeline::spec::StepSpec| {
-            let plugin =
-                crate::ids::PluginRef { name: step.plugin.name.clone(), digest: ran(step).or(step.plugin.digest) };
-            Ok((step.name.clone(), self.0.context.catalog.plugin(tenant, &plugin)?.digest))
-        };
-        spec.steps.iter().map(version).collect()
+        plan: &Arc<Plan>,
+        id: crate::ids::PipelineId,
+        carry: Carry,
+    ) -> Result<(), Error> {
+        let (plan, log) = (Arc::clone(plan), Arc::clone(&self.0.context.log));
+        let read = tokio::task::spawn_blocking(move || can_take_over(plan, carry, &*log, id.task())).await;
+        read.unwrap_or_else(|panic| Err(Error::Interrupted { reason: panic.to_string() }))
     }
 }

@@ -12,6 +12,7 @@ use crate::catalog::StoredPipeline;
 use crate::ids::{Offset, PartitionId, PipelineName, TenantId, TopicName, TopicPartition};
 use crate::log::{self, Log, PartitionInfo, Position, TopicInfo, batch};
 use crate::pipeline::Error;
+use crate::pipeline::engine::carry::Carry;
 use crate::pipeline::spec::Spec;
 use crate::record::Batch;
 
@@ -53,7 +54,7 @@ impl Pipelines {
             let staged = StagedDeployment::new(context, &before.tenant, &before.name)?;
             let stored = StoredPipeline { id: staged.id, ..before.clone() };
             let plan = context.plan(&stored, &spec).await?;
-            let live = pipelines.replay(&plan, staged.id).await?;
+            let live = pipelines.replay(&plan, staged.id, Carry::default()).await?;
             let topics = context.log.topics(&before.tenant)?;
             let stood = context.head(&before.tenant, before.id).map(|head| head.positions).unwrap_or_default();
             let stood = stood.into_iter().filter_map(|(at, position)| present(&topics, at, position));

@@ -21,6 +21,7 @@ use crate::clock::now_ms;
 use crate::fail;
 use crate::ids::{PipelineId, PipelineName, TenantId};
 use crate::pipeline::Error;
+use crate::pipeline::engine::carry::Carry;
 use crate::pipeline::engine::plan::Plan;
 use crate::pipeline::engine::warm_state::{WarmState, migrating};
 use crate::pipeline::io::runner::Runner;
@@ -46,6 +47,7 @@ impl Pipelines {
         existing: Option<&Arc<Entry>>,
         plan: &Arc<Plan>,
         stored: &StoredPipeline,
+        carry: &Carry,
     ) -> Result<(), Error> {
         if existing.is_some() {
             let context = &self.0.context;
@@ -54,8 +56,8 @@ impl Pipelines {
         }
         let runs = existing.and_then(|entry| entry.shared.view().plan);
         match runs {
-            Some(runs) if runs.holds_the_same(plan) => Ok(()),
-            _ => self.can_take_over(plan, stored.id).await,
+            Some(runs) if carry.is_plain() && runs.holds_the_same(plan) => Ok(()),
+            _ => self.can_take_over(plan, stored.id, carry.clone()).await,
         }
     }
 
@@ -67,11 +69,14 @@ impl Pipelines {
         mut stored: StoredPipeline,
         plan: Arc<Plan>,
         spec: &Spec,
+        carry: Carry,
     ) -> Result<Swapped, Error> {
         let context = &self.0.context;
-        let migrating = migrating(&plan, &before.digests);
+        let migrating = migrating(&plan, &carry.wrote(&before.digests));
+        let rewrites = carry.rewrites() || !migrating.is_empty();
         // What is only started again needs no way back.
-        let mut ahead = if *before == stored { None } else { self.ahead(before, Kind::Upgrade, None).await? };
+        let is_same = *before == stored && !carry.rewrites();
+        let mut ahead = if is_same { None } else { self.ahead(before, Kind::Upgrade, None).await? };
         let mut task = entry.task.lock().await;
         let mut live = stop(&mut task).await;
         let stopped = Instant::now();
@@ -83,14 +88,15 @@ impl Pipelines {
                 // The way back until the checkpoint of this moment is written, and from then on that.
                 stored.upgraded_from = Some(ahead.id().to_string());
             }
-            if migrating.is_empty() {
+            if !rewrites {
                 context.catalog.put_pipeline(&stored)?;
             } else {
                 // What is in memory becomes the new version's: if anything fails from here on, the old one reads its state
                 // back.
-                let mut migrated = match live.take().and_then(|live| live.rebind(&plan)) {
+                let ready = live.take().filter(|_| carry.is_plain());
+                let mut migrated = match ready.and_then(|live| live.rebind(&plan)) {
                     Some(live) => live,
-                    None => self.replay(&plan, before.id).await?,
+                    None => self.replay(&plan, before.id, carry).await?,
                 };
                 migrated.migrate(&migrating).await?;
                 // Under a deployment of its own: what the old version reads is not touched.
@@ -166,9 +172,9 @@ impl Pipelines {
     }
 
     /// What a deployment has, off the threads that others need.
-    pub(super) async fn replay(&self, plan: &Arc<Plan>, id: PipelineId) -> Result<WarmState, Error> {
+    pub(super) async fn replay(&self, plan: &Arc<Plan>, id: PipelineId, carry: Carry) -> Result<WarmState, Error> {
         let (plan, log) = (Arc::clone(plan), Arc::clone(&self.0.context.log));
-        let read = tokio::task::spawn_blocking(move || Runner::replay(id.task(), &plan, &*log)).await;
+        let read = tokio::task::spawn_blocking(move || Runner::replay(id.task(), &plan, carry, &*log)).await;
         read.unwrap_or_else(|panic| Err(Error::Interrupted { reason: panic.to_string() }))
     }
 

@@ -28,6 +28,7 @@ use super::status::{InputStatus, Reason, State, StepStatus, Usage};
 use crate::ids::{PartitionId, PipelineId, StepName, TaskId, TenantId, TopicName, TopicPartition, default_tenant};
 use crate::log::batch::{EncodeOptions, decode, encode};
 use crate::log::{self, CommitLog as _, Log, RecordLog as _, TopicAdmin as _, TopicConfig, TopicInfo};
+use crate::pipeline::engine::carry::Carry;
 use crate::pipeline::engine::plan::{Loaded, Plan};
 use crate::pipeline::engine::references::References;
 use crate::pipeline::engine::thresholds::Thresholds;
@@ -118,13 +119,25 @@ impl Driver {
         partitions: impl Fn(&TopicName) -> u32,
         load: impl FnMut(&StepSpec, Grants) -> Result<Loaded, Error>,
     ) -> Result<(), Error> {
+        self.change_dropping(manifest, &[], partitions, load)
+    }
+
+    /// The same, leaving behind the state of these steps, by the names that they have before.
+    pub fn change_dropping(
+        &mut self,
+        manifest: &str,
+        drop_state: &[StepName],
+        partitions: impl Fn(&TopicName) -> u32,
+        load: impl FnMut(&StepSpec, Grants) -> Result<Loaded, Error>,
+    ) -> Result<(), Error> {
         let spec: Spec = manifest.parse()?;
         let known = self.topics()?;
         for topic in spec.topics().iter().filter(|topic| !known.contains_key(topic)) {
             self.log.create_topic(&tenant(), topic, TopicConfig::with_partitions(partitions(topic)))?;
         }
         let plan = plan(&spec, &*self.log, load, self.plan.thresholds)?;
-        if let Err(error) = self.runtime.block_on(take_over(&self.plan, &plan, &*self.log)) {
+        let carry = Carry::between(&self.spec, &spec, &plan, drop_state)?;
+        if let Err(error) = self.runtime.block_on(take_over(&self.plan, &plan, &carry, &*self.log)) {
             self.reopen()?;
             return Err(error);
         }
@@ -255,6 +268,7 @@ impl Driver {
             name: step.name.clone(),
             plugin: step.plugin.clone(),
             digest: step.digest,
+            held: false,
             metrics: self.plan.metrics(&step.name),
         });
         Ok(Status {

@@ -4,10 +4,11 @@ use bytes::Bytes;
 
 use super::machine::Machine;
 use super::references::Table;
+use super::step_state::StepState;
 use super::sweep::{Sweep, Turn};
 use crate::ids::{PipelineName, TopicPartition};
 use crate::pipeline::error::Error;
-use crate::state::{BlockError, Reader, Store, Writer};
+use crate::state::{BlockError, Reader, Reference, Store, Writer};
 use crate::time::{Disorder, Input, Source, Watermark};
 
 /// The version before inputs had watermarks of their own and steps described their state.
@@ -178,6 +179,9 @@ impl Machine {
         let conflict = |reason: String| Unreadable::Step { step: step.clone(), reason };
         let changed = |now: String| conflict(format!("its state was: {had}; now it is: {now}"));
         if let Some(name) = step.strip_prefix(TABLE_PREFIX) {
+            if self.carry.drops_table(name) {
+                return Ok(Reference::default().read_block(reader)?);
+            }
             let tables = &self.plan.references.tables;
             let table = tables.iter().find(|(table, _)| table.as_str() == name).map(|(_, table)| table);
             let table = table.ok_or_else(|| conflict("there is no such table".to_owned()))?;
@@ -187,9 +191,15 @@ impl Machine {
             }
             return read_store(reader, &mut *table.content.write(), &step);
         }
+        if self.carry.drops(&step) {
+            return Ok(StepState::unwanted(&had).store_mut().read_block(reader)?);
+        }
+        if let Some(reason) = self.carry.refuses(&step) {
+            return Err(conflict(reason.to_owned()));
+        }
         let mut keyed = self.plan.keyed().enumerate();
         let (number, keyed) = keyed
-            .find(|(_, keyed)| keyed.step().name.as_str() == step)
+            .find(|(_, keyed)| keyed.step().name.as_str() == self.carry.name_now(&step))
             .ok_or_else(|| conflict("there is no such step with state".to_owned()))?;
         let now = keyed.describe();
         if now != had {

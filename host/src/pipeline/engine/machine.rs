@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use super::apply::Paces;
 use super::backlog::backlog;
+use super::carry::Carry;
 use super::outputs::Outputs;
 use super::plan::Plan;
 use super::step_state::StepState;
@@ -101,6 +102,8 @@ pub struct Machine {
     pub(super) poison: Poison,
     pub(super) paces: Paces,
     pub(in crate::pipeline) sweep: Sweep,
+    /// What becomes of the state that is being read back.
+    pub(in crate::pipeline) carry: Carry,
 }
 
 /// The steps of a plan without state.
@@ -130,8 +133,14 @@ impl Machine {
             poison: Poison::default(),
             paces: Paces::default(),
             sweep: Sweep::new(plan.thresholds),
+            carry: Carry::default(),
             plan,
         }
+    }
+
+    /// One that reads back what another manifest's deployment has.
+    pub(in crate::pipeline) fn carrying(plan: Arc<Plan>, carry: Carry) -> Self {
+        Self { carry, ..Self::new(plan) }
     }
 
     /// Forgets the state of all steps and tables.
@@ -239,7 +248,7 @@ impl Machine {
 
     /// Whether something waits to be done by the next micro-batch at this time of the clock, even if nothing arrives.
     pub(in crate::pipeline) fn is_due(&self, clock: i64) -> bool {
-        if self.next_told().is_some_and(|next| next <= self.clock.at(clock)) {
+        if self.next_timer().is_some_and(|next| next <= self.clock.at(clock)) {
             return true;
         }
         let mut now = Now { watermark: self.watermark(), clock: self.clock.now() };
@@ -256,15 +265,21 @@ impl Machine {
         backlog(&self.states, now, self.plan.thresholds.backlog).is_some()
     }
 
-    /// What the machine's clock says when it next makes something due.
-    pub(in crate::pipeline) fn next_clock(&self) -> Option<i64> {
-        self.next_told().map(|time| self.clock.machine_at(time))
+    /// Whether an input that was read to its end and had nothing falls idle by that.
+    pub(in crate::pipeline) fn falls_idle(&self, quiet: &[usize], clock: i64) -> bool {
+        let clock = self.clock.at(clock);
+        quiet.iter().any(|&input| !self.plan.is_table(input) && self.watermarks.falls_idle(input, clock))
     }
 
-    /// The processing time at which something is next due.
-    fn next_told(&self) -> Option<i64> {
-        let stores = self.states.iter().filter_map(|state| state.store().next_clock());
-        stores.chain(self.watermarks.next_idle()).min()
+    /// What the machine's clock says when it next makes something due.
+    pub(in crate::pipeline) fn next_clock(&self) -> Option<i64> {
+        let next = self.next_timer().into_iter().chain(self.watermarks.next_idle()).min();
+        next.map(|time| self.clock.machine_at(time))
+    }
+
+    /// The processing time at which something is next due in a step.
+    fn next_timer(&self) -> Option<i64> {
+        self.states.iter().filter_map(|state| state.store().next_clock()).min()
     }
 
     /// Whether an input is further ahead of the slowest than `drift_ms`.
@@ -278,10 +293,15 @@ impl Machine {
         known.newest.max(known.watermark.time())
     }
 
-    /// Takes notice of inputs that have nothing while there is nothing to do: the time until they are idle begins.
-    pub(in crate::pipeline) fn note_quiet(&mut self, inputs: &[usize], clock: i64) {
-        for &input in inputs.iter().filter(|input| !self.plan.is_table(**input)) {
-            self.watermarks.note_quiet(input, self.clock.at(clock));
+    /// Takes notice of inputs that have nothing, for which the time until they are idle begins, and of those that are held
+    /// back, for which it does not. No block has that time: it begins anew after a restart.
+    pub(in crate::pipeline) fn note_quiet(&mut self, quiet: &[usize], held: &[usize], clock: i64) {
+        let clock = self.clock.at(clock);
+        for &input in quiet.iter().filter(|input| !self.plan.is_table(**input)) {
+            self.watermarks.note_quiet(input, clock);
+        }
+        for &input in held {
+            self.watermarks.note_held(input);
         }
     }
 

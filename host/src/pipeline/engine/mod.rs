@@ -7,6 +7,7 @@ mod apply;
 pub(super) mod backlog;
 mod blocks;
 pub(super) mod calls;
+pub(super) mod carry;
 pub(super) mod dead_letter;
 pub(super) mod flow;
 pub(super) mod gather;

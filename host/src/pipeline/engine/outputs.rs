@@ -1,12 +1,18 @@
 //! Rows on their way to topics: collected by partition while a micro-batch runs, encoded as record batches at its end.
+//!
+//! There is one way out for each kind of row: [`Outputs::result`], [`Outputs::late`] and [`Outputs::dead_letter`]. Each
+//! looks at what its topic takes, so none of them can make the log refuse a commit. Nothing else adds rows.
 
 use bytes::Bytes;
 
-use super::plan::{TargetTopic, TopicId};
+use super::dead_letter::without_key;
+use super::gather::gather;
+use super::plan::{Plan, TargetTopic, TopicId};
 use crate::ids::{PartitionId, TopicPartition};
 use crate::log::batch::{EncodeOptions, encode};
 use crate::log::partition_of;
-use crate::record::{Batch, BatchRef};
+use crate::pipeline::status::Usage;
+use crate::record::{Batch, BatchRef, NULL};
 
 /// Bytes of keys and values in one record batch. Larger batches are read no faster, and a reader that wants one record
 /// fetches a whole batch.
@@ -26,9 +32,74 @@ impl Outputs {
         Self { topics: topics.iter().map(batches).collect() }
     }
 
+    /// Writes results of steps to a topic.
+    pub(in crate::pipeline) fn result(
+        &mut self,
+        plan: &Plan,
+        usage: &mut Usage,
+        topic: TopicId,
+        rows: BatchRef<'_>,
+        source_partition: PartitionId,
+    ) {
+        let (records, bytes) = self.write(plan, usage, topic, rows, source_partition);
+        usage.records_out += records;
+        usage.bytes_out += bytes;
+    }
+
+    /// Writes rows that came too late to a topic.
+    pub(in crate::pipeline) fn late(
+        &mut self,
+        plan: &Plan,
+        usage: &mut Usage,
+        topic: TopicId,
+        rows: BatchRef<'_>,
+        source_partition: PartitionId,
+    ) {
+        usage.late += rows.len() as u64;
+        self.write(plan, usage, topic, rows, source_partition);
+    }
+
+    /// Writes a dead letter. Their topic takes rows without a key: the plan makes sure of it.
+    pub(in crate::pipeline) fn dead_letter(
+        &mut self,
+        plan: &Plan,
+        usage: &mut Usage,
+        letter: BatchRef<'_>,
+        source_partition: PartitionId,
+    ) {
+        usage.dead_letters += letter.len() as u64;
+        self.extend(plan.dead_letters, letter, source_partition);
+    }
+
+    /// Writes rows to a topic, those without a key to the dead letters if the topic needs one. Answers how many records
+    /// and bytes of them the topic got.
+    fn write(
+        &mut self,
+        plan: &Plan,
+        usage: &mut Usage,
+        topic: TopicId,
+        rows: BatchRef<'_>,
+        source_partition: PartitionId,
+    ) -> (u64, u64) {
+        let target = &plan.topics[topic];
+        if !target.needs_key || !rows.keys.lengths.contains(&NULL) {
+            self.extend(topic, rows, source_partition);
+            return (rows.len() as u64, rows.payload_bytes() as u64);
+        }
+        let (keyless, keyed): (Vec<u32>, Vec<u32>) =
+            (0..rows.len() as u32).partition(|&row| rows.keys.lengths[row as usize] == NULL);
+        for row in keyless {
+            let letter = without_key(plan, &target.name, gather(rows, &[row]).view());
+            self.dead_letter(plan, usage, letter.view(), source_partition);
+        }
+        let rest = gather(rows, &keyed);
+        self.extend(topic, rest.view(), source_partition);
+        (rest.len() as u64, rest.payload_bytes() as u64)
+    }
+
     /// Adds rows to a topic, each to the partition of its key; a row without key stays in the partition it came by, as
     /// far as there are as many.
-    pub(in crate::pipeline) fn extend(&mut self, topic: TopicId, rows: BatchRef<'_>, source_partition: PartitionId) {
+    fn extend(&mut self, topic: TopicId, rows: BatchRef<'_>, source_partition: PartitionId) {
         let partitions = &mut self.topics[topic];
         if let [only] = partitions.as_mut_slice() {
             extend(only, rows);

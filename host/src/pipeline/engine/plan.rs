@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::carry::KEYED;
 use super::references::References;
 use super::thresholds::Thresholds;
 use crate::ids::{Digest, PipelineName, PluginName, StepName, TenantId, TopicName, TopicPartition};
@@ -148,7 +149,7 @@ impl Keyed {
     pub(in crate::pipeline) fn describe(&self) -> String {
         match self {
             Self::Fold(fold) => fold.windowing.describe(),
-            Self::Process(_) => "keyed".to_owned(),
+            Self::Process(_) => KEYED.to_owned(),
         }
     }
 }

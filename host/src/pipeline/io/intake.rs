@@ -102,6 +102,8 @@ pub(in crate::pipeline) struct Taken {
     pub(in crate::pipeline) inputs: Vec<Input>,
     /// Inputs that were read to their end and had nothing.
     pub(in crate::pipeline) quiet: Vec<usize>,
+    /// Inputs that were not looked at, because they are too far ahead of others.
+    pub(in crate::pipeline) held: Vec<usize>,
     /// Records that were removed before they could be read.
     pub(in crate::pipeline) trimmed: u64,
 }
@@ -210,8 +212,9 @@ impl Intake {
             }
         }
         if plan.is_timed() {
-            let mut turns: Vec<usize> =
-                sources.clone().filter(|&input| take.of(input) > 0 && !is_ahead(input)).collect();
+            let asked = sources.clone().filter(|&input| take.of(input) > 0);
+            let (held, mut turns): (Vec<usize>, Vec<usize>) = asked.partition(|&input| is_ahead(input));
+            taken.held = held;
             turns.sort_by_key(|&input| reached(input));
             self.take_in_time(&turns, plan, log, take, &mut taken).await?;
         } else {
@@ -299,7 +302,11 @@ impl Intake {
             }
             let input = inputs.start + (self.first + turn) % count;
             let most = take.of(input).min(limit - records);
-            if most == 0 || is_ahead(input) {
+            if most == 0 {
+                continue;
+            }
+            if is_ahead(input) {
+                taken.held.push(input);
                 continue;
             }
             let share = (BYTES - bytes) / (count - turn);

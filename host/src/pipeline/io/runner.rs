@@ -15,6 +15,7 @@ use crate::clock::now_ms;
 use crate::fail;
 use crate::ids::{Offset, StepName, TaskId, TopicName, TopicPartition};
 use crate::log::{self, Commit, Fenced, Log, Position};
+use crate::pipeline::engine::carry::Carry;
 use crate::pipeline::engine::machine::{Applied, Machine, MicroBatch};
 use crate::pipeline::engine::plan::Plan;
 use crate::pipeline::engine::warm_state::WarmState;
@@ -71,7 +72,7 @@ impl Runner {
         let live = live.filter(|live| live.sequence == head.sequence);
         let WarmState { machine, positions: known, sequence } = match live.and_then(|live| live.rebind(&plan)) {
             Some(live) => live,
-            None => Self::replay(task, &plan, &*log)?,
+            None => Self::replay(task, &plan, Carry::default(), &*log)?,
         };
         let topics = log.topics(&plan.tenant)?;
         plan.same_topics(&known, &topics)?;
@@ -119,11 +120,17 @@ impl Runner {
         Ok(runner)
     }
 
-    /// What the commits of a task amount to, under a plan.
-    pub(in crate::pipeline) fn replay(task: TaskId, plan: &Arc<Plan>, log: &dyn Log) -> Result<WarmState, Error> {
+    /// What the commits of a task amount to, under a plan. `carry` says what becomes of state, where another manifest
+    /// wrote it.
+    pub(in crate::pipeline) fn replay(
+        task: TaskId,
+        plan: &Arc<Plan>,
+        carry: Carry,
+        log: &dyn Log,
+    ) -> Result<WarmState, Error> {
         // Somebody may have read blocks of another moment under this plan, to see whether they go together.
         plan.references.clear();
-        let mut machine = Machine::new(Arc::clone(plan));
+        let mut machine = Machine::carrying(Arc::clone(plan), carry);
         let mut recovered = Ok(());
         let head = log.replay(&plan.tenant, task, 0, &mut |number, block| {
             recovered = machine.recover(number, &block);
@@ -131,7 +138,10 @@ impl Runner {
         })?;
         recovered?;
         machine.recover_usage(&head.usage)?;
-        Ok(WarmState { machine, positions: head.positions, sequence: head.sequence })
+        let carry = std::mem::take(&mut machine.carry);
+        let mut live = WarmState { machine, positions: head.positions, sequence: head.sequence };
+        carry.settle(&mut live);
+        Ok(live)
     }
 
     /// What it has in memory, which is what it has committed.
@@ -189,8 +199,12 @@ impl Runner {
         let is_ahead = |input| drift_ms.is_some_and(|drift_ms| machine.is_ahead(input, drift_ms));
         let reached = |input| machine.reached(input);
         let taken = self.intake.take(&self.plan, &*self.log, take, is_ahead, reached).await?;
-        if taken.inputs.is_empty() && taken.trimmed == 0 && !self.machine.is_due(clock) {
-            self.machine.note_quiet(&taken.quiet, clock);
+        self.machine.note_quiet(&taken.quiet, &taken.held, clock);
+        if taken.inputs.is_empty()
+            && taken.trimmed == 0
+            && !self.machine.is_due(clock)
+            && !self.machine.falls_idle(&taken.quiet, clock)
+        {
             return Ok(false);
         }
         fail::point("batch-taken");
@@ -309,8 +323,13 @@ impl Runner {
 }
 
 /// Whether a block and a plan go together: read back without running.
-pub(in crate::pipeline) fn can_take_over(plan: Arc<Plan>, log: &dyn Log, task: TaskId) -> Result<(), Error> {
-    Runner::replay(task, &plan, log).map(|_| ())
+pub(in crate::pipeline) fn can_take_over(
+    plan: Arc<Plan>,
+    carry: Carry,
+    log: &dyn Log,
+    task: TaskId,
+) -> Result<(), Error> {
+    Runner::replay(task, &plan, carry, log).map(|_| ())
 }
 
 /// What is committed, for the status.

@@ -15,6 +15,7 @@ use crate::names::nearest;
 use crate::time::Windowing;
 
 mod checkpoint;
+mod loops;
 mod steps;
 mod watermark;
 mod window;
@@ -74,6 +75,8 @@ pub enum Start {
 pub struct StepSpec {
     /// Its name, of its own in the pipeline.
     pub name: StepName,
+    /// The name that it had: its state is the step's that had it.
+    pub was: Option<StepName>,
     /// The plugin it runs.
     pub plugin: PluginRef,
     /// The plugin's configuration.
@@ -231,14 +234,12 @@ impl Text<'_> {
         let steps = self.steps(&name, manifest.steps, &sources, manifest.source.headers, &tables, &watermark)?;
         self.check_after(&manifest.watermark, &steps)?;
         let output: TopicName = self.parse(&manifest.output.topic)?;
-        if sources.contains(&output) || tables.values().any(|topic| *topic == output) {
-            let message = format!("topic `{output}` is a source of this pipeline and cannot be its output");
-            return Err(self.at(&manifest.output.topic, message));
-        }
-        let dead_letters = match &manifest.dead_letters {
-            Some(table) => self.parse(&table.topic)?,
-            None => self.derived(&manifest.name, &format!("{name}.dead-letters"))?,
+        self.check_own_loop(&manifest.output.topic, &output, "its output", &sources, &tables)?;
+        let (dead_letters, span) = match &manifest.dead_letters {
+            Some(table) => (self.parse(&table.topic)?, &table.topic),
+            None => (self.derived(&manifest.name, &format!("{name}.dead-letters"))?, &manifest.name),
         };
+        self.check_own_loop(span, &dead_letters, "where its dead letters go", &sources, &tables)?;
         Ok(Spec {
             name,
             sources,

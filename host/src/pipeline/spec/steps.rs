@@ -15,6 +15,7 @@ use crate::time::Source;
 #[serde(deny_unknown_fields)]
 pub(super) struct Step {
     name: Spanned<String>,
+    was: Option<Spanned<String>>,
     plugin: Spanned<String>,
     config: Option<toml::Table>,
     #[serde(default)]
@@ -44,6 +45,7 @@ impl Text<'_> {
             return Err(self.at(&steps, format!("a pipeline has 1 to {STEPS_MAX} steps, this one {count}")));
         }
         let span = steps.span();
+        self.check_former_names(steps.get_ref())?;
         let mut names = BTreeSet::new();
         let mut specs = Vec::with_capacity(count);
         for step in steps.into_inner() {
@@ -79,6 +81,7 @@ impl Text<'_> {
         watermark: &WatermarkSpec,
     ) -> Result<StepSpec, ManifestError> {
         let plugin = self.parse(&step.plugin)?;
+        let was = step.was.as_ref().map(|was| self.parse(was)).transpose()?;
         let config = match step.config {
             Some(table) => serde_json::to_value(table)
                 .map_err(|error| self.at(&step.name, format!("config of `{name}`: {error}")))?,
@@ -86,15 +89,21 @@ impl Text<'_> {
         };
         let mut outputs = BTreeMap::new();
         for (output, target) in &step.outputs {
-            outputs.insert(output.clone(), self.target(target, watermark)?);
+            let to = self.target(target, watermark)?;
+            if let Target::Topic(topic) = &to {
+                let what = format!("where output `{output}` of step `{name}` goes");
+                self.check_own_loop(target, topic, &what, sources, tables)?;
+            }
+            outputs.insert(output.clone(), to);
         }
         let window = match (&step.window, &step.late) {
             (Some(window), late) => {
                 let windowing = self.windowing(window)?;
-                let late = match late {
-                    Some(late) => self.parse(late)?,
-                    None => self.derived(&step.name, &format!("{pipeline}.late"))?,
+                let (late, span) = match late {
+                    Some(late) => (self.parse(late)?, late),
+                    None => (self.derived(&step.name, &format!("{pipeline}.late"))?, &step.name),
                 };
+                self.check_own_loop(span, &late, &format!("where late rows of step `{name}` go"), sources, tables)?;
                 Some(WindowSpec { windowing, late })
             }
             (None, Some(late)) => {
@@ -112,7 +121,22 @@ impl Text<'_> {
             }
             table = true;
         }
-        Ok(StepSpec { name, plugin, config, only, outputs, window, table, lookups })
+        Ok(StepSpec { name, was, plugin, config, only, outputs, window, table, lookups })
+    }
+
+    /// Whether it is clear which step has the state of which.
+    fn check_former_names(&self, steps: &[Step]) -> Result<(), ManifestError> {
+        let mut former = BTreeSet::new();
+        for was in steps.iter().filter_map(|step| step.was.as_ref()) {
+            let name = was.get_ref();
+            if steps.iter().any(|step| step.name.get_ref() == name) {
+                return Err(self.at(was, format!("no step can have been `{name}`, which is a step of this manifest")));
+            }
+            if !former.insert(name) {
+                return Err(self.at(was, format!("two steps say that they were `{name}`")));
+            }
+        }
+        Ok(())
     }
 
     fn target(&self, target: &Spanned<String>, watermark: &WatermarkSpec) -> Result<Target, ManifestError> {
@@ -154,5 +178,41 @@ impl Text<'_> {
             found.push(parsed);
         }
         Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Spec;
+    use crate::ids::StepName;
+
+    const GOOD: &str = r#"
+name = "page-views"
+source = { topics = ["clicks"] }
+output = { topic = "views-per-minute" }
+
+[[steps]]
+name = "parse"
+plugin = "parse-json"
+outputs = { unmatched = "other" }
+
+[[steps]]
+name = "views"
+plugin = "count"
+window = { tumbling = "1m" }
+"#;
+
+    fn refused(text: &str) -> String {
+        text.parse::<Spec>().map_err(|error| error.to_string()).expect_err("the manifest is wrong")
+    }
+
+    #[test]
+    fn former_names_are_those_of_no_other_step() {
+        let with = |was: &str| GOOD.replace("name = \"views\"\n", &format!("name = \"views\"\nwas = \"{was}\"\n"));
+        let spec: Spec = with("count").parse().expect("the manifest is good");
+        assert_eq!(spec.steps[1].was.as_ref().map(StepName::as_str), Some("count"));
+        assert!(refused(&with("parse")).contains("no step can have been `parse`"));
+        let both = with("count").replace("name = \"parse\"\n", "name = \"parse\"\nwas = \"count\"\n");
+        assert!(refused(&both).contains("two steps say that they were `count`"));
     }
 }

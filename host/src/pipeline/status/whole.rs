@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Activity, InputStatus, Reason, State, StepStatus, Usage};
 use crate::checkpoint::{self, CheckpointId};
-use crate::ids::{PipelineId, PipelineName, TopicName};
+use crate::ids::{PipelineId, PipelineName, StepName, TopicName};
 
 /// A pipeline as it is now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,6 +45,9 @@ pub struct PipelineStatus {
     /// Why the last try to take one by the clock failed, if it did.
     #[serde(default)]
     pub checkpoint_failure: Option<Reason>,
+    /// Steps whose state its last change left behind.
+    #[serde(default)]
+    pub dropped_state: Vec<StepName>,
     /// The manifest it was made from.
     pub manifest: String,
 }

@@ -40,7 +40,7 @@ fn name(topic: &str) -> TopicName {
 /// A log with the pipeline's topics, of which these are compacted.
 fn log(compacted: &[&str]) -> Arc<MemoryLog> {
     let log = Arc::new(MemoryLog::default());
-    for topic in ["in", "out", "side", "dead"] {
+    for topic in ["in", "out", "side", "late", "dead"] {
         let cleanup = if compacted.contains(&topic) { Cleanup::Compact } else { Cleanup::Delete };
         let config = TopicConfig { cleanup, ..TopicConfig::with_partitions(1) };
         log.create_topic(&default_tenant(), &name(topic), config).expect("it is new");
@@ -139,6 +139,69 @@ fn a_row_without_a_key_for_a_compacted_topic_is_a_dead_letter_and_the_others_are
         let usage = *driver.machine.usage_mut();
         assert_eq!((usage.records_out, usage.dead_letters), (3, 1));
     }
+}
+
+/// Windows of every kind for which a row can be late.
+const WINDOWS: [&str; 6] = [
+    "tumbling = \"10ms\"",
+    "tumbling = \"10ms\", lateness = \"5ms\"",
+    "tumbling = \"10ms\", early-rows = 50",
+    "hopping = \"10ms\", slide = \"5ms\"",
+    "hopping = \"10ms\", slide = \"5ms\", early-rows = 50",
+    "session = \"10ms\"",
+];
+
+/// Counts in windows.
+fn counting(window: &str) -> String {
+    let step = format!("[[steps]]\nname = \"count\"\nplugin = \"count\"\nwindow = {{ {window} }}\nlate = \"late\"\n");
+    PARSING.replace("[output]", &format!("{step}[output]"))
+}
+
+fn codes(driver: &Driver) -> Vec<String> {
+    driver.dead_letters().into_iter().map(|letter| letter["code"].clone()).collect()
+}
+
+#[test]
+fn a_late_row_without_a_key_for_a_compacted_topic_is_a_dead_letter_whatever_the_windows() {
+    for window in WINDOWS {
+        let log = log(&["late"]);
+        append(&log, &[("k", "200 a"), ("k", "keyless"), ("k", "2 b"), ("k", "400 z")]);
+        let spec: Spec = counting(window).parse().expect("the manifest is good");
+        let mut driver = Driver::on(log, &spec);
+        driver.finish().expect("the log takes what is committed");
+        assert_eq!(
+            (driver.values("late"), driver.values("dead")),
+            (vec!["2 b".to_owned()], vec!["keyless".to_owned()])
+        );
+        assert_eq!(codes(&driver), ["key_required"], "{window}");
+        let usage = *driver.machine.usage_mut();
+        assert_eq!((usage.late, usage.dead_letters), (2, 1), "{window}");
+    }
+}
+
+#[test]
+fn a_result_without_a_key_for_a_compacted_topic_is_a_dead_letter_whatever_the_windows() {
+    for window in WINDOWS.into_iter().chain(["count = 1", "global = true, early-rows = 1"]) {
+        let log = log(&["out"]);
+        append(&log, &[("k", "keyless"), ("k", "3 a"), ("k", "400 z")]);
+        let spec: Spec = counting(window).parse().expect("the manifest is good");
+        let mut driver = Driver::on(log, &spec);
+        driver.finish().expect("the log takes what is committed");
+        let codes = codes(&driver);
+        assert!(!codes.is_empty() && codes.iter().all(|code| code == "key_required"), "{window}: {codes:?}");
+        assert!(driver.pairs("out").iter().all(|(key, _)| !key.is_empty()) && !driver.values("out").is_empty());
+    }
+}
+
+#[test]
+fn a_row_without_a_key_of_a_process_for_a_compacted_topic_is_a_dead_letter() {
+    let log = log(&["out"]);
+    append(&log, &[("k", "keyless"), ("k", "3 a")]);
+    let step = "[[steps]]\nname = \"track\"\nplugin = \"track\"\ngrants = [\"table\"]\n[output]";
+    let spec: Spec = PARSING.replace("[output]", step).parse().expect("the manifest is good");
+    let mut driver = Driver::on(log, &spec);
+    driver.finish().expect("the log takes what is committed");
+    assert_eq!((codes(&driver), driver.values("out").len()), (vec!["key_required".to_owned()], 1));
 }
 
 #[test]

@@ -66,9 +66,45 @@ fn version_3_whole() -> Bytes {
     bytes
 }
 
+/// The same, and for windows that may give several results up to when they are over whatever the lateness.
+fn version_4() -> Bytes {
+    let mut bytes = version_3();
+    bytes.0[0] = 4;
+    bytes
+}
+
+/// A session from 20 ms to 40 ms in which `a` was counted twice.
+fn sessions(version: u8) -> Bytes {
+    let begin = Bytes::default().u8(version);
+    // What the block is, 0 for changes.
+    let begin = if version < 3 { begin } else { begin.u8(0) };
+    let head = begin.i64(1000).i64(17).u32(1).text("in").u32(0).u8(1).i64(23).i64(17).u8(0);
+    let step = head.u32(1).text("count").text("sessions");
+    let step = if version < 4 { step } else { step.i64(i64::MIN) };
+    // None went. One is there, with rows since its last result and counts of them: two, twice, and the newest of 30 ms.
+    let numbered = step.u32(0).u32(1).u32(0);
+    let flagged = if version < 4 { numbered.u8(2 | 64) } else { numbered.u32(2 | 64) };
+    let session = flagged.i64(20).i64(40).i64(39).i64(2).i64(2).i64(30).i64(i64::MAX);
+    let mut bytes = session.u32(1).u8(1).u32(1);
+    bytes.0.push(b'a');
+    bytes.u32(1).u8(1).u32(8).i64(2)
+}
+
+#[test]
+fn sessions_of_all_versions_are_read() {
+    let manifest = COUNTING.replace("tumbling", "session");
+    for version in [2, 3, 4] {
+        let mut driver = Driver::new(&manifest, &[vec!["7 late".to_owned(), "99 z".to_owned()]]);
+        driver.machine.recover(1, &sessions(version).0).expect("it stays readable");
+        driver.finish().expect("the host is well");
+        assert_eq!(driver.values("out"), ["a 20 2"], "version {version}");
+    }
+}
+
 #[test]
 fn blocks_of_all_versions_are_read() {
-    for (version, block) in [(1, version_1()), (2, version_2()), (3, version_3()), (3, version_3_whole())] {
+    let blocks = [(1, version_1()), (2, version_2()), (3, version_3()), (3, version_3_whole()), (4, version_4())];
+    for (version, block) in blocks {
         // The first row is late by what the block knows of its partition; the second closes what is open.
         let mut driver = Driver::new(COUNTING, &[vec!["7 late".to_owned(), "99 z".to_owned()]]);
         driver.machine.recover(1, &block.0).expect("it stays readable");

@@ -1,11 +1,13 @@
 //! Pipelines on the in-memory log with native guests: what is computed here is computed again by simple means.
 
+mod changes;
 mod compacted;
 mod cuts;
 mod driving;
 mod formats;
 mod guests;
 pub(super) mod harness;
+mod idle;
 mod migrating;
 mod model;
 mod process;

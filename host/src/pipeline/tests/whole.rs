@@ -9,6 +9,7 @@ use crate::ids::{PipelineId, TopicName, TopicPartition, default_tenant};
 use crate::log::batch::{EncodeOptions, encode};
 use crate::log::memory::MemoryLog;
 use crate::log::{Block, Commit, CommitLog as _, RecordLog as _, TopicAdmin as _, TopicConfig};
+use crate::pipeline::engine::carry::Carry;
 use crate::pipeline::engine::machine::Machine;
 use crate::pipeline::engine::plan::Plan;
 use crate::pipeline::engine::warm_state::{WarmState, migrating};
@@ -87,7 +88,7 @@ fn restarted(mut migrated: WarmState, driver: &Driver, plan: &Arc<Plan>) -> Warm
         usage: migrated.machine.usage_bytes(),
     };
     wait(driver.log.commit(&default_tenant(), commit)).expect("the log takes it");
-    Runner::replay(PipelineId(2).task(), plan, &*driver.log).expect("it is whole")
+    Runner::replay(PipelineId(2).task(), plan, Carry::default(), &*driver.log).expect("it is whole")
 }
 
 #[test]

@@ -13,6 +13,10 @@ use crate::record::Column;
 use crate::state::{BlockError, Now, Reader, Store, Summary, Writer};
 use crate::time::{Watermark, Window};
 
+/// The first version of blocks that say which windows are over whatever the lateness.
+const VERSION_OVER_UNTIL: u8 = 4;
+/// The first version of blocks whose flags have four bytes.
+const VERSION_WIDE_FLAGS: u8 = 4;
 /// Which of the flags a block has.
 const WRITTEN_FLAGS: u16 = DIRTY | GIVEN | HEAD | EXTRA | SAME | JOINS;
 /// Says in a block that counts and the clock's timer follow.
@@ -162,6 +166,7 @@ impl Store for KeyedWindows {
     }
 
     fn write_block(&mut self, writer: &mut Writer, rewrite: usize) -> bool {
+        writer.i64(self.over_until);
         let gone = std::mem::take(&mut self.gone);
         writer.u32(gone.len() as u32);
         gone.iter().for_each(|&id| writer.u32(id));
@@ -180,6 +185,7 @@ impl Store for KeyedWindows {
         self.gone.clear();
         self.changed.clear();
         self.cursor = 0;
+        writer.i64(self.over_until);
         writer.u32(0);
         let ids: Vec<_> = self.live_ids().collect();
         self.write(&ids, writer);
@@ -188,6 +194,7 @@ impl Store for KeyedWindows {
 
     fn summary(&self) -> Summary {
         let mut summary = Summary::default();
+        summary.add(&[self.over_until], &[]);
         for id in self.live_ids() {
             let KeyedWindow { key, meta, value, .. } = &self.slab[id as usize];
             let Meta { window, timer, rows, since, newest, clock, .. } = *meta;
@@ -200,6 +207,9 @@ impl Store for KeyedWindows {
 
     fn read_block(&mut self, reader: &mut Reader<'_>) -> Result<(), BlockError> {
         self.was_read = true;
+        if reader.version() >= VERSION_OVER_UNTIL {
+            self.over_until = reader.i64()?;
+        }
         for _ in 0..reader.u32()? {
             let id = reader.u32()?;
             self.take_out(id);
@@ -207,7 +217,8 @@ impl Store for KeyedWindows {
         let count = reader.u32()?;
         let mut read = Vec::new();
         for _ in 0..count {
-            let (id, flags) = (reader.u32()?, reader.u32()?);
+            let id = reader.u32()?;
+            let flags = if reader.version() < VERSION_WIDE_FLAGS { u32::from(reader.u8()?) } else { reader.u32()? };
             let flags =
                 u16::try_from(flags).map_err(|_| reader.error(format!("keyed window {id} with flags {flags}")))?;
             if id >= PANES_MAX || flags & !(WRITTEN_FLAGS | MORE) != 0 || flags & HEAD != 0 && flags & EXTRA != 0 {

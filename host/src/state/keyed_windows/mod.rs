@@ -24,6 +24,7 @@ mod keys;
 mod migrate;
 mod plan;
 mod program;
+mod retime;
 mod sessions;
 mod settle;
 mod slices;
@@ -93,6 +94,8 @@ pub struct KeyedWindows {
     live: usize,
     /// Bytes of all values and kept sums.
     value_bytes: usize,
+    /// Windows up to this time are over, however long windows stay open now.
+    over_until: i64,
 }
 
 /// What is known of a keyed window beside its content.
@@ -194,6 +197,7 @@ impl KeyedWindows {
             cursor: 0,
             live: 0,
             value_bytes: 0,
+            over_until: i64::MIN,
         }
     }
 

@@ -125,7 +125,7 @@ impl KeyedWindows {
             return if late { Taken::Late } else { Taken::In };
         };
         if self.sliced.is_some() {
-            if self.cleanup(first) <= row.late {
+            if self.is_over(first, row.late) {
                 return self.put_apart(row, windows, program);
             }
             return self.slice(row, hopping, program);
@@ -137,7 +137,7 @@ impl KeyedWindows {
     fn put(&mut self, row: Row<'_>, windows: impl Iterator<Item = Window>, program: &mut Program) -> Taken {
         let mut taken = Taken::Late;
         for window in windows {
-            if self.cleanup(window) <= row.late {
+            if self.is_over(window, row.late) {
                 continue;
             }
             taken = Taken::In;

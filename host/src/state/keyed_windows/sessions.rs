@@ -24,11 +24,11 @@ impl KeyedWindows {
         let together = key.map_or(Vec::new(), |key| self.touching(key, own, row));
         let window = |id: &KeyedWindowId| self.slab[*id as usize].meta.window;
         let merged = together.iter().map(window).fold(own, Window::cover);
-        let joins = self.cleanup(Window { start: i64::MIN, end: row.time }) > row.late;
+        let joins = !self.is_over(Window { start: i64::MIN, end: row.time }, row.late);
         let begins = |id: &KeyedWindowId| self.slab[*id as usize].meta.window.start == merged.start;
         let joins = joins && row.time == merged.start
             || together.iter().any(|id| begins(id) && self.slab[*id as usize].meta.is(JOINS));
-        if self.cleanup(merged) <= row.late {
+        if self.is_over(merged, row.late) {
             return Taken::Late;
         }
         let id = match together.as_slice() {
@@ -61,7 +61,7 @@ impl KeyedWindows {
                 break;
             }
             let overlaps = own.start < end && start < own.end;
-            let open = self.cleanup(Window { start, end }) > row.late;
+            let open = !self.is_over(Window { start, end }, row.late);
             let joins = start < own.end || row.time <= row.late || self.slab[id as usize].meta.is(JOINS);
             if overlaps || open && joins {
                 together.push(id);

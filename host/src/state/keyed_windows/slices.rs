@@ -92,10 +92,10 @@ impl KeyedWindows {
     ) -> Taken {
         let mut taken = Taken::Late;
         for window in windows {
-            let over = self.cleanup(window);
-            if over <= row.late {
+            if self.is_over(window, row.late) {
                 continue;
             }
+            let over = self.cleanup(window);
             taken = Taken::In;
             let key = self.keys.number(row.hash, row.key);
             let id = self.keyed_window(key, window, EXTRA);

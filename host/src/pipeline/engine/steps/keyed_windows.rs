@@ -91,10 +91,9 @@ fn set_apart(fold: &Fold, program: &Program, arrival: Arrival<'_>, picker: &Pick
     if program.late.is_empty() {
         return;
     }
-    sink.usage.late += program.late.len() as u64;
     for late in program.late.chunk_by(|&one, &other| arrival.partition(one) == arrival.partition(other)) {
         let rows = picker.pick(late.iter().copied());
-        sink.outputs.extend(fold.late, rows.view(), arrival.partition(late[0]));
+        sink.late(fold, rows.view(), arrival.partition(late[0]));
     }
 }
 

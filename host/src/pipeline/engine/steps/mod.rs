@@ -1,9 +1,9 @@
 //! The kinds of step: what each does with its rows, and what they share.
 
 use super::calls::Calls;
-use super::dead_letter::{Cause, Source, causes, letter, without_key};
+use super::dead_letter::{Cause, Source, causes, letter};
 use super::outputs::Outputs;
-use super::plan::{Plan, Route, Stage, Step};
+use super::plan::{Fold, Plan, Route, Stage, Step};
 use super::rows::{Origins, StageRows};
 use super::transform_output::TransformOutput;
 use super::work::Meter;
@@ -11,7 +11,7 @@ use crate::ids::PartitionId;
 use crate::pipeline::error::Error;
 use crate::pipeline::status::Usage;
 use crate::plugin::{Answer, Failure, Rejected};
-use crate::record::{Batch, BatchRef, ColumnRef, HeadersRef, NULL};
+use crate::record::{Batch, BatchRef, ColumnRef, HeadersRef};
 use crate::time::Mark;
 
 mod compute;
@@ -212,8 +212,7 @@ impl Sink<'_> {
     ) {
         let source_partition = source.partition(row).unwrap_or(source_partition);
         let letter = letter(self.plan, step, source, row, cause);
-        self.outputs.extend(self.plan.dead_letters, letter.view(), source_partition);
-        self.usage.dead_letters += 1;
+        self.outputs.dead_letter(self.plan, self.usage, letter.view(), source_partition);
     }
 
     /// Sends each emitted row where its output leads; what goes on to the next step is appended to `next`.
@@ -306,30 +305,12 @@ impl Sink<'_> {
 
     /// Writes results to a topic.
     pub(in crate::pipeline) fn deliver(&mut self, topic: usize, rows: BatchRef<'_>, source_partition: PartitionId) {
-        let (records, bytes) = self.write(topic, rows, source_partition);
-        self.usage.records_out += records;
-        self.usage.bytes_out += bytes;
+        self.outputs.result(self.plan, self.usage, topic, rows, source_partition);
     }
 
-    /// Writes rows to a topic, those without a key to the dead letters if the topic needs one. Answers how many records
-    /// and bytes of them the topic got.
-    fn write(&mut self, topic: usize, rows: BatchRef<'_>, source_partition: PartitionId) -> (u64, u64) {
-        let target = &self.plan.topics[topic];
-        if !target.needs_key || !rows.keys.lengths.contains(&NULL) {
-            self.outputs.extend(topic, rows, source_partition);
-            return (rows.len() as u64, rows.payload_bytes() as u64);
-        }
-        let keys = || (0..).zip(rows.keys.lengths);
-        for (row, _) in keys().filter(|(_, length)| **length == NULL) {
-            let one = select(rows, Origins::From(0), vec![row]);
-            let letter = without_key(self.plan, &target.name, one.batch.view());
-            self.outputs.extend(self.plan.dead_letters, letter.view(), source_partition);
-            self.usage.dead_letters += 1;
-        }
-        let keyed = keys().filter(|(_, length)| **length != NULL).map(|(row, _)| row).collect();
-        let rest = select(rows, Origins::From(0), keyed);
-        self.outputs.extend(topic, rest.batch.view(), source_partition);
-        (rest.batch.len() as u64, rest.batch.payload_bytes() as u64)
+    /// Writes rows that came too late for a step's windows to their topic.
+    fn late(&mut self, fold: &Fold, rows: BatchRef<'_>, source_partition: PartitionId) {
+        self.outputs.late(self.plan, self.usage, fold.late, rows, source_partition);
     }
 }
 

@@ -30,9 +30,8 @@ pub(in crate::pipeline) async fn process_batch(
         let cause = Cause { code: "timestamp_out_of_range", reason: &reason, backtrace: &[] };
         sink.dead_letter(&fold.step, arrival.source, arrival.origins.of(row), cause, arrival.source_partition);
     }
-    sink.usage.late += sorted.late.len() as u64;
     let late = select(arrival.rows, arrival.origins, sorted.late);
-    sink.write(fold.late, late.batch.view(), arrival.source_partition);
+    sink.late(fold, late.batch.view(), arrival.source_partition);
     let StageRows { batch, origins } = select(arrival.rows, arrival.origins, sorted.open);
     let rest =
         Arrival { rows: batch.view(), origins: crate::pipeline::engine::rows::Origins::Listed(&origins), ..arrival };
