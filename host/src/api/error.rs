@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 
 use crate::error::{Blame, Coded, Kind, Limit};
-use crate::ids::{PipelineName, TopicName};
 
 /// An error of the API itself.
 #[derive(Debug, thiserror::Error)]
@@ -78,14 +77,6 @@ pub enum Error {
         /// What the system reported.
         reason: String,
     },
-    /// A pipeline reads or writes the topic.
-    #[error("topic `{topic}` is used by pipeline `{pipeline}`: delete the pipeline first")]
-    TopicInUse {
-        /// The topic.
-        topic: TopicName,
-        /// The pipeline.
-        pipeline: PipelineName,
-    },
     /// Something panicked in the server.
     #[error("the request met a fault of the server: {reason}")]
     Fault {
@@ -114,7 +105,6 @@ impl Coded for Error {
             Self::ForeignOrigin { .. } => "foreign_origin",
             Self::NotLoopback { .. } => "listen_not_loopback",
             Self::CannotListen { .. } => "cannot_listen",
-            Self::TopicInUse { .. } => "topic_in_use",
             Self::Fault { .. } => "server_fault",
         }
     }
@@ -130,7 +120,7 @@ impl Coded for Error {
             | Self::NotLoopback { .. } => Kind::Invalid,
             Self::BodyTooLarge { .. } => Kind::TooLarge,
             Self::Busy { .. } => Kind::Unavailable,
-            Self::CannotListen { .. } | Self::TopicInUse { .. } => Kind::Conflict,
+            Self::CannotListen { .. } => Kind::Conflict,
             Self::Fault { .. } => Kind::Internal,
         }
     }

@@ -12,7 +12,6 @@ use super::{Error, Host, List, Problem, Shared};
 use crate::ids::{Offset, PartitionId, TopicName};
 use crate::log::{self, Cleanup, PartitionInfo, TOMBSTONE_RETENTION, TopicConfig, TopicInfo};
 use crate::names::nearest;
-use crate::pipeline::spec::Spec;
 
 /// Bytes of a topic's description: a name, a policy and some numbers.
 const BODY_BYTES_MAX: usize = 4 << 10;
@@ -83,20 +82,19 @@ pub struct Partition {
 pub(super) async fn create(State(app): Shared, request: Request) -> Result<(StatusCode, Json<Topic>), Problem> {
     let body = app.body(request, BODY_BYTES_MAX).await?;
     let new: NewTopic = serde_json::from_slice(&body.bytes).map_err(|error| Error::invalid("body", error))?;
-    app.off_thread(move |host| {
-        let existed = host.log.topics(&host.tenant)?.contains_key(&new.name);
-        let config = TopicConfig {
-            partitions: new.partitions,
-            retention: new.retention_ms.map(Duration::from_millis),
-            retention_bytes: new.retention_bytes,
-            cleanup: new.cleanup_policy,
-            tombstone_retention: new.tombstone_retention_ms.map(Duration::from_millis),
-        };
-        host.log.create_topic(&host.tenant, &new.name, config)?;
-        let status = if existed { StatusCode::OK } else { StatusCode::CREATED };
-        Ok::<_, log::Error>((status, Json(find(host, &new.name)?)))
-    })
-    .await
+    let name = new.name.clone();
+    let existed = app.off_thread(move |host| Ok::<_, log::Error>(host.log.topics(&host.tenant)?.contains_key(&name)));
+    let status = if existed.await? { StatusCode::OK } else { StatusCode::CREATED };
+    let config = TopicConfig {
+        partitions: new.partitions,
+        retention: new.retention_ms.map(Duration::from_millis),
+        retention_bytes: new.retention_bytes,
+        cleanup: new.cleanup_policy,
+        tombstone_retention: new.tombstone_retention_ms.map(Duration::from_millis),
+    };
+    app.pipelines.create_topic(&app.tenant, &new.name, config).await?;
+    let made = app.off_thread(move |host| find(host, &new.name)).await?;
+    Ok((status, Json(made)))
 }
 
 pub(super) async fn list(State(app): Shared) -> Result<Json<List<Topic>>, Problem> {
@@ -109,12 +107,9 @@ pub(super) async fn show(State(app): Shared, ValidPath(name): ValidPath<TopicNam
 }
 
 pub(super) async fn delete(State(app): Shared, ValidPath(name): ValidPath<TopicName>) -> Result<StatusCode, Problem> {
-    app.off_thread(move |host| {
-        find_or_suggest(host, &name)?;
-        refuse_if_used(host, &name)?;
-        host.log.delete_topic(&host.tenant, &name).map_err(Problem::from)
-    })
-    .await?;
+    let topic = name.clone();
+    app.off_thread(move |host| find_or_suggest(host, &topic)).await?;
+    app.pipelines.delete_topic(&app.tenant, &name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -134,17 +129,6 @@ fn find_or_suggest(host: &Host, name: &TopicName) -> Result<Topic, Problem> {
         }
         problem
     })
-}
-
-fn refuse_if_used(host: &Host, topic: &TopicName) -> Result<(), Error> {
-    for pipeline in host.pipelines.list(&host.tenant) {
-        // What is deployed has been parsed before.
-        let Ok(spec) = pipeline.manifest.parse::<Spec>() else { continue };
-        if spec.topics().contains(topic) {
-            return Err(Error::TopicInUse { topic: topic.clone(), pipeline: pipeline.name });
-        }
-    }
-    Ok(())
 }
 
 fn topic(name: TopicName, info: &TopicInfo) -> Topic {
@@ -175,6 +159,7 @@ fn topic(name: TopicName, info: &TopicInfo) -> Topic {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::spec::Spec;
 
     #[test]
     fn a_pipeline_uses_every_topic_that_it_names() {

@@ -344,6 +344,7 @@ const fn state(pipeline: &PipelineStatus) -> &'static str {
     match pipeline.state {
         State::Starting => "starting",
         State::Running => "running",
+        State::Stopping => "stopping",
         State::Paused => "paused",
         State::BackingOff => "backing-off",
         State::Failed => "failed",

@@ -119,7 +119,14 @@ impl Serve {
         asked_to_stop().await?;
         tracing::info!("stopping");
         stop.send_replace(true);
-        pipelines.stop().await;
+        // A disk that does not answer can hold a stop for ever; the end of the process is a stop too.
+        tokio::select! {
+            () = pipelines.stop() => {}
+            asked = asked_to_stop() => {
+                asked?;
+                tracing::warn!("told to stop again: ending before all pipelines have stopped");
+            }
+        }
         cleaning.abort();
         if let Err(error) = answering.await {
             tracing::error!(%error, "answering requests ended");

@@ -175,6 +175,14 @@ pub enum Error {
         /// The pipeline.
         name: PipelineName,
     },
+    /// Pipelines read or write the topic, or are about to.
+    #[error("topic `{topic}` is used by {}: delete {} first", named(pipelines), if pipelines.len() == 1 { "it" } else { "them" })]
+    TopicInUse {
+        /// The topic.
+        topic: TopicName,
+        /// The pipelines, at least one.
+        pipelines: Vec<PipelineName>,
+    },
     /// A manifest of another pipeline than the one that it was given for.
     #[error("the manifest is one of pipeline `{name}`, it was given for `{target}`: change its `name`")]
     OtherName {
@@ -295,6 +303,12 @@ pub enum Error {
     Log(#[from] log::Error),
 }
 
+/// Pipelines in a sentence.
+fn named(pipelines: &[PipelineName]) -> String {
+    let names: Vec<_> = pipelines.iter().map(|name| format!("`{name}`")).collect();
+    format!("{} {}", if names.len() == 1 { "pipeline" } else { "pipelines" }, names.join(", "))
+}
+
 impl Error {
     /// Whether it leaves open which deployment the catalog names after a restart.
     #[cfg(feature = "server")]
@@ -324,6 +338,7 @@ impl Coded for Error {
             Self::Call { source, .. } => source.code,
             Self::Plugin { source, .. } => source.code(),
             Self::Exists { .. } => "pipeline_exists",
+            Self::TopicInUse { .. } => "topic_in_use",
             Self::OtherName { .. } => "other_pipeline",
             Self::SharedTarget { .. } => "shared_target",
             Self::CannotFork { .. } => "cannot_fork",
@@ -362,7 +377,10 @@ impl Coded for Error {
             Self::MigrationTooLarge { .. } => Kind::TooLarge,
             Self::Call { .. } => Kind::Unavailable,
             Self::Plugin { source, .. } => source.kind(),
-            Self::Exists { .. } | Self::SharedTarget { .. } | Self::MigrationRefused { .. } => Kind::Conflict,
+            Self::Exists { .. }
+            | Self::TopicInUse { .. }
+            | Self::SharedTarget { .. }
+            | Self::MigrationRefused { .. } => Kind::Conflict,
             Self::MigrationFailed { .. } => Kind::Invalid,
             Self::OtherName { .. } | Self::CannotFork { .. } | Self::NotAnInput { .. } => Kind::Invalid,
             Self::OperationNotFound { .. } | Self::OrphanNotFound { .. } | Self::NoUpgrade { .. } => Kind::NotFound,

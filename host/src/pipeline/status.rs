@@ -21,7 +21,10 @@ pub enum State {
     Starting,
     /// It processes what arrives.
     Running,
-    /// It was paused on request; its input waits.
+    /// It was told to stop, or to make room for another version, and has not stopped yet; the reason says what that waits
+    /// for.
+    Stopping,
+    /// It was paused on request; its input waits. What it shows is what is committed.
     Paused,
     /// A step fails whatever it is given, or the host could not serve it; it tries again by itself.
     BackingOff,

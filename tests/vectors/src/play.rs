@@ -250,7 +250,7 @@ impl<'a> Player<'a> {
             let found = headers.iter().find(|(of, _)| of.ends_with(name.as_bytes()))?.1;
             found.map(|value| String::from_utf8_lossy(value).into_owned())
         };
-        let (code, reason) = (described(".code").unwrap_or_default(), described(".reason").unwrap_or_default());
+        let (code, reason) = (message(".code").unwrap_or_default(), message(".reason").unwrap_or_default());
         Err(format!("a row became a dead letter: {code}: {reason}"))
     }
 

@@ -63,11 +63,12 @@ impl Pipelines {
         name: &PipelineName,
         note: Option<String>,
     ) -> Result<Arc<Operation>, Error> {
-        let entry = self.entry(tenant, name)?;
-        let pipelines = self.clone();
+        self.entry(tenant, name)?;
+        let (pipelines, of, asked) = (self.clone(), tenant.clone(), name.clone());
         Ok(self.0.operations.begin(tenant, name, OperationKind::Savepoint, async move |meter| {
-            let _changing = entry.changing.lock().await;
-            let stored = pipelines.current(&entry)?;
+            let _reserved = pipelines.0.names.reserve(&of, &asked).await;
+            let entry = pipelines.entry(&of, &asked)?;
+            let stored = entry.stored();
             let taken = pipelines.0.context.copy(&stored, Kind::Savepoint, note, &meter).await?;
             entry.shared.checkpointed(Ok(Checkpointed::from(&taken)));
             Ok(Done { pipeline: stored.name, checkpoint: Some(taken.id), undo: None, pause_ms: None, verified: None })

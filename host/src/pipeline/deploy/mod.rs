@@ -4,50 +4,52 @@ mod checkpointer;
 mod fork;
 mod install;
 mod loops;
+mod names;
 mod operations;
 mod orphans;
+mod paused;
+mod replays;
 mod restore;
 mod rewind;
+mod stopping;
 mod supervisor;
+mod topics;
 mod upgrade;
 mod versions;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use self::loops::Flows;
+use self::names::Names;
 use self::operations::Operations;
 pub use self::operations::{Done, Operation, OperationKind, Outcome};
 use self::orphans::Kept;
 pub use self::orphans::{DamagedFile, Orphan, OrphanInput, Orphans};
 pub use self::restore::Restore;
 pub use self::rewind::{Rewind, StartOffset};
+use self::stopping::Task;
 use self::supervisor::{EngineContext, Ready, supervise};
 use self::upgrade::Swapped;
 use crate::catalog::{Catalog, Intent, Purpose, StoredPipeline};
 use crate::checkpoint::{CheckpointId, Checkpoints};
-use crate::error::Coded as _;
+use crate::error::Coded;
 use crate::ids::{PipelineName, StepName, TenantId};
 use crate::log::Log;
 use crate::names::nearest;
 use crate::pipeline::engine::carry::Carry;
 use crate::pipeline::engine::thresholds::Thresholds;
-use crate::pipeline::engine::warm_state::WarmState;
 use crate::pipeline::error::Error;
 use crate::pipeline::io::shared::Shared;
 use crate::pipeline::spec::Spec;
 use crate::pipeline::status::{InputStatus, PipelineStatus, Reason, State, StepStatus};
 use crate::plugin::Sandbox;
 use crate::state::Room;
-
-/// How long a pipeline may take to finish its micro-batch when it is stopped. After that its task is dropped where it
-/// stands, which the log makes harmless.
-const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// All pipelines of a server. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -56,12 +58,16 @@ pub struct Pipelines(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     context: EngineContext,
+    /// Those that are deployed. Whoever puts one in or takes one out has reserved its name.
     entries: Mutex<BTreeMap<(TenantId, PipelineName), Arc<Entry>>>,
+    names: Names,
     operations: Operations,
     /// State in the log of which the catalog does not know whose it is.
     orphans: Mutex<Kept>,
     /// What is being deployed.
     flows: Flows,
+    /// Whether the server ends: nothing is started any more.
+    ending: AtomicBool,
 }
 
 /// One pipeline.
@@ -69,18 +75,9 @@ struct Inner {
 struct Entry {
     shared: Arc<Shared>,
     stored: Mutex<StoredPipeline>,
-    /// StepState over a whole change of what is deployed or a copy of it, so that these follow one another. Taken before `task`.
-    changing: tokio::sync::Mutex<()>,
-    /// StepState while the pipeline is started, stopped or replaced, so that two requests do not do so at once.
+    /// Held while the pipeline is started, stopped or replaced, so that two requests do not do so at once. Taken after the
+    /// name is reserved, by those who do that.
     task: tokio::sync::Mutex<Option<Task>>,
-}
-
-#[derive(Debug)]
-struct Task {
-    stop: watch::Sender<bool>,
-    handle: JoinHandle<Option<Box<WarmState>>>,
-    /// What takes checkpoints by the clock.
-    checkpointer: JoinHandle<()>,
 }
 
 /// How a manifest is to be applied.
@@ -128,14 +125,20 @@ impl Pipelines {
         thresholds: Thresholds,
     ) -> Result<Self, Error> {
         let stored = catalog.pipelines();
-        let context = EngineContext { log, sandbox, catalog, checkpoints, room, thresholds };
+        let (topics, replays) = Default::default();
+        let context = EngineContext { log, sandbox, catalog, checkpoints, room, thresholds, topics, replays };
         let orphans = Mutex::new(context.tidy_up()?);
-        let (entries, operations, flows) = (Mutex::default(), Operations::new(), Flows::default());
-        let pipelines = Self(Arc::new(Inner { context, entries, operations, orphans, flows }));
+        let pipelines = Self(Arc::new(Inner {
+            context,
+            entries: Mutex::default(),
+            names: Names::default(),
+            operations: Operations::new(),
+            orphans,
+            flows: Flows::default(),
+            ending: AtomicBool::new(false),
+        }));
         for stored in stored {
-            let entry = pipelines.insert(stored);
-            let mut task = entry.task.lock().await;
-            *task = Some(pipelines.start(&entry));
+            pipelines.launch(stored).await;
         }
         Ok(pipelines)
     }
@@ -144,19 +147,16 @@ impl Pipelines {
     /// waits for the answer any more.
     pub async fn apply(&self, tenant: &TenantId, manifest: &str, how: Apply) -> Result<Applied, Error> {
         let (pipelines, tenant, manifest) = (self.clone(), tenant.clone(), manifest.to_owned());
-        let deployed = tokio::spawn(async move { pipelines.deploy(&tenant, &manifest, how).await }).await;
-        deployed.unwrap_or_else(|panic| Err(Error::Interrupted { reason: panic.to_string() }))
+        to_its_end(async move { pipelines.deploy(&tenant, &manifest, how).await }).await
     }
 
     async fn deploy(&self, tenant: &TenantId, manifest: &str, how: Apply) -> Result<Applied, Error> {
         let spec: Spec = manifest.parse()?;
         let context = &self.0.context;
+        let _reserved = self.0.names.reserve(tenant, &spec.name).await;
+        let _needs = context.topics.need(tenant, &spec).await;
         let existing = self.entry(tenant, &spec.name).ok();
-        let _changing = match &existing {
-            Some(entry) => Some(entry.changing.lock().await),
-            None => None,
-        };
-        let before = existing.as_ref().map(|entry| self.current(entry)).transpose()?;
+        let before = existing.as_ref().map(|entry| entry.stored());
         let _flow = self.claim_flow(tenant, &spec)?;
         // What cannot be read any more did not run, and says nothing of what its state is.
         let was: Option<Spec> = before.as_ref().and_then(|before| before.manifest.parse().ok());
@@ -184,25 +184,27 @@ impl Pipelines {
         if !is_same {
             stored.dropped_state = how.drop_state.iter().cloned().collect();
         }
-        let plan = context.plan(&stored, &spec).await?;
-        let carry = match &was {
-            Some(was) => Carry::between(was, &spec, &plan, &how.drop_state)?,
-            None => Carry::default(),
-        };
         if let (None, Some(step)) = (&was, how.drop_state.first()) {
             return Err(Error::StepNotFound { name: spec.name, step: step.clone() });
         }
-        self.fits(existing.as_ref(), &plan, &stored, &carry).await?;
-        context.create_targets(tenant, &plan)?;
+        let (plan, carry) = loop {
+            let plan = context.plan(&stored, &spec).await?;
+            let carry = match &was {
+                Some(was) => Carry::between(was, &spec, &plan, &how.drop_state)?,
+                None => Carry::default(),
+            };
+            self.fits(existing.as_ref(), &plan, &stored, &carry).await?;
+            if context.create_targets(tenant, &plan).await? {
+                break (plan, carry);
+            }
+        };
         let (change, swapped) = match (&existing, before) {
             (Some(entry), Some(before)) => {
                 (Change::Changed, self.swap(entry, &before, stored, plan, &spec, carry).await?)
             }
             _ => {
                 context.catalog.put_pipeline(&stored)?;
-                let entry = self.insert(stored);
-                let mut task = entry.task.lock().await;
-                *task = Some(self.start(&entry));
+                self.launch(stored).await;
                 (Change::Created, Swapped::default())
             }
         };
@@ -224,90 +226,128 @@ impl Pipelines {
 
     /// Stops a pipeline between two commits; its input waits.
     pub async fn pause(&self, tenant: &TenantId, name: &PipelineName) -> Result<PipelineStatus, Error> {
-        let entry = self.entry(tenant, name)?;
-        let mut task = entry.task.lock().await;
-        self.remember_paused(&entry, true)?;
-        stop(&mut task).await;
-        entry.shared.set(State::Paused, None);
-        self.status(&entry)
+        let (pipelines, entry) = (self.clone(), self.entry(tenant, name)?);
+        to_its_end(async move {
+            let mut task = entry.task.lock().await;
+            pipelines.current(&entry)?;
+            pipelines.remember_paused(&entry, true)?;
+            let halted = pipelines.halt(&entry, &mut task).await;
+            entry.shared.set(State::Paused, None);
+            halted?;
+            pipelines.status(&entry)
+        })
+        .await
     }
 
     /// Lets a paused or failed pipeline go on from where it was.
     pub async fn resume(&self, tenant: &TenantId, name: &PipelineName) -> Result<PipelineStatus, Error> {
-        let entry = self.entry(tenant, name)?;
-        let mut task = entry.task.lock().await;
-        if matches!(entry.shared.view().state, State::Running | State::Starting) {
-            return self.status(&entry);
-        }
-        stop(&mut task).await;
-        self.remember_paused(&entry, false)?;
-        // A deletion that failed halfway is called off.
-        self.0.context.done(tenant, entry.stored().id);
-        *task = Some(self.start(&entry));
-        self.status(&entry)
+        let (pipelines, entry) = (self.clone(), self.entry(tenant, name)?);
+        to_its_end(async move {
+            let mut task = entry.task.lock().await;
+            pipelines.current(&entry)?;
+            if matches!(entry.shared.view().state, State::Running | State::Starting) {
+                return pipelines.status(&entry);
+            }
+            pipelines.remember_paused(&entry, false)?;
+            let halted = pipelines.halt(&entry, &mut task).await;
+            // A deletion that failed halfway is called off.
+            let stored = entry.stored();
+            pipelines.0.context.done(&stored.tenant, stored.id);
+            *task = pipelines.start(&entry);
+            halted?;
+            pipelines.status(&entry)
+        })
+        .await
     }
 
     /// Removes a pipeline and its state. Its topics stay.
     pub async fn delete(&self, tenant: &TenantId, name: &PipelineName) -> Result<(), Error> {
-        let entry = self.entry(tenant, name)?;
-        let _changing = entry.changing.lock().await;
-        let stored = self.current(&entry)?;
+        let (pipelines, tenant, name) = (self.clone(), tenant.clone(), name.clone());
+        to_its_end(async move { pipelines.remove(&tenant, &name).await }).await
+    }
+
+    async fn remove(&self, tenant: &TenantId, name: &PipelineName) -> Result<(), Error> {
+        let _reserved = self.0.names.reserve(tenant, name).await;
+        let (context, entry) = (&self.0.context, self.entry(tenant, name)?);
+        let stored = entry.stored();
         let intent = Intent { id: stored.id, pipeline: name.clone(), purpose: Purpose::Delete };
-        self.0.context.catalog.put_intent(tenant, &intent)?;
+        context.catalog.put_intent(tenant, &intent)?;
         let mut task = entry.task.lock().await;
-        stop(&mut task).await;
-        if let Err(error) = self.0.context.catalog.remove_pipeline(tenant, name).map_err(Error::from) {
+        let halted = self.halt(&entry, &mut task).await;
+        if let Err(error) = halted.and_then(|_| Ok(context.catalog.remove_pipeline(tenant, name)?)) {
             if error.is_unsettled() {
                 entry.stand_still(&error);
             } else {
-                self.0.context.done(tenant, stored.id);
-                *task = Some(self.start(&entry));
+                context.done(tenant, stored.id);
+                *task = self.start(&entry);
             }
             return Err(error);
         }
         self.entries().remove(&(tenant.clone(), name.clone()));
-        self.0.context.forget(tenant, stored.id);
-        if let Err(error) = self.0.context.checkpoints.forget(tenant, name).await {
+        context.forget(tenant, stored.id);
+        if let Err(error) = context.checkpoints.forget(tenant, name).await {
             tracing::warn!(%tenant, pipeline = %name, %error, "checkpoints of a deleted pipeline are left");
         }
         Ok(())
     }
 
-    /// Stops all pipelines between two commits, as a server does before it ends.
+    /// Stops all pipelines between two commits, as a server does before it ends. None is started any more.
     pub async fn stop(&self) {
+        self.0.ending.store(true, Ordering::SeqCst);
         let entries: Vec<_> = self.entries().values().cloned().collect();
-        for entry in &entries {
-            if let Some(task) = &*entry.task.lock().await {
-                task.stop.send_replace(true);
+        let stopped = entries.iter().map(|entry| async move {
+            if let Err(error) = self.halt(entry, &mut *entry.task.lock().await).await {
+                let pipeline = entry.stored().name;
+                tracing::warn!(%pipeline, %error, "what became of its last commit is seen when the server is started");
             }
-        }
-        for entry in entries {
-            stop(&mut *entry.task.lock().await).await;
-        }
+        });
+        join_all(stopped).await;
     }
 
-    fn insert(&self, stored: StoredPipeline) -> Arc<Entry> {
+    /// Starts a pipeline that the catalog has and that is not among the others yet.
+    async fn launch(&self, stored: StoredPipeline) {
         let key = (stored.tenant.clone(), stored.name.clone());
-        let entry = || Entry {
+        let entry = Arc::new(Entry {
             shared: Arc::new(Shared::new(State::Starting)),
             stored: Mutex::new(stored),
-            changing: tokio::sync::Mutex::default(),
             task: tokio::sync::Mutex::default(),
-        };
-        Arc::clone(self.entries().entry(key).or_insert_with(|| Arc::new(entry())))
+        });
+        // Before anybody else can see it.
+        let mut task = entry.task.lock().await;
+        let had = self.entries().insert(key, Arc::clone(&entry));
+        debug_assert!(had.is_none(), "whoever makes a pipeline has reserved its name and found nothing under it");
+        *task = self.start(&entry);
     }
 
-    fn start(&self, entry: &Entry) -> Task {
+    fn start(&self, entry: &Entry) -> Option<Task> {
         self.start_with(entry, None)
     }
 
-    fn start_with(&self, entry: &Entry, ready: Option<Ready>) -> Task {
+    /// Starts what is deployed now; nothing, if it is paused or the server ends.
+    fn start_with(&self, entry: &Entry, ready: Option<Ready>) -> Option<Task> {
         let stored = entry.stored();
-        entry.shared.set(if stored.paused { State::Paused } else { State::Starting }, None);
-        let (stop, stopped) = watch::channel(false);
         let (context, shared) = (&self.0.context, &entry.shared);
+        shared.hide_plan();
+        if stored.paused {
+            match context.committed(&stored) {
+                Ok(committed) => {
+                    shared.publish(|progress| *progress = committed);
+                    shared.set(State::Paused, None);
+                }
+                Err(error) => {
+                    let reason = Reason { code: error.code().to_owned(), message: error.to_string() };
+                    shared.set(State::Paused, Some(reason));
+                }
+            }
+            return None;
+        }
+        if self.0.ending.load(Ordering::SeqCst) {
+            return None;
+        }
+        shared.set(State::Starting, None);
+        let (stop, stopped) = watch::channel(false);
         // What is deployed has been parsed before; if it cannot be any more, the supervisor says so.
-        let spec = stored.manifest.parse::<Spec>().ok().filter(|_| !stored.paused);
+        let spec = stored.manifest.parse::<Spec>().ok();
         let checkpointer = spec.map(|spec| {
             checkpointer::run(context.clone(), stored.clone(), spec.checkpoint, Arc::clone(shared), stopped.clone())
         });
@@ -316,8 +356,8 @@ impl Pipelines {
                 checkpointer.await;
             }
         });
-        let task = supervise(context.clone(), stored, Arc::clone(shared), stopped, ready);
-        Task { stop, handle: tokio::spawn(task), checkpointer }
+        let supervisor = supervise(context.clone(), stored, Arc::clone(shared), stopped, ready);
+        Some(Task { stop, supervisor: tokio::spawn(supervisor), checkpointer })
     }
 
     fn remember_paused(&self, entry: &Entry, paused: bool) -> Result<(), Error> {
@@ -327,11 +367,11 @@ impl Pipelines {
         Ok(())
     }
 
-    /// What is deployed, if the entry is still the pipeline's: it may have been deleted while somebody waited for it.
-    fn current(&self, entry: &Arc<Entry>) -> Result<StoredPipeline, Error> {
+    /// Whether the entry is still the pipeline's: it may have been deleted while somebody waited for its task.
+    fn current(&self, entry: &Arc<Entry>) -> Result<(), Error> {
         let stored = entry.stored();
         let now = self.entry(&stored.tenant, &stored.name)?;
-        if Arc::ptr_eq(&now, entry) { Ok(stored) } else { Err(Error::NotFound { name: stored.name, nearest: None }) }
+        if Arc::ptr_eq(&now, entry) { Ok(()) } else { Err(Error::NotFound { name: stored.name, nearest: None }) }
     }
 
     fn entry(&self, tenant: &TenantId, name: &PipelineName) -> Result<Arc<Entry>, Error> {
@@ -375,8 +415,8 @@ impl Pipelines {
         Ok(PipelineStatus {
             activity: activity.map(|plan| entry.shared.doings.now(plan)),
             id: stored.id,
-            state: view.state,
-            reason: view.reason,
+            state: if view.stopping.is_some() { State::Stopping } else { view.state },
+            reason: view.stopping.or(view.reason),
             steps: steps.collect(),
             inputs: inputs.collect(),
             output: spec.output,
@@ -412,16 +452,11 @@ impl Entry {
     }
 }
 
-/// Stops a pipeline between two commits. What it had in memory, if it ran.
-async fn stop(task: &mut Option<Task>) -> Option<Box<WarmState>> {
-    let Task { stop, mut handle, checkpointer } = task.take()?;
-    stop.send_replace(true);
-    checkpointer.abort();
-    match tokio::time::timeout(STOP_PATIENCE, &mut handle).await {
-        Ok(ended) => ended.ok().flatten(),
-        Err(_) => {
-            handle.abort();
-            None
-        }
-    }
+/// Does what was asked for to its end, also if nobody waits for the answer any more: what is half done to a pipeline is
+/// neither what it was nor what it is to be.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    let done = tokio::spawn(work).await;
+    done.unwrap_or_else(|panic| Err(Error::Interrupted { reason: panic.to_string() }))
 }

@@ -146,10 +146,12 @@ impl Pipelines {
 
     async fn run_orphan(&self, tenant: &TenantId, id: PipelineId, manifest: &str) -> Result<Applied, Error> {
         let spec: Spec = manifest.parse()?;
+        let context = &self.0.context;
+        let _reserved = self.0.names.reserve(tenant, &spec.name).await;
+        let _needs = context.topics.need(tenant, &spec).await;
         if self.entry(tenant, &spec.name).is_ok() {
             return Err(Error::Exists { name: spec.name });
         }
-        let context = &self.0.context;
         let _flow = self.claim_flow(tenant, &spec)?;
         let versions = self.resolve(tenant, &spec, None, false)?;
         let stored = StoredPipeline {
@@ -163,15 +165,16 @@ impl Pipelines {
             dropped_state: BTreeSet::new(),
             upgraded_from: None,
         };
-        let plan = context.plan(&stored, &spec).await?;
-        self.can_take_over(&plan, id, Carry::default()).await?;
-        context.create_targets(tenant, &plan)?;
+        loop {
+            let plan = context.plan(&stored, &spec).await?;
+            context.replay(&plan, id, Carry::default()).await?;
+            if context.create_targets(tenant, &plan).await? {
+                break;
+            }
+        }
         context.catalog.put_pipeline(&stored)?;
         context.done(tenant, id);
-        let entry = self.insert(stored);
-        let mut task = entry.task.lock().await;
-        *task = Some(self.start(&entry));
-        drop(task);
+        self.launch(stored).await;
         let status = self.show(tenant, &spec.name)?;
         Ok(Applied { status, change: Change::Created, checkpoint: None, pause_ms: None })
     }

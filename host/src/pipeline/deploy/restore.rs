@@ -12,20 +12,19 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::install::StagedDeployment;
-use super::rewind::StartOffset;
-use super::{Done, Entry, Operation, OperationKind, Pipelines, stop};
+use super::rewind::{StartOffset, present};
+use super::{Done, Entry, Operation, OperationKind, Pipelines};
 use crate::catalog::StoredPipeline;
 use crate::checkpoint::{Ahead, CheckpointId, Kind, Manifest, Meter};
 use crate::clock::now_ms;
 use crate::error::Coded;
 use crate::fail;
-use crate::ids::{PipelineName, TenantId};
-use crate::log::Position;
+use crate::ids::{PipelineName, TenantId, TopicPartition};
+use crate::log::{Head, Position};
 use crate::pipeline::Error;
 use crate::pipeline::engine::carry::Carry;
 use crate::pipeline::engine::plan::Plan;
 use crate::pipeline::engine::warm_state::{WarmState, migrating};
-use crate::pipeline::io::runner::can_take_over;
 use crate::pipeline::spec::Spec;
 
 /// What is to be restored.
@@ -66,36 +65,57 @@ pub(super) struct Next {
     /// and in memory.
     pub(super) live: WarmState,
     /// Where it begins to read.
-    pub(super) positions: Vec<(crate::ids::TopicPartition, Position)>,
+    pub(super) begin: Begin,
     /// What the copy of the other one is for.
     pub(super) note: String,
+}
+
+/// Where a deployment begins to read that takes the place of another.
+#[derive(Debug)]
+pub(super) enum Begin {
+    /// Where a checkpoint says.
+    Restored(Vec<(TopicPartition, Position)>),
+    /// At these places, and in all other partitions where the other one has come to when it stands still. It begins without
+    /// state but for the reference tables, which it takes over as they are then.
+    Rewound(Vec<(TopicPartition, Position)>),
 }
 
 impl Pipelines {
     /// Restores a checkpoint.
     pub fn restore(&self, tenant: &TenantId, name: &PipelineName, restore: Restore) -> Result<Arc<Operation>, Error> {
         let fork = restore.into.as_ref().is_some_and(|into| into != name);
-        if let Some(into) = restore.into.as_ref().filter(|_| fork)
-            && self.entry(tenant, into).is_ok()
-        {
-            return Err(Error::Exists { name: into.clone() });
+        if let Some(into) = restore.into.as_ref().filter(|_| fork) {
+            self.refuse_existing(tenant, into)?;
         }
         let kind = if fork { OperationKind::Fork } else { OperationKind::Restore };
         let (pipelines, of, from) = (self.clone(), tenant.clone(), name.clone());
         Ok(self.0.operations.begin(tenant, name, kind, async move |meter| {
             let Restore { checkpoint, into, manifest, to_offsets } = restore;
+            let target = into.unwrap_or_else(|| from.clone());
+            let _reserved = pipelines.0.names.reserve(&of, &target).await;
+            if fork {
+                // Somebody may have been quicker.
+                pipelines.refuse_existing(&of, &target)?;
+            }
             let taken = pipelines.0.context.checkpoints.get(&of, &from, checkpoint).await?;
             let manifest = match manifest {
                 Some(manifest) => manifest,
-                None if fork => taken.deployment.manifest_for(into.as_ref().unwrap_or(&from))?,
+                None if fork => taken.deployment.manifest_for(&target)?,
                 None => taken.deployment.manifest.clone(),
             };
-            let run = Run { target: into.unwrap_or_else(|| from.clone()), manifest, to_offsets };
+            let run = Run { target, manifest, to_offsets };
             pipelines.bring_back(&of, &from, &taken, run, &meter).await
         }))
     }
 
-    /// Runs a manifest with the state of a checkpoint of `from`.
+    fn refuse_existing(&self, tenant: &TenantId, name: &PipelineName) -> Result<(), Error> {
+        match self.entry(tenant, name) {
+            Ok(_) => Err(Error::Exists { name: name.clone() }),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Runs a manifest with the state of a checkpoint of `from`, under a name that the caller has reserved.
     pub(super) async fn bring_back(
         &self,
         tenant: &TenantId,
@@ -116,12 +136,9 @@ impl Pipelines {
                 return Err(Error::SharedTarget { topic: topic.clone(), name: target, other: from.clone() });
             }
         }
+        let _needs = context.topics.need(tenant, &spec).await;
         let existing = self.entry(tenant, &target).ok();
-        let _changing = match &existing {
-            Some(entry) => Some(entry.changing.lock().await),
-            None => None,
-        };
-        let before = existing.as_ref().map(|entry| self.current(entry)).transpose()?;
+        let before = existing.as_ref().map(|entry| entry.stored());
         let _flow = self.claim_flow(tenant, &spec)?;
         let versions = self.versions_of(tenant, &spec, &taken.deployment)?;
         let mut staged = StagedDeployment::new(context, tenant, &target)?;
@@ -136,11 +153,12 @@ impl Pipelines {
             dropped_state: BTreeSet::new(),
             upgraded_from: None,
         };
-        let plan = context.plan(&stored, &spec).await?;
+        let mut plan = context.plan(&stored, &spec).await?;
         staged.fill(from, taken.id, meter).await?;
         let was: Spec = taken.deployment.manifest.parse()?;
-        let carry = Carry::between(&was, &spec, &plan, &[])?;
-        let mut live = self.replay(&plan, staged.id, carry.clone()).await?;
+        let mut carry = Carry::between(&was, &spec, &plan, &[])?;
+        let kept: Vec<_> = taken.positions.iter().filter(|position| carry.keeps_place(&position.topic)).collect();
+        let mut live = context.replay(&plan, staged.id, carry.clone()).await?;
         let migrating = migrating(&plan, &carry.wrote(&taken.deployment.digests));
         if carry.rewrites() || !migrating.is_empty() {
             live.migrate(&migrating).await?;
@@ -148,20 +166,27 @@ impl Pipelines {
             written.take(&mut live).await?;
             stored.id = written.id;
             staged = written;
+            // What is written now is of this manifest.
+            carry = Carry::default();
         }
         fail::point("restore-verified");
-        context.create_targets(tenant, &plan)?;
+        while !context.create_targets(tenant, &plan).await? {
+            plan = context.plan(&stored, &spec).await?;
+            live = match live.rebind(&plan) {
+                Some(live) => live,
+                None => context.replay(&plan, staged.id, carry.clone()).await?,
+            };
+        }
         let topics = context.log.topics(tenant)?;
-        let kept = taken.positions.iter().filter(|position| carry.keeps_place(&position.topic));
-        let mut positions: BTreeMap<_, _> = kept.map(crate::checkpoint::Position::in_log).collect();
+        let mut positions: BTreeMap<_, _> = kept.into_iter().map(crate::checkpoint::Position::in_log).collect();
         for asked in &to_offsets {
             let (at, position) = asked.place(&topics, &spec)?;
             positions.insert(at, position);
         }
         plan.same_topics(&positions, &topics)?;
+        let begin = Begin::Restored(positions.into_iter().collect());
         let note = format!("before restoring {}", taken.id);
-        let positions = positions.into_iter().collect();
-        let next = Next { stored, plan, staged, live, positions, note };
+        let next = Next { stored, plan, staged, live, begin, note };
         let pipeline = next.stored.name.clone();
         let (undo, pause_ms) = self.replace(existing.clone(), before, next).await?;
         Ok(Done { pipeline, checkpoint: Some(taken.id), undo, pause_ms, verified: None })
@@ -176,39 +201,65 @@ impl Pipelines {
         next: Next,
     ) -> Result<(Option<CheckpointId>, Option<f64>), Error> {
         let context = &self.0.context;
-        let Next { mut stored, plan, mut staged, mut live, positions, note } = next;
+        let Next { mut stored, plan, mut staged, mut live, begin, note } = next;
         let (Some(entry), Some(before)) = (existing, before) else {
+            // There is nothing to rewind where nothing runs.
+            let (Begin::Restored(positions) | Begin::Rewound(positions)) = begin;
             staged.place(positions, bytes::Bytes::new()).await?;
             fail::point("restore-installed");
             staged.switch(&stored, None)?;
             fail::point("restore-switched");
             staged.settle(None);
-            let entry = self.insert(stored);
-            let mut task = entry.task.lock().await;
-            *task = Some(self.start(&entry));
+            self.launch(stored).await;
             return Ok((None, None));
         };
         let mut ahead = self.ahead(&before, Kind::Savepoint, Some(note)).await?;
         let mut task = entry.task.lock().await;
-        let ran = stop(&mut task).await;
+        let (mut ran, halted) = match self.halt(&entry, &mut task).await {
+            Ok(ran) => (ran, Ok(())),
+            Err(error) => (None, Err(error)),
+        };
         let stopped = Instant::now();
         stored.paused = entry.stored().paused;
         let switched = async {
+            halted?;
             if let Some(ahead) = &mut ahead {
                 ahead.stand_still(now_ms()).await?;
             }
-            // What it has used stays used.
-            let usage = match context.head(&before.tenant, before.id) {
-                Ok(head) => head.usage,
+            let head = match context.head(&before.tenant, before.id) {
+                Ok(head) => head,
                 Err(error) if ahead.is_none() => {
                     tracing::warn!(pipeline = %before.name, %error, "its counters are lost with its state");
-                    bytes::Bytes::new()
+                    Head::empty(before.id.task())
                 }
                 Err(error) => return Err(error),
             };
-            live.machine.recover_usage(&usage)?;
-            live.positions = positions.iter().cloned().collect();
-            live.sequence = staged.place(positions, usage).await?;
+            // What it has used stays used.
+            live.machine.recover_usage(&head.usage)?;
+            match begin {
+                Begin::Restored(positions) => {
+                    live.positions = positions.iter().cloned().collect();
+                    live.sequence = staged.place(positions, head.usage).await?;
+                }
+                Begin::Rewound(places) => {
+                    let topics = context.log.topics(&before.tenant)?;
+                    let stood = head.positions.into_iter();
+                    live.positions = stood.filter_map(|(at, stood)| present(&topics, at, stood)).collect();
+                    let tables = self.bring_tables(&before, &plan, &mut ran).await;
+                    match tables {
+                        Ok(()) => {}
+                        // State that cannot be read back may be what the rewind is for.
+                        Err(error) if !error.kind().retry() => {
+                            tracing::warn!(pipeline = %before.name, %error, "its tables are read anew");
+                            plan.references.clear();
+                            live.positions.retain(|at, _| !plan.is_of_table(at));
+                        }
+                        Err(error) => return Err(error),
+                    }
+                    live.positions.extend(places);
+                    staged.take(&mut live).await?;
+                }
+            }
             fail::point("restore-installed");
             staged.switch(&stored, Some(before.id))?;
             fail::point("restore-switched");
@@ -288,17 +339,5 @@ impl Pipelines {
             }
             Err(source) => Err(Error::SwapNotCopied { name: entry.stored().name, before, source: Box::new(source) }),
         }
-    }
-
-    /// Reads state back, off the threads that others need.
-    pub(super) async fn can_take_over(
-        &self,
-        plan: &Arc<Plan>,
-        id: crate::ids::PipelineId,
-        carry: Carry,
-    ) -> Result<(), Error> {
-        let (plan, log) = (Arc::clone(plan), Arc::clone(&self.0.context.log));
-        let read = tokio::task::spawn_blocking(move || can_take_over(plan, carry, &*log, id.task())).await;
-        read.unwrap_or_else(|panic| Err(Error::Interrupted { reason: panic.to_string() }))
     }
 }

@@ -6,13 +6,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::install::StagedDeployment;
-use super::restore::Next;
+use super::restore::{Begin, Next};
 use super::{Done, Operation, OperationKind, Pipelines};
 use crate::catalog::StoredPipeline;
 use crate::ids::{Offset, PartitionId, PipelineName, TenantId, TopicName, TopicPartition};
+use crate::log::batch::Offsets;
 use crate::log::{self, Log, PartitionInfo, Position, TopicInfo, batch};
 use crate::pipeline::Error;
 use crate::pipeline::engine::carry::Carry;
+use crate::pipeline::engine::plan::Plan;
+use crate::pipeline::engine::warm_state::WarmState;
 use crate::pipeline::spec::Spec;
 use crate::record::Batch;
 
@@ -42,34 +45,53 @@ pub struct StartOffset {
 }
 
 impl Pipelines {
-    /// Rewinds a pipeline: its state begins empty. What it has is copied first, so that restoring the copy undoes it.
+    /// Rewinds a pipeline: its state begins empty but for its reference tables. What it has is copied first, so that
+    /// restoring the copy undoes it.
     pub fn rewind(&self, tenant: &TenantId, name: &PipelineName, rewind: Rewind) -> Result<Arc<Operation>, Error> {
-        let entry = self.entry(tenant, name)?;
-        let pipelines = self.clone();
+        self.entry(tenant, name)?;
+        let (pipelines, of, asked) = (self.clone(), tenant.clone(), name.clone());
         Ok(self.0.operations.begin(tenant, name, OperationKind::Rewind, async move |_| {
-            let _changing = entry.changing.lock().await;
-            let before = pipelines.current(&entry)?;
+            let _reserved = pipelines.0.names.reserve(&of, &asked).await;
+            let entry = pipelines.entry(&of, &asked)?;
+            let before = entry.stored();
             let context = &pipelines.0.context;
             let spec: Spec = before.manifest.parse()?;
             let staged = StagedDeployment::new(context, &before.tenant, &before.name)?;
             let stored = StoredPipeline { id: staged.id, ..before.clone() };
             let plan = context.plan(&stored, &spec).await?;
-            let live = pipelines.replay(&plan, staged.id, Carry::default()).await?;
+            let live = context.replay(&plan, staged.id, Carry::default()).await?;
             let topics = context.log.topics(&before.tenant)?;
-            let stood = context.head(&before.tenant, before.id).map(|head| head.positions).unwrap_or_default();
-            let stood = stood.into_iter().filter_map(|(at, position)| present(&topics, at, position));
             let found = places(&*context.log, &before.tenant, &topics, &spec, &rewind).await?;
-            let positions = stood.chain(found).collect::<BTreeMap<_, _>>();
-            let (positions, note) = (positions.into_iter().collect(), "before a rewind".to_owned());
-            let (pipeline, next) = (stored.name.clone(), Next { stored, plan, staged, live, positions, note });
+            let (begin, note) = (Begin::Rewound(found), "before a rewind".to_owned());
+            let (pipeline, next) = (stored.name.clone(), Next { stored, plan, staged, live, begin, note });
             let (undo, pause_ms) = pipelines.replace(Some(entry.clone()), Some(before), next).await?;
             Ok(Done { pipeline, checkpoint: None, undo, pause_ms, verified: None })
         }))
     }
 }
 
+impl Pipelines {
+    /// Brings the reference tables of what ran before to a plan: what it had in memory, or else what its commits say.
+    pub(super) async fn bring_tables(
+        &self,
+        before: &StoredPipeline,
+        plan: &Arc<Plan>,
+        ran: &mut Option<Box<WarmState>>,
+    ) -> Result<(), Error> {
+        if plan.tables.is_empty() {
+            return Ok(());
+        }
+        // Without its tables it is of no use any more: if the rewind fails, it is read back.
+        match ran.take() {
+            Some(ran) if ran.machine.plan.references.give(&plan.references) => Ok(()),
+            // Tables are the plan's; the rest of what is read back is dropped.
+            _ => self.0.context.replay(plan, before.id, Carry::default()).await.map(drop),
+        }
+    }
+}
+
 /// A place as it is, or the start of the topic that has come in the place of its own. `None` if there is no such partition.
-fn present(
+pub(super) fn present(
     topics: &BTreeMap<TopicName, TopicInfo>,
     at: TopicPartition,
     position: Position,
@@ -122,7 +144,7 @@ async fn places(
                 let TopicInfo { id: topic_id, partitions, .. } = find(topics, topic)?;
                 for (partition, info) in (0..).zip(partitions) {
                     let at = TopicPartition { topic: topic.clone(), partition };
-                    let offset = first_at(log, tenant, &at, *info, *time).await?;
+                    let offset = first_at(log, tenant, &at, *info, *time, READ_BYTES).await?;
                     places.push((at, Position { topic_id: *topic_id, offset }));
                 }
             }
@@ -144,10 +166,18 @@ async fn first_at(
     at: &TopicPartition,
     info: PartitionInfo,
     time: i64,
+    read_bytes: usize,
 ) -> Result<Offset, Error> {
     let mut next = info.start;
     while next < info.end {
-        let fetched = log.fetch(tenant, at, next, READ_BYTES).await?;
+        let fetched = match log.fetch(tenant, at, next, read_bytes).await {
+            // Retention was quicker: what it removed is not read again.
+            Err(log::Error::OffsetOutOfRange { offset, start, .. }) if offset < start => {
+                next = start;
+                continue;
+            }
+            fetched => fetched?,
+        };
         if fetched.batches.is_empty() {
             break;
         }
@@ -155,42 +185,19 @@ async fn first_at(
             let invalid =
                 |error: batch::Invalid| log::Error::InvalidBatch { at: at.clone(), reason: error.to_string() };
             let header = batch::Header::parse(&bytes).map_err(invalid)?;
-            let first = header.base_offset.max(next);
-            let mut rows = Batch::default();
             if header.max_timestamp >= time {
-                batch::decode(&bytes, first, false, &mut rows).map_err(invalid)?;
+                let (mut rows, mut offsets) = (Batch::default(), Offsets::default());
+                batch::decode_with_offsets(&bytes, next, false, &mut rows, &mut offsets).map_err(invalid)?;
                 if let Some(row) = rows.timestamps.iter().position(|&stamp| stamp >= time) {
-                    return Ok(first + row as u64);
+                    return Ok(offsets.of(row));
                 }
             }
-            next = header.base_offset + u64::from(header.count);
+            // Where records were compacted, a batch covers more offsets than it has records.
+            next = header.next_offset().max(next);
         }
     }
     Ok(next)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ids::default_tenant;
-    use crate::log::batch::EncodeOptions;
-    use crate::log::memory::MemoryLog;
-    use crate::log::{RecordLog as _, TopicAdmin as _, TopicConfig};
-
-    #[tokio::test]
-    async fn a_time_is_found_at_the_first_record_that_is_not_before_it() {
-        let log = MemoryLog::default();
-        let (tenant, at) = (default_tenant(), TopicPartition { topic: "in".parse().expect("a name"), partition: 0 });
-        log.create_topic(&tenant, &at.topic, TopicConfig::with_partitions(1)).expect("made");
-        for times in [[10, 20, 15], [12, 30, 40], [50, 5, 60]] {
-            let mut rows = Batch::default();
-            times.iter().for_each(|&time| rows.push(time, None, Some(b"x")));
-            let batches = batch::encode(rows.view(), &EncodeOptions::default());
-            log.append(&tenant, &at, batches).await.expect("appended");
-        }
-        let info = log.topics(&tenant).expect("topics")[&at.topic].partitions[0];
-        for (time, offset) in [(0, 0), (10, 0), (11, 1), (20, 1), (21, 4), (40, 5), (45, 6), (60, 8), (61, 9)] {
-            assert_eq!(first_at(&log, &tenant, &at, info, time).await.expect("the log is well"), offset, "{time}");
-        }
-    }
-}
+mod tests;

@@ -1,15 +1,22 @@
 //! Keeps one pipeline alive: starts it, notices how it ended, and tries again where that may help.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::{oneshot, watch};
+
+use super::replays::Replays;
+use super::topics::Topics;
 
 use crate::catalog::{Catalog, StoredPipeline};
 use crate::checkpoint::Checkpoints;
 use crate::error::{Blame, Coded};
-use crate::ids::TenantId;
-use crate::log::Log;
+use crate::ids::{PipelineId, TenantId};
+use crate::log::{Fenced, Log};
+use crate::pipeline::engine::carry::Carry;
 use crate::pipeline::engine::plan::{Loaded, Plan};
 use crate::pipeline::engine::references::References;
 use crate::pipeline::engine::thresholds::Thresholds;
@@ -38,6 +45,10 @@ pub(super) struct EngineContext {
     pub(super) room: Room,
     /// Where the engine goes another way.
     pub(super) thresholds: Thresholds,
+    /// Who makes topics, and which are needed.
+    pub(super) topics: Topics,
+    /// How many read their state back.
+    pub(super) replays: Replays,
 }
 
 impl EngineContext {
@@ -68,13 +79,19 @@ impl EngineContext {
         .map(|plan| Arc::new(plan.with_room(self.room.clone()).with_thresholds(self.thresholds)))
     }
 
-    /// Makes the topics that a plan writes and that do not exist.
-    pub(super) fn create_targets(&self, tenant: &TenantId, plan: &Plan) -> Result<(), Error> {
-        let topics = self.log.topics(tenant)?;
-        for topic in plan.topics.iter().filter(|topic| !topics.contains_key(&topic.name)) {
-            self.log.create_topic(tenant, &topic.name, crate::log::TopicConfig::with_partitions(topic.partitions))?;
+    /// The same, with the topics made that it writes.
+    async fn plan_with_targets(&self, stored: &StoredPipeline, spec: &Spec) -> Result<Arc<Plan>, Error> {
+        loop {
+            let plan = self.plan(stored, spec).await?;
+            if self.create_targets(&stored.tenant, &plan).await? {
+                return Ok(plan);
+            }
         }
-        Ok(())
+    }
+
+    /// Waits until every commit that was made for a deployment so far is written or refused.
+    pub(super) async fn fence(&self, tenant: &TenantId, id: PipelineId) -> Result<(), Error> {
+        Ok(self.log.fence(tenant, id.task()).await.map(drop)?)
     }
 }
 
@@ -89,7 +106,8 @@ pub(super) struct Ready {
     pub(super) running: oneshot::Sender<()>,
 }
 
-/// Runs a pipeline until it is stopped or cannot go on; if it was stopped, what it has in memory.
+/// Runs a pipeline until it is stopped or cannot go on; if it was stopped, what it has in memory. All of it is part of this
+/// future: who drops it has ended the runner.
 pub(super) async fn supervise(
     context: EngineContext,
     stored: StoredPipeline,
@@ -100,10 +118,9 @@ pub(super) async fn supervise(
     let mut backoff = BACKOFF_FIRST;
     loop {
         let commits_before = shared.view().progress.usage.commits;
-        // A task of its own, so that a panic ends this try and not the supervisor.
-        let attempt =
-            tokio::spawn(run(context.clone(), stored.clone(), Arc::clone(&shared), stop.clone(), ready.take()));
-        let reason = match attempt.await {
+        let attempt = run(context.clone(), stored.clone(), Arc::clone(&shared), stop.clone(), ready.take());
+        // A panic leaves nothing behind that is used: the next try builds all of it anew from the log.
+        let reason = match AssertUnwindSafe(attempt).catch_unwind().await {
             Ok(Ok(Ended::Stopped(live))) => return live,
             Ok(Ok(Ended::Poisoned(reason))) => reason,
             Ok(Err(error)) => {
@@ -116,6 +133,7 @@ pub(super) async fn supervise(
                 reason
             }
             Err(panic) => {
+                let panic = text_of(&*panic);
                 let message =
                     format!("the pipeline's task ended in a panic ({panic}): report this as a fault of the platform");
                 let reason = Reason { code: "internal".to_owned(), message };
@@ -137,6 +155,12 @@ pub(super) async fn supervise(
     }
 }
 
+/// What a panic said.
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it said nothing")
+}
+
 fn log_failure(stored: &StoredPipeline, reason: &Reason, blame: Blame) {
     let (tenant, pipeline, code) = (&stored.tenant, &stored.name, reason.code.as_str());
     match blame {
@@ -155,15 +179,19 @@ async fn run(
     let spec: Spec = stored.manifest.parse()?;
     let (plan, live, running) = match ready {
         Some(Ready { plan, live, running }) => (plan, live, Some(running)),
-        None => (context.plan(&stored, &spec).await?, None, None),
+        None => (context.plan_with_targets(&stored, &spec).await?, None, None),
     };
-    context.create_targets(&stored.tenant, &plan)?;
     shared.show_plan(Arc::clone(&plan));
-    let (log, seen, live) = (Arc::clone(&context.log), Arc::clone(&shared), live.map(|live| *live));
-    let runner = Runner::open(stored.id.task(), plan, spec.start, log, seen, live).await?;
-    if stored.paused {
-        return Ok(Ended::Stopped(None));
-    }
+    let task = stored.id.task();
+    // First of all, so that what is read back is what there is when nobody else writes.
+    let Fenced { epoch, head } = context.log.fence(&stored.tenant, task).await?;
+    let live = live.filter(|live| live.sequence == head.sequence);
+    let warm = match live.and_then(|live| live.rebind(&plan)) {
+        Some(warm) => warm,
+        None => context.replay(&plan, stored.id, Carry::default()).await?,
+    };
+    let (log, seen) = (Arc::clone(&context.log), Arc::clone(&shared));
+    let runner = Runner::open(task, epoch, plan, spec.start, log, seen, warm).await?;
     shared.set(State::Running, None);
     if let Some(running) = running {
         // Who no longer waits is not told.

@@ -13,18 +13,18 @@ use tokio::sync::oneshot;
 
 use super::install::StagedDeployment;
 use super::restore::Run;
+use super::stopping::Task;
 use super::supervisor::Ready;
-use super::{Done, Entry, Operation, OperationKind, Pipelines, Task, stop};
+use super::{Done, Entry, Operation, OperationKind, Pipelines};
 use crate::catalog::StoredPipeline;
 use crate::checkpoint::{CheckpointId, Kind};
 use crate::clock::now_ms;
 use crate::fail;
-use crate::ids::{PipelineId, PipelineName, TenantId};
+use crate::ids::{PipelineName, TenantId};
 use crate::pipeline::Error;
 use crate::pipeline::engine::carry::Carry;
 use crate::pipeline::engine::plan::Plan;
 use crate::pipeline::engine::warm_state::{WarmState, migrating};
-use crate::pipeline::io::runner::Runner;
 use crate::pipeline::spec::Spec;
 
 /// How long a swap waits to see the new version run. It goes on starting after that.
@@ -57,7 +57,7 @@ impl Pipelines {
         let runs = existing.and_then(|entry| entry.shared.view().plan);
         match runs {
             Some(runs) if carry.is_plain() && runs.holds_the_same(plan) => Ok(()),
-            _ => self.can_take_over(plan, stored.id, carry.clone()).await,
+            _ => self.0.context.replay(plan, stored.id, carry.clone()).await.map(drop),
         }
     }
 
@@ -78,11 +78,15 @@ impl Pipelines {
         let is_same = *before == stored && !carry.rewrites();
         let mut ahead = if is_same { None } else { self.ahead(before, Kind::Upgrade, None).await? };
         let mut task = entry.task.lock().await;
-        let mut live = stop(&mut task).await;
+        let (mut live, halted) = match self.halt(entry, &mut task).await {
+            Ok(live) => (live, Ok(())),
+            Err(error) => (None, Err(error)),
+        };
         let stopped = Instant::now();
         stored.paused = entry.stored().paused;
         let mut staged = None;
         let swapped = async {
+            halted?;
             if let Some(ahead) = &mut ahead {
                 ahead.stand_still(now_ms()).await?;
                 // The way back until the checkpoint of this moment is written, and from then on that.
@@ -96,7 +100,7 @@ impl Pipelines {
                 let ready = live.take().filter(|_| carry.is_plain());
                 let mut migrated = match ready.and_then(|live| live.rebind(&plan)) {
                     Some(live) => live,
-                    None => self.replay(&plan, before.id, carry).await?,
+                    None => context.replay(&plan, before.id, carry).await?,
                 };
                 migrated.migrate(&migrating).await?;
                 // Under a deployment of its own: what the old version reads is not touched.
@@ -156,7 +160,7 @@ impl Pipelines {
         stopped: Instant,
     ) -> Option<f64> {
         let (running, seen) = oneshot::channel();
-        *task = Some(self.start_with(entry, plan.map(|plan| Ready { plan, live, running })));
+        *task = self.start_with(entry, plan.map(|plan| Ready { plan, live, running }));
         let ran = tokio::time::timeout(START_PATIENCE, seen).await.is_ok_and(|seen| seen.is_ok());
         ran.then(|| stopped.elapsed().as_secs_f64() * 1000.0)
     }
@@ -171,20 +175,14 @@ impl Pipelines {
         Ok(())
     }
 
-    /// What a deployment has, off the threads that others need.
-    pub(super) async fn replay(&self, plan: &Arc<Plan>, id: PipelineId, carry: Carry) -> Result<WarmState, Error> {
-        let (plan, log) = (Arc::clone(plan), Arc::clone(&self.0.context.log));
-        let read = tokio::task::spawn_blocking(move || Runner::replay(id.task(), &plan, carry, &*log)).await;
-        read.unwrap_or_else(|panic| Err(Error::Interrupted { reason: panic.to_string() }))
-    }
-
     /// Puts a pipeline back to before its last upgrade: versions, manifest and state.
     pub fn rollback(&self, tenant: &TenantId, name: &PipelineName) -> Result<Arc<Operation>, Error> {
-        let entry = self.entry(tenant, name)?;
+        self.entry(tenant, name)?;
         let (pipelines, of, name) = (self.clone(), tenant.clone(), name.clone());
         let begun = name.clone();
         Ok(self.0.operations.begin(tenant, &begun, OperationKind::Rollback, async move |meter| {
-            let now = pipelines.current(&entry)?;
+            let _reserved = pipelines.0.names.reserve(&of, &name).await;
+            let now = pipelines.entry(&of, &name)?.stored();
             let from = now.upgraded_from.as_ref().and_then(|id| id.parse().ok());
             let from = from.ok_or_else(|| Error::NoUpgrade { name: name.clone() })?;
             let taken = pipelines.0.context.checkpoints.get(&of, &name, from).await?;

@@ -27,7 +27,7 @@ use super::spec::{Spec, StepSpec};
 use super::status::{InputStatus, Reason, State, StepStatus, Usage};
 use crate::ids::{PartitionId, PipelineId, StepName, TaskId, TenantId, TopicName, TopicPartition, default_tenant};
 use crate::log::batch::{EncodeOptions, decode, encode};
-use crate::log::{self, CommitLog as _, Log, RecordLog as _, TopicAdmin as _, TopicConfig, TopicInfo};
+use crate::log::{self, CommitLog as _, Fenced, Log, RecordLog as _, TopicAdmin as _, TopicConfig, TopicInfo};
 use crate::pipeline::engine::carry::Carry;
 use crate::pipeline::engine::plan::{Loaded, Plan};
 use crate::pipeline::engine::references::References;
@@ -384,6 +384,9 @@ fn open(
 ) -> Result<(Runner, Arc<Shared>), Error> {
     let shared = Arc::new(Shared::new(State::Running));
     let log = Arc::clone(log) as Arc<dyn Log>;
-    let runner = runtime.block_on(Runner::open(TASK, Arc::clone(plan), spec.start, log, Arc::clone(&shared), None))?;
+    let Fenced { epoch, .. } = runtime.block_on(log.fence(&plan.tenant, TASK))?;
+    let warm = Runner::replay(TASK, plan, Carry::default(), &*log)?;
+    let seen = Arc::clone(&shared);
+    let runner = runtime.block_on(Runner::open(TASK, epoch, Arc::clone(plan), spec.start, log, seen, warm))?;
     Ok((runner, shared))
 }

@@ -21,7 +21,7 @@ use super::step_state::StepState;
 use super::steps::{Poison, Stop};
 use super::sweep::Sweep;
 use super::work::Work;
-use crate::ids::{StepName, TopicPartition};
+use crate::ids::{PipelineName, StepName, TopicPartition};
 use crate::log::Block;
 use crate::log::batch::Offsets;
 use crate::pipeline::error::Error;
@@ -109,6 +109,15 @@ pub struct Machine {
 /// The steps of a plan without state.
 fn new_states(plan: &Plan) -> Vec<StepState> {
     plan.keyed().map(|keyed| StepState::new(keyed, &plan.room)).collect()
+}
+
+/// The counters of a pipeline, as a commit has them; all 0 before the first.
+pub(in crate::pipeline) fn usage_of(name: &PipelineName, usage: &[u8]) -> Result<Usage, Error> {
+    if usage.is_empty() {
+        return Ok(Usage::default());
+    }
+    let unreadable = |error: serde_json::Error| BlockError { at: error.column(), what: format!("usage: {error}") };
+    serde_json::from_slice(usage).map_err(|error| Error::State { name: name.clone(), source: unreadable(error) })
 }
 
 /// What an applied micro-batch leaves to be committed.
@@ -236,13 +245,7 @@ impl Machine {
 
     /// Takes the counters of the last commit.
     pub(in crate::pipeline) fn recover_usage(&mut self, usage: &[u8]) -> Result<(), Error> {
-        let name = self.plan.name.clone();
-        if !usage.is_empty() {
-            let unreadable =
-                |error: serde_json::Error| BlockError { at: error.column(), what: format!("usage: {error}") };
-            self.usage =
-                serde_json::from_slice(usage).map_err(|error| Error::State { name, source: unreadable(error) })?;
-        }
+        self.usage = usage_of(&self.plan.name, usage)?;
         Ok(())
     }
 

@@ -254,6 +254,12 @@ impl Plan {
         input >= self.sources.len()
     }
 
+    /// Whether a partition is one of a reference table's topic.
+    #[cfg(feature = "server")]
+    pub(in crate::pipeline) fn is_of_table(&self, at: &TopicPartition) -> bool {
+        self.inputs[self.sources.len()..].contains(at)
+    }
+
     /// Notes which of the topics it writes are compacted by key. Rows without a key are dead letters there, so the dead
     /// letters themselves, which keep the keys of what they are made of, cannot go to such a topic.
     pub(in crate::pipeline) fn require_keys(

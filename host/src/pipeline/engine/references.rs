@@ -49,6 +49,16 @@ impl References {
         Self { tables: spec.tables.iter().map(|(name, topic)| (name.clone(), table(topic))).collect() }
     }
 
+    /// Gives all that has been read to the same tables of another plan. False, with part of it given, if that has others.
+    pub(in crate::pipeline) fn give(&self, to: &Self) -> bool {
+        self.tables.iter().all(|(name, table)| {
+            let Some(other) = to.tables.get(name).filter(|other| other.topic == table.topic) else { return false };
+            // Each plan's guests look into tables of their own.
+            std::mem::swap(&mut *table.content.write(), &mut *other.content.write());
+            true
+        })
+    }
+
     /// Forgets what has been read.
     pub(in crate::pipeline) fn clear(&self) {
         self.tables.values().for_each(|table| *table.content.write() = Reference::default());

@@ -53,10 +53,8 @@ impl WarmState {
         if !before.holds_the_same(plan) {
             return None;
         }
-        for (name, table) in &before.references.tables {
-            // Each plan's guests look into tables of their own.
-            let now = &plan.references.tables.get(name)?.content;
-            std::mem::swap(&mut *table.content.write(), &mut *now.write());
+        if !before.references.give(&plan.references) {
+            return None;
         }
         Some(Self { machine: self.machine.rebind(Arc::clone(plan)), ..self })
     }

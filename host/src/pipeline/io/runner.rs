@@ -14,7 +14,7 @@ use super::shared::Shared;
 use crate::clock::now_ms;
 use crate::fail;
 use crate::ids::{Offset, StepName, TaskId, TopicName, TopicPartition};
-use crate::log::{self, Commit, Fenced, Log, Position};
+use crate::log::{self, Commit, Log, PartitionInfo, Position};
 use crate::pipeline::engine::carry::Carry;
 use crate::pipeline::engine::machine::{Applied, Machine, MicroBatch};
 use crate::pipeline::engine::plan::Plan;
@@ -57,23 +57,18 @@ pub(in crate::pipeline) enum Ended {
 }
 
 impl Runner {
-    /// Goes on with what another runner had in memory, or reads back what the commits of the task amount to. From here on no
-    /// other runner of the task commits.
+    /// Goes on with what another runner had in memory under this plan, or what was [replayed](Self::replay) under it, after
+    /// the task was fenced: the epoch is the fence's answer, and no other runner of the task commits.
     pub(in crate::pipeline) async fn open(
         task: TaskId,
+        epoch: u64,
         plan: Arc<Plan>,
         start: Start,
         log: Arc<dyn Log>,
         shared: Arc<Shared>,
-        live: Option<WarmState>,
+        warm: WarmState,
     ) -> Result<Self, Error> {
-        // First of all, so that what is read is what there is when nobody else writes.
-        let Fenced { epoch, head } = log.fence(&plan.tenant, task).await?;
-        let live = live.filter(|live| live.sequence == head.sequence);
-        let WarmState { machine, positions: known, sequence } = match live.and_then(|live| live.rebind(&plan)) {
-            Some(live) => live,
-            None => Self::replay(task, &plan, Carry::default(), &*log)?,
-        };
+        let WarmState { machine, positions: known, sequence } = warm;
         let topics = log.topics(&plan.tenant)?;
         plan.same_topics(&known, &topics)?;
         let mut positions = Vec::with_capacity(plan.inputs.len());
@@ -85,12 +80,10 @@ impl Runner {
             if plan.is_table(input) {
                 tables_to.push(partition.end);
             }
-            let offset = known.get(at).map(|known| known.offset).unwrap_or_else(|| match start {
-                Start::Latest if !plan.is_table(input) => {
-                    fresh = true;
-                    partition.end
-                }
-                _ => partition.start,
+            let start = if plan.is_table(input) { Start::Earliest } else { start };
+            let offset = known.get(at).map(|known| known.offset).unwrap_or_else(|| {
+                fresh |= start == Start::Latest;
+                begin_of(start, &partition)
             });
             positions.push(Position { topic_id: topic.id, offset });
         }
@@ -121,7 +114,7 @@ impl Runner {
     }
 
     /// What the commits of a task amount to, under a plan. `carry` says what becomes of state, where another manifest
-    /// wrote it.
+    /// wrote it. It reads all blocks that are needed, which takes long where there is much state.
     pub(in crate::pipeline) fn replay(
         task: TaskId,
         plan: &Arc<Plan>,
@@ -322,14 +315,12 @@ impl Runner {
     }
 }
 
-/// Whether a block and a plan go together: read back without running.
-pub(in crate::pipeline) fn can_take_over(
-    plan: Arc<Plan>,
-    carry: Carry,
-    log: &dyn Log,
-    task: TaskId,
-) -> Result<(), Error> {
-    Runner::replay(task, &plan, carry, log).map(|_| ())
+/// Where reading begins in a partition that was not read before.
+pub(in crate::pipeline) const fn begin_of(start: Start, partition: &PartitionInfo) -> Offset {
+    match start {
+        Start::Earliest => partition.start,
+        Start::Latest => partition.end,
+    }
 }
 
 /// What is committed, for the status.

@@ -22,6 +22,8 @@ pub(in crate::pipeline) struct Shared {
 pub(in crate::pipeline) struct View {
     pub(in crate::pipeline) state: State,
     pub(in crate::pipeline) reason: Option<Reason>,
+    /// What a stop waits for, while there is one that is not over. Its state is what it was until then.
+    pub(in crate::pipeline) stopping: Option<Reason>,
     pub(in crate::pipeline) progress: Progress,
     /// What runs, for what its guests measure.
     pub(in crate::pipeline) plan: Option<Arc<Plan>>,
@@ -37,6 +39,7 @@ impl Shared {
         let view = Mutex::new(View {
             state,
             reason: None,
+            stopping: None,
             progress: Progress::default(),
             plan: None,
             #[cfg(feature = "server")]
@@ -52,6 +55,12 @@ impl Shared {
         view.reason = reason;
     }
 
+    /// Shows what a stop waits for, or that none does any more.
+    #[cfg(feature = "server")]
+    pub(in crate::pipeline) fn set_stopping(&self, reason: Option<Reason>) {
+        self.lock().stopping = reason;
+    }
+
     /// Shows what became of a checkpoint.
     #[cfg(feature = "server")]
     pub(in crate::pipeline) fn checkpointed(&self, outcome: Result<Checkpointed, Reason>) {
@@ -64,6 +73,12 @@ impl Shared {
 
     pub(in crate::pipeline) fn show_plan(&self, plan: Arc<Plan>) {
         self.lock().plan = Some(plan);
+    }
+
+    /// Shows no plan: what is deployed is not loaded yet, or not at all.
+    #[cfg(feature = "server")]
+    pub(in crate::pipeline) fn hide_plan(&self) {
+        self.lock().plan = None;
     }
 
     pub(in crate::pipeline) fn publish(&self, change: impl FnOnce(&mut Progress)) {

@@ -32,9 +32,9 @@ pub struct PipelineStatus {
     pub watermark: Option<i64>,
     /// What it has done since it was made.
     pub usage: Usage,
-    /// Keys with open windows.
+    /// Keys with open windows; none, if it is paused since before the server was started.
     pub open_groups: u64,
-    /// Bytes of state in memory.
+    /// Bytes of state in memory, likewise.
     pub state_bytes: u64,
     /// Bytes of state on disk, which memory has no room for.
     #[serde(default)]

@@ -1,0 +1,35 @@
+//! What a paused pipeline shows: what is committed, from the head of its commits alone. Its plugins are not loaded and its
+//! state is not read back before it is resumed.
+
+use super::supervisor::EngineContext;
+use crate::catalog::StoredPipeline;
+use crate::ids::TopicPartition;
+use crate::log::TopicInfo;
+use crate::pipeline::Error;
+use crate::pipeline::engine::machine::usage_of;
+use crate::pipeline::io::runner::{Progress, begin_of};
+use crate::pipeline::spec::Spec;
+use crate::time::Input;
+
+impl EngineContext {
+    /// What a deployment has committed, as far as the head of its commits says it.
+    pub(super) fn committed(&self, stored: &StoredPipeline) -> Result<Progress, Error> {
+        let spec: Spec = stored.manifest.parse()?;
+        let topics = self.log.topics(&stored.tenant)?;
+        let head = self.head(&stored.tenant, stored.id)?;
+        let mut progress = Progress { usage: usage_of(&spec.name, &head.usage)?, ..Progress::default() };
+        let sources = spec.sources.iter().map(|topic| (topic, spec.start));
+        let tables = spec.tables.values().map(|topic| (topic, crate::pipeline::spec::Start::Earliest));
+        for (topic, start) in sources.chain(tables) {
+            // Of a topic that is not there, there is nothing to show.
+            let Some(TopicInfo { id, partitions, .. }) = topics.get(topic) else { continue };
+            for (partition, info) in (0..).zip(partitions) {
+                let at = TopicPartition { topic: topic.clone(), partition };
+                let known = head.positions.get(&at).filter(|known| known.topic_id == *id);
+                let position = known.map_or_else(|| begin_of(start, info), |known| known.offset);
+                progress.inputs.push((at, position, Input::default()));
+            }
+        }
+        Ok(progress)
+    }
+}

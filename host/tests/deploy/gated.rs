@@ -1,0 +1,161 @@
+//! A log in memory whose commits and replays can be held up, as a slow disk does.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+
+use bytes::Bytes;
+use millstream::ids::{Offset, TaskId, TenantId, TopicName, TopicPartition};
+use millstream::log::memory::MemoryLog;
+use millstream::log::{
+    Appended, Commit, CommitLog, Committed, Fenced, Fetched, Head, Pending, RecordLog, Result, TopicAdmin, TopicConfig,
+    TopicInfo,
+};
+use tokio::sync::watch;
+
+/// The log. Commits take effect in the order in which they were made, also if nobody waits for them any more.
+#[derive(Debug)]
+pub(crate) struct GatedLog {
+    log: Arc<MemoryLog>,
+    order: Arc<tokio::sync::Mutex<()>>,
+    commits: watch::Sender<bool>,
+    /// Commits that wait for the gate.
+    held: Arc<AtomicUsize>,
+    replays: Mutex<bool>,
+    opened: Condvar,
+    /// Replays of blocks: that go on, that went on at once, and in all.
+    replaying: AtomicUsize,
+    replaying_max: AtomicUsize,
+    replayed: AtomicUsize,
+}
+
+impl GatedLog {
+    pub(crate) fn new() -> Self {
+        Self {
+            log: Arc::default(),
+            order: Arc::default(),
+            commits: watch::Sender::new(true),
+            held: Arc::default(),
+            replays: Mutex::new(true),
+            opened: Condvar::new(),
+            replaying: AtomicUsize::new(0),
+            replaying_max: AtomicUsize::new(0),
+            replayed: AtomicUsize::new(0),
+        }
+    }
+
+    /// Lets commits through, or holds them up.
+    pub(crate) fn let_commits(&self, through: bool) {
+        self.commits.send_replace(through);
+    }
+
+    /// Lets replays through, or holds them up on their threads.
+    pub(crate) fn let_replays(&self, through: bool) {
+        *self.replays.lock().unwrap() = through;
+        self.opened.notify_all();
+    }
+
+    /// Commits that are held up.
+    pub(crate) fn held(&self) -> usize {
+        self.held.load(Ordering::SeqCst)
+    }
+
+    /// Replays that go on now, and the most that went on at once.
+    pub(crate) fn replaying(&self) -> (usize, usize) {
+        (self.replaying.load(Ordering::SeqCst), self.replaying_max.load(Ordering::SeqCst))
+    }
+
+    /// How often blocks were read back.
+    pub(crate) fn replayed(&self) -> usize {
+        self.replayed.load(Ordering::SeqCst)
+    }
+}
+
+impl TopicAdmin for GatedLog {
+    fn create_topic(&self, tenant: &TenantId, topic: &TopicName, config: TopicConfig) -> Result<()> {
+        self.log.create_topic(tenant, topic, config)
+    }
+
+    fn delete_topic(&self, tenant: &TenantId, topic: &TopicName) -> Result<()> {
+        self.log.delete_topic(tenant, topic)
+    }
+
+    fn topic(&self, tenant: &TenantId, topic: &TopicName) -> Result<TopicInfo> {
+        self.log.topic(tenant, topic)
+    }
+
+    fn topics(&self, tenant: &TenantId) -> Result<BTreeMap<TopicName, TopicInfo>> {
+        self.log.topics(tenant)
+    }
+}
+
+impl RecordLog for GatedLog {
+    fn append(&self, tenant: &TenantId, at: &TopicPartition, batches: Bytes) -> Pending<Appended> {
+        self.log.append(tenant, at, batches)
+    }
+
+    fn fetch(&self, tenant: &TenantId, at: &TopicPartition, from: Offset, bytes_max: usize) -> Pending<Fetched> {
+        self.log.fetch(tenant, at, from, bytes_max)
+    }
+
+    fn watch(&self, tenant: &TenantId, topic: &TopicName) -> Result<watch::Receiver<u64>> {
+        self.log.watch(tenant, topic)
+    }
+}
+
+impl CommitLog for GatedLog {
+    /// Has its place in the order of writes, behind the commits that are held up.
+    fn fence(&self, tenant: &TenantId, task: TaskId) -> Pending<Fenced> {
+        let (order, fenced) = (Arc::clone(&self.order), self.log.fence(tenant, task));
+        Box::pin(async move {
+            let _turn = order.lock_owned().await;
+            fenced.await
+        })
+    }
+
+    fn commit(&self, tenant: &TenantId, commit: Commit) -> Pending<Committed> {
+        let (log, order, held) = (Arc::clone(&self.log), Arc::clone(&self.order), Arc::clone(&self.held));
+        let (tenant, mut gate) = (tenant.clone(), self.commits.subscribe());
+        Box::pin(async move {
+            let turn = order.lock_owned().await;
+            // Who made it may be gone by the time at which it is written.
+            let written = tokio::spawn(async move {
+                let _turn = turn;
+                held.fetch_add(1, Ordering::SeqCst);
+                gate.wait_for(|through| *through).await.unwrap();
+                held.fetch_sub(1, Ordering::SeqCst);
+                log.commit(&tenant, commit).await
+            });
+            written.await.unwrap()
+        })
+    }
+
+    fn replay(
+        &self,
+        tenant: &TenantId,
+        task: TaskId,
+        after: u64,
+        each: &mut dyn FnMut(u64, Bytes) -> ControlFlow<()>,
+    ) -> Result<Head> {
+        // Nothing is after that: the head alone is asked for.
+        if after == u64::MAX {
+            return self.log.replay(tenant, task, after, each);
+        }
+        let now = self.replaying.fetch_add(1, Ordering::SeqCst) + 1;
+        self.replaying_max.fetch_max(now, Ordering::SeqCst);
+        self.replayed.fetch_add(1, Ordering::SeqCst);
+        drop(self.opened.wait_while(self.replays.lock().unwrap(), |through| !*through).unwrap());
+        let head = self.log.replay(tenant, task, after, each);
+        self.replaying.fetch_sub(1, Ordering::SeqCst);
+        head
+    }
+
+    fn forget(&self, tenant: &TenantId, task: TaskId) -> Result<()> {
+        self.log.forget(tenant, task)
+    }
+
+    fn tasks(&self) -> Result<Vec<(TenantId, TaskId)>> {
+        self.log.tasks()
+    }
+}
