@@ -15,10 +15,14 @@ async fn held_up() -> Server {
     server.create("in", 1).await;
     server.apply(&manifest("p", "pass", "in", "out")).await;
     until("it runs", || server.state("p") == State::Running).await;
+    hold_up(&server).await;
+    server
+}
+
+async fn hold_up(server: &Server) {
     server.log.let_commits(false);
     server.feed("in", 0, 0..600).await;
     until("its commit is on the way", || server.log.held() > 0).await;
-    server
 }
 
 /// What `show` says while a stop waits for the log.
@@ -117,9 +121,12 @@ async fn a_guest_that_computes_for_long_is_cancelled() {
 
 #[tokio::test]
 async fn a_server_that_ends_has_stopped_all_and_starts_none() {
-    let mut server = held_up().await;
+    let mut server = Server::new(4).await;
+    server.create("in", 1).await;
+    server.apply(&manifest("p", "pass", "in", "out")).await;
     server.apply(&manifest("q", "spin", "in", "elsewhere")).await;
-    until("it runs", || server.state("q") == State::Running).await;
+    until("both run", || ["p", "q"].iter().all(|pipeline| server.state(pipeline) == State::Running)).await;
+    hold_up(&server).await;
     let pipelines = server.pipelines.clone();
     let stop = tokio::spawn(async move { pipelines.stop().await });
     waits_for_the_log(&server).await;

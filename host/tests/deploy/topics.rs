@@ -4,9 +4,10 @@ use futures_util::future::join_all;
 use millstream::error::Coded as _;
 use millstream::ids::default_tenant;
 use millstream::log::{TopicAdmin as _, TopicConfig};
-use millstream::pipeline::Apply;
+use millstream::pipeline::{Applied, Apply, Error};
+use tokio::task::JoinHandle;
 
-use crate::server::{Server, manifest, topic};
+use crate::server::{Server, manifest, name, topic, until};
 
 /// How many are applied, each beside who deletes or makes its topic.
 const PAIRS: usize = 20;
@@ -82,6 +83,44 @@ async fn a_topic_that_somebody_else_makes_meanwhile_is_used_as_it_is() {
     }
 }
 
+/// A server with a pipeline that is being applied: it is planned, and looks at its state. It reads four partitions.
+async fn applying() -> (Server, JoinHandle<Result<Applied, Error>>) {
+    let server = Server::new(4).await;
+    server.create("four", 4).await;
+    server.feed("four", 3, 0..10).await;
+    server.log.let_replays(false);
+    let pipelines = server.pipelines.clone();
+    let apply =
+        tokio::spawn(async move { pipelines.apply(&default_tenant(), &manifest("p", "pass", "four", "out")).await });
+    until("its state is looked at", || server.log.replaying().0 == 1).await;
+    (server, apply)
+}
+
+#[tokio::test]
+async fn what_is_being_applied_keeps_its_topics() {
+    let (server, apply) = applying().await;
+    for needed in ["four", "out", "p.dead-letters"] {
+        let refused = server.pipelines.delete_topic(&default_tenant(), &topic(needed)).await.unwrap_err();
+        assert_eq!(refused.to_string(), format!("topic `{needed}` is used by pipeline `p`: delete it first"));
+    }
+    server.log.let_replays(true);
+    apply.await.unwrap().unwrap();
+    server.drained("p").await;
+    server.has_each_once("out", 0..10);
+}
+
+#[tokio::test]
+async fn what_is_being_applied_takes_a_topic_as_it_was_made_meanwhile() {
+    let (server, apply) = applying().await;
+    server.create("out", 1).await;
+    server.log.let_replays(true);
+    apply.await.unwrap().unwrap();
+    server.drained("p").await;
+    server.has_each_once("out", 0..10);
+    let made = server.log.topic(&default_tenant(), &topic("out")).unwrap();
+    assert_eq!(made.config.partitions, 1);
+}
+
 #[tokio::test]
 async fn a_refusal_names_all_pipelines_that_need_the_topic() {
     let server = Server::new(4).await;
@@ -91,7 +130,7 @@ async fn a_refusal_names_all_pipelines_that_need_the_topic() {
     let refused = server.pipelines.delete_topic(&default_tenant(), &topic("out")).await.unwrap_err();
     assert_eq!(refused.to_string(), "topic `out` is used by pipelines `a`, `b`: delete them first");
     for pipeline in ["a", "b"] {
-        server.pipelines.delete(&default_tenant(), &crate::server::name(pipeline)).await.unwrap();
+        server.pipelines.delete(&default_tenant(), &name(pipeline)).await.unwrap();
     }
     server.pipelines.delete_topic(&default_tenant(), &topic("out")).await.unwrap();
     assert!(!server.log.topics(&default_tenant()).unwrap().contains_key(&topic("out")));
