@@ -90,8 +90,9 @@ async fn applying() -> (Server, JoinHandle<Result<Applied, Error>>) {
     server.feed("four", 3, 0..10).await;
     server.log.let_replays(false);
     let pipelines = server.pipelines.clone();
-    let apply =
-        tokio::spawn(async move { pipelines.apply(&default_tenant(), &manifest("p", "pass", "four", "out")).await });
+    let apply = tokio::spawn(async move {
+        pipelines.apply(&default_tenant(), &manifest("p", "pass", "four", "out"), Apply::default()).await
+    });
     until("its state is looked at", || server.log.replaying().0 == 1).await;
     (server, apply)
 }
