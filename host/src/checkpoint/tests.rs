@@ -324,7 +324,7 @@ async fn a_manifest_that_is_not_what_was_written_is_named_and_nothing_is_removed
     for (bytes, code) in [
         (flip_last(good.clone()), "checkpoint_corrupt"),
         (good[..good.len() - 1].to_vec(), "checkpoint_corrupt"),
-        (br#"{"format":2,"more":"than we know"}"#.to_vec(), "checkpoint_unknown_format"),
+        (br#"{"format":3,"more":"than we know"}"#.to_vec(), "checkpoint_unknown_format"),
         (foreign, "checkpoint_foreign"),
         (renamed, "checkpoint_corrupt"),
     ] {

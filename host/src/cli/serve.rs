@@ -172,7 +172,7 @@ async fn off_thread<T: Send + 'static>(
     work: impl FnOnce(&EmbeddedLog, i64) -> log::Result<T> + Send + 'static,
 ) -> Option<T> {
     let log = Arc::clone(log);
-    let work = tokio::task::spawn_blocking(move || work(&*log, now_ms()));
+    let work = tokio::task::spawn_blocking(move || work(&log, now_ms()));
     match work.await {
         Ok(Ok(done)) => Some(done),
         Ok(Err(error)) => {

@@ -129,7 +129,7 @@ fn sent(id: i64, epoch: i16, base_sequence: i32, count: i32) -> Bytes {
 }
 
 /// Waits for an answer on this thread, be it one of a runtime's or not.
-pub(crate) fn now<T>(mut pending: Pending<T>) -> Result<T> {
+pub(crate) fn now<T>(pending: Pending<T>) -> Result<T> {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {
@@ -138,6 +138,8 @@ pub(crate) fn now<T>(mut pending: Pending<T>) -> Result<T> {
     }
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = Context::from_waker(&waker);
+    // Within a runtime, a task that has done much is to yield to others first, which this thread would never do.
+    let mut pending = std::pin::pin!(tokio::task::unconstrained(pending));
     loop {
         match pending.as_mut().poll(&mut context) {
             Poll::Ready(result) => return result,

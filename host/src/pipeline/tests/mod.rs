@@ -12,6 +12,7 @@ mod migrating;
 mod model;
 mod process;
 mod reading;
+mod runners;
 mod sessions;
 mod sift;
 mod stages;

@@ -76,3 +76,22 @@ async fn what_retention_removes_meanwhile_is_passed_over() {
     assert_eq!(shorter.enforce_retention(100).expect("the log is well"), 2);
     assert_eq!(first_at(&shorter, &default_tenant(), &at, stale, 0, 1).await.expect("it goes on"), 2);
 }
+
+#[test]
+fn a_place_in_a_topic_that_was_made_again_becomes_the_start_of_the_new_one() {
+    let log = MemoryLog::default();
+    let (tenant, topic) = (default_tenant(), "in".parse::<TopicName>().expect("a name"));
+    log.create_topic(&tenant, &topic, TopicConfig::with_partitions(2)).expect("made");
+    let topics = log.topics(&tenant).expect("topics");
+    let topic_id = topics[&topic].id;
+    let at = |partition| TopicPartition { topic: topic.clone(), partition };
+    let stood = Position { topic_id, offset: 7 };
+    assert_eq!(present(&topics, at(1), stood), Some((at(1), stood)));
+    log.delete_topic(&tenant, &topic).expect("it is there");
+    log.create_topic(&tenant, &topic, TopicConfig::with_partitions(1)).expect("made");
+    let topics = log.topics(&tenant).expect("topics");
+    let start = Position { topic_id: topics[&topic].id, offset: 0 };
+    assert_ne!(start.topic_id, topic_id);
+    assert_eq!(present(&topics, at(0), stood), Some((at(0), start)));
+    assert_eq!(present(&topics, at(1), stood), None, "it has no such partition any more");
+}
