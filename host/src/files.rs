@@ -1,10 +1,14 @@
 //! Files that are there whole or not at all.
 //!
 //! A write goes to a file beside the target, is synced, renamed over it, and the folder is synced: a crash at any moment
-//! leaves the old content or the new. Each write has a file of its own, so that two of one target do not meet. What a crash left
-//! unfinished is removed by the next listing of its folder, which leaves alone what this process is writing.
+//! leaves the old content or the new. Each write has a file of its own, so that two of one target do not meet. What a crash
+//! left unfinished is removed by the next listing of its folder, which leaves alone what this process is writing.
+//!
+//! All of this is done with the few functions of [`Files`]. The server's files are the [`SystemFiles`]; a simulation has
+//! some that lose what was not synced.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -12,6 +16,91 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What a file is called until it is whole. What a crash leaves under such a name was never answered for.
 pub const UNFINISHED: &str = "unfinished";
+
+/// A file system.
+///
+/// # Contract
+/// What is in a file is durable when [`write`](Files::write) has answered. A name (made, renamed, removed) is seen at once,
+/// and durable when its folder has been [synced](Files::sync_folder): a crash before that leaves the names as before or as
+/// after, each for itself. A name that is renamed over another leads to one of the two contents at any moment.
+pub trait Files: Send + Sync + Debug {
+    /// Makes a file with this content, or replaces the content of one that is there.
+    fn write(&self, file: &Path, bytes: &[u8]) -> io::Result<()>;
+
+    /// What is in a file; [`ErrorKind::NotFound`] if there is none.
+    fn read(&self, file: &Path) -> io::Result<Vec<u8>>;
+
+    /// Gives a file another name, in place of a file that has it.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file; [`ErrorKind::NotFound`] if there is none.
+    fn remove(&self, file: &Path) -> io::Result<()>;
+
+    /// Makes a folder in one that is there; [`ErrorKind::AlreadyExists`] if it is there.
+    fn make_folder(&self, folder: &Path) -> io::Result<()>;
+
+    /// Whether there is a folder of this name.
+    fn is_folder(&self, path: &Path) -> bool;
+
+    /// What is in a folder, in any order; [`ErrorKind::NotFound`] if there is none.
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
+
+    /// How many bytes a file has; nothing if this is a folder.
+    fn size(&self, file: &Path) -> io::Result<Option<u64>>;
+
+    /// Makes the names in a folder durable.
+    fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+}
+
+/// The files of the operating system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemFiles;
+
+impl Files for SystemFiles {
+    fn write(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut output = File::create(file)?;
+        output.write_all(bytes)?;
+        output.sync_all()
+    }
+
+    fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
+        fs::read(file)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, file: &Path) -> io::Result<()> {
+        fs::remove_file(file)
+    }
+
+    fn make_folder(&self, folder: &Path) -> io::Result<()> {
+        fs::create_dir(folder)
+    }
+
+    fn is_folder(&self, path: &Path) -> bool {
+        path.is_dir()
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
+    }
+
+    fn size(&self, file: &Path) -> io::Result<Option<u64>> {
+        let about = file.metadata()?;
+        Ok(about.is_file().then_some(about.len()))
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        #[cfg(test)]
+        faults::meet()?;
+        File::open(folder).and_then(|folder| folder.sync_all())?;
+        #[cfg(test)]
+        synced::note(folder);
+        Ok(())
+    }
+}
 
 /// The files that are being written.
 static WRITING: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
@@ -44,31 +133,29 @@ fn writing() -> MutexGuard<'static, BTreeSet<PathBuf>> {
 }
 
 /// Writes a file, durably: what was there before is there until all of this is.
-pub fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn write(files: &dyn Files, file: &Path, bytes: &[u8]) -> io::Result<()> {
     let unfinished = Unfinished::of(file);
     let attempt = || {
-        let mut output = File::create(&unfinished.0)?;
-        output.write_all(bytes)?;
-        output.sync_all()?;
-        fs::rename(&unfinished.0, file)
+        files.write(&unfinished.0, bytes)?;
+        files.rename(&unfinished.0, file)
     };
     attempt().inspect_err(|_| {
         // What is left of it is in nobody's way, and is removed at the next listing if it cannot be removed now.
-        let _ = fs::remove_file(&unfinished.0);
+        let _ = files.remove(&unfinished.0);
     })?;
-    sync_folder(parent(file))
+    files.sync_folder(parent(file))
 }
 
 /// Moves a file, durably.
-pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    fs::rename(from, to)?;
-    sync_folder(parent(to))?;
-    sync_folder(parent(from))
+pub fn rename(files: &dyn Files, from: &Path, to: &Path) -> io::Result<()> {
+    files.rename(from, to)?;
+    files.sync_folder(parent(to))?;
+    files.sync_folder(parent(from))
 }
 
 /// Reads a file, if it is there.
-pub fn read(file: &Path) -> io::Result<Option<Vec<u8>>> {
-    match fs::read(file) {
+pub fn read(files: &dyn Files, file: &Path) -> io::Result<Option<Vec<u8>>> {
+    match files.read(file) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -76,66 +163,50 @@ pub fn read(file: &Path) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Removes a file, durably. Removing what is not there changes nothing.
-pub fn remove(file: &Path) -> io::Result<()> {
-    match fs::remove_file(file) {
-        Ok(()) => sync_folder(parent(file)),
+pub fn remove(files: &dyn Files, file: &Path) -> io::Result<()> {
+    match files.remove(file) {
+        Ok(()) => files.sync_folder(parent(file)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
 }
 
 /// Makes a folder and those above it, durably. All folders for what must survive are made by this.
-pub fn make_folder(folder: &Path) -> io::Result<()> {
-    if folder.is_dir() {
+pub fn make_folder(files: &dyn Files, folder: &Path) -> io::Result<()> {
+    if files.is_folder(folder) {
         // Perhaps somebody made it just now, or made it and was killed before it was synced.
-        return match sync_folder(parent(folder)) {
+        return match files.sync_folder(parent(folder)) {
             // Who may not even look at the folder above did not make this one.
             Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
             synced => synced,
         };
     }
     if let Some(above) = folder.parent().filter(|above| !above.as_os_str().is_empty()) {
-        make_folder(above)?;
+        make_folder(files, above)?;
     }
-    match fs::create_dir(folder) {
+    match files.make_folder(folder) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
-        _ => sync_folder(parent(folder)),
+        _ => files.sync_folder(parent(folder)),
     }
 }
 
 /// What is in a folder, by name, without what a crash left unfinished, which is removed. A folder that is not there is
 /// empty.
-pub fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let listing = match fs::read_dir(folder) {
-        Ok(listing) => listing,
+pub fn entries(files: &dyn Files, folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = match files.list(folder) {
+        Ok(paths) => paths,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    let mut paths = Vec::new();
-    for entry in listing {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == UNFINISHED) {
-            // Held until it is gone, so that nobody begins to write it meanwhile.
-            let writing = writing();
-            if !writing.contains(&path) {
-                remove(&path)?;
-            }
-        } else {
-            paths.push(path);
+    for path in paths.extract_if(.., |path| path.extension().is_some_and(|extension| extension == UNFINISHED)) {
+        // Held until it is gone, so that nobody begins to write it meanwhile.
+        let writing = writing();
+        if !writing.contains(&path) {
+            remove(files, &path)?;
         }
     }
     paths.sort();
     Ok(paths)
-}
-
-/// Syncs what a folder has: which files and folders are in it, not what is in those.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    #[cfg(test)]
-    faults::meet()?;
-    File::open(folder).and_then(|folder| folder.sync_all())?;
-    #[cfg(test)]
-    synced::note(folder);
-    Ok(())
 }
 
 /// Which folders were synced by this thread, for tests: what a loss of power would leave cannot be seen otherwise.
@@ -200,12 +271,12 @@ mod tests {
     fn what_a_crash_left_unfinished_is_not_seen_and_goes() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("a");
-        write(&file, b"old").expect("written");
+        write(&SystemFiles, &file, b"old").expect("written");
         let unfinished = file.with_added_extension(UNFINISHED);
         fs::write(&unfinished, b"ne").expect("half a file");
-        assert_eq!(entries(folder.path()).expect("listed"), std::slice::from_ref(&file));
+        assert_eq!(entries(&SystemFiles, folder.path()).expect("listed"), std::slice::from_ref(&file));
         assert!(!unfinished.exists());
-        assert_eq!(read(&file).expect("read"), Some(b"old".to_vec()));
+        assert_eq!(read(&SystemFiles, &file).expect("read"), Some(b"old".to_vec()));
     }
 
     #[test]
@@ -217,11 +288,11 @@ mod tests {
         for unfinished in [&one, &other] {
             fs::write(&unfinished.0, b"ha").expect("half a file");
         }
-        assert_eq!(entries(folder.path()).expect("listed"), Vec::<PathBuf>::new());
+        assert_eq!(entries(&SystemFiles, folder.path()).expect("listed"), Vec::<PathBuf>::new());
         assert!(one.0.exists() && other.0.exists());
         let left = one.0.clone();
         drop(one);
-        assert_eq!(entries(folder.path()).expect("listed"), Vec::<PathBuf>::new());
+        assert_eq!(entries(&SystemFiles, folder.path()).expect("listed"), Vec::<PathBuf>::new());
         assert!(!left.exists() && other.0.exists());
     }
 
@@ -235,13 +306,13 @@ mod tests {
                 let (file, folder) = (&file, folder.path());
                 scope.spawn(move || {
                     for _ in 0..20 {
-                        write(file, content).expect("nobody is in its way");
-                        assert_eq!(entries(folder).expect("listed"), std::slice::from_ref(file));
+                        write(&SystemFiles, file, content).expect("nobody is in its way");
+                        assert_eq!(entries(&SystemFiles, folder).expect("listed"), std::slice::from_ref(file));
                     }
                 });
             }
         });
-        let there = read(&file).expect("read").expect("it is there");
+        let there = read(&SystemFiles, &file).expect("read").expect("it is there");
         assert!(contents.contains(&there), "{} bytes", there.len());
     }
 
@@ -249,31 +320,34 @@ mod tests {
     fn a_write_that_fails_leaves_what_was_there() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("a");
-        write(&file, b"old").expect("written");
+        write(&SystemFiles, &file, b"old").expect("written");
         // A folder in the place of the unfinished file makes the write fail whoever runs the test.
         fs::create_dir(file.with_added_extension(UNFINISHED)).expect("a folder");
-        write(&file, b"new").expect_err("its place is taken");
-        assert_eq!(read(&file).expect("read"), Some(b"old".to_vec()));
+        write(&SystemFiles, &file, b"new").expect_err("its place is taken");
+        assert_eq!(read(&SystemFiles, &file).expect("read"), Some(b"old".to_vec()));
     }
 
     #[test]
     fn a_file_is_moved_with_its_content() {
         let folder = tempfile::tempdir().expect("a folder");
         let (from, to) = (folder.path().join("a"), folder.path().join("b"));
-        write(&from, b"text").expect("written");
-        rename(&from, &to).expect("moved");
-        assert_eq!((read(&from).expect("read"), read(&to).expect("read")), (None, Some(b"text".to_vec())));
+        write(&SystemFiles, &from, b"text").expect("written");
+        rename(&SystemFiles, &from, &to).expect("moved");
+        assert_eq!(
+            (read(&SystemFiles, &from).expect("read"), read(&SystemFiles, &to).expect("read")),
+            (None, Some(b"text".to_vec()))
+        );
     }
 
     #[test]
     fn what_is_not_there_is_nothing_and_folders_are_made_with_those_above() {
         let folder = tempfile::tempdir().expect("a folder");
         let deep = folder.path().join("a/b/c");
-        assert_eq!(entries(&deep).expect("listed"), Vec::<PathBuf>::new());
-        assert_eq!(read(&deep.join("d")).expect("read"), None);
-        make_folder(&deep).expect("made");
-        make_folder(&deep).expect("there already");
-        remove(&deep.join("d")).expect("nothing to remove");
+        assert_eq!(entries(&SystemFiles, &deep).expect("listed"), Vec::<PathBuf>::new());
+        assert_eq!(read(&SystemFiles, &deep.join("d")).expect("read"), None);
+        make_folder(&SystemFiles, &deep).expect("made");
+        make_folder(&SystemFiles, &deep).expect("there already");
+        remove(&SystemFiles, &deep.join("d")).expect("nothing to remove");
         assert!(deep.is_dir());
     }
 }

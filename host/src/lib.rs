@@ -31,6 +31,7 @@ pub mod cli;
 mod clock;
 #[cfg(feature = "server")]
 pub mod document;
+pub mod environment;
 pub mod error;
 pub mod fail;
 #[cfg(feature = "server")]

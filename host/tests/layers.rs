@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Modules from the bottom up. A module may use what stands in an earlier line.
 const LAYERS: &[&[&str]] = &[
     &["clock", "error", "fail", "files", "names"],
-    &["ids"],
+    &["environment", "ids"],
     &["document", "record"],
     &["time"],
     &["log", "plugin"],

@@ -56,8 +56,8 @@ impl Catalog {
     pub fn put_intent(&self, tenant: &TenantId, intent: &Intent) -> Result<(), Error> {
         let paths = self.paths(tenant);
         let _changing = self.changing();
-        file::make_folder(&paths.intents())?;
-        file::write_document(&paths.intent(intent.id), intent)?;
+        file::make_folder(&*self.0.files, &paths.intents())?;
+        file::write_document(&*self.0.files, &paths.intent(intent.id), intent)?;
         self.write(|known| {
             known.tenants.entry(tenant.clone()).or_default().intents.insert(intent.id, intent.clone());
         });
@@ -67,7 +67,7 @@ impl Catalog {
     /// Forgets what was intended with a deployment, because it is done. Forgetting what is not there changes nothing.
     pub fn remove_intent(&self, tenant: &TenantId, id: PipelineId) -> Result<(), Error> {
         let _changing = self.changing();
-        file::remove(&self.paths(tenant).intent(id))?;
+        file::remove(&*self.0.files, &self.paths(tenant).intent(id))?;
         self.write(|known| {
             if let Some(holdings) = known.tenants.get_mut(tenant) {
                 holdings.intents.remove(&id);

@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Error, Holdings, Intent, Known, PluginVersion, StoredPipeline, TenantPaths, file};
+use crate::files::Files;
 use crate::ids::{PluginName, TenantId};
 
 /// A file that could not be read, and was put aside.
@@ -21,22 +22,22 @@ pub struct Damaged {
 }
 
 /// Reads everything but the components.
-pub(super) fn all(catalog: &Path) -> Result<Known, Error> {
+pub(super) fn all(files: &dyn Files, catalog: &Path) -> Result<Known, Error> {
     let next_id = super::next_pipeline_id_file(catalog);
     let tenants = super::tenants_folder(catalog);
     let mut known = Known { next_pipeline_id: 1, ..Known::default() };
-    for path in file::entries(catalog)? {
+    for path in file::entries(files, catalog)? {
         if path == next_id {
-            known.next_pipeline_id = file::read_document(&path)?;
+            known.next_pipeline_id = file::read_document(files, &path)?;
         } else if path != tenants {
             return Err(unexpected(&path));
         }
     }
-    for path in file::entries(&tenants)? {
+    for path in file::entries(files, &tenants)? {
         let tenant: TenantId = name_of(&path)?;
         let paths = TenantPaths::new(catalog, &tenant);
-        let holdings = holdings(&paths, &tenant)?;
-        known.damaged.extend(damaged(&paths, &tenant)?);
+        let holdings = holdings(files, &paths, &tenant)?;
+        known.damaged.extend(damaged(files, &paths, &tenant)?);
         let newest = holdings.pipelines.values().map(|pipeline| pipeline.id.0).max().unwrap_or(0);
         if newest >= known.next_pipeline_id {
             let reason =
@@ -48,33 +49,33 @@ pub(super) fn all(catalog: &Path) -> Result<Known, Error> {
     Ok(known)
 }
 
-fn holdings(paths: &TenantPaths, tenant: &TenantId) -> Result<Holdings, Error> {
+fn holdings(files: &dyn Files, paths: &TenantPaths, tenant: &TenantId) -> Result<Holdings, Error> {
     let mut holdings = Holdings::default();
-    for folder in file::entries(&paths.plugins())? {
+    for folder in file::entries(files, &paths.plugins())? {
         let name: PluginName = name_of(&folder)?;
-        let versions = versions(paths, &name)?;
+        let versions = versions(files, paths, &name)?;
         // A crash between making the folder and writing the first version leaves it empty.
         if !versions.is_empty() {
             holdings.plugins.insert(name, versions);
         }
     }
-    for path in file::entries(&paths.pipelines())? {
-        if let Some(pipeline) = sound(pipeline(&path, paths, tenant), &path, paths)? {
+    for path in file::entries(files, &paths.pipelines())? {
+        if let Some(pipeline) = sound(files, pipeline(files, &path, paths, tenant), &path, paths)? {
             holdings.pipelines.insert(pipeline.name.clone(), pipeline);
         }
     }
-    for path in file::entries(&paths.intents())? {
-        if let Some(intent) = sound(file::read_document::<Intent>(&path), &path, paths)? {
+    for path in file::entries(files, &paths.intents())? {
+        if let Some(intent) = sound(files, file::read_document::<Intent>(files, &path), &path, paths)? {
             holdings.intents.insert(intent.id, intent);
         }
     }
     // What a crash left of a component is removed here; whole components are looked at when they are needed.
-    file::entries(&paths.components())?;
+    file::entries(files, &paths.components())?;
     Ok(holdings)
 }
 
-fn pipeline(path: &Path, paths: &TenantPaths, tenant: &TenantId) -> Result<StoredPipeline, Error> {
-    let pipeline: StoredPipeline = file::read_document(path)?;
+fn pipeline(files: &dyn Files, path: &Path, paths: &TenantPaths, tenant: &TenantId) -> Result<StoredPipeline, Error> {
+    let pipeline: StoredPipeline = file::read_document(files, path)?;
     if path != paths.pipeline(&pipeline.name) || pipeline.tenant != *tenant {
         let reason = format!("it holds pipeline `{}` of tenant `{}`", pipeline.name, pipeline.tenant);
         return Err(Error::corrupt(path, reason));
@@ -84,11 +85,11 @@ fn pipeline(path: &Path, paths: &TenantPaths, tenant: &TenantId) -> Result<Store
 
 /// What was read; nothing, if the file is damaged, which puts it aside. That it cannot be read now, or has a format
 /// of another version, is no damage.
-fn sound<T>(read: Result<T, Error>, path: &Path, paths: &TenantPaths) -> Result<Option<T>, Error> {
+fn sound<T>(files: &dyn Files, read: Result<T, Error>, path: &Path, paths: &TenantPaths) -> Result<Option<T>, Error> {
     match read {
         Ok(content) => Ok(Some(content)),
         Err(error @ Error::Corrupt { .. }) => {
-            let to = file::move_into(path, &paths.damaged())?;
+            let to = file::move_into(files, path, &paths.damaged())?;
             tracing::error!(%error, "put aside as `{}`", to.display());
             Ok(None)
         }
@@ -97,25 +98,25 @@ fn sound<T>(read: Result<T, Error>, path: &Path, paths: &TenantPaths) -> Result<
 }
 
 /// What lies aside.
-fn damaged(paths: &TenantPaths, tenant: &TenantId) -> Result<Vec<Damaged>, Error> {
+fn damaged(files: &dyn Files, paths: &TenantPaths, tenant: &TenantId) -> Result<Vec<Damaged>, Error> {
     let damaged = |file: PathBuf| {
-        let reason = match read_any(&file) {
+        let reason = match read_any(files, &file) {
             Ok(()) => "it is not where it belongs".to_owned(),
             Err(error) => error.to_string(),
         };
         Damaged { tenant: tenant.clone(), file, reason }
     };
-    Ok(file::entries(&paths.damaged())?.into_iter().map(damaged).collect())
+    Ok(file::entries(files, &paths.damaged())?.into_iter().map(damaged).collect())
 }
 
-fn read_any(file: &Path) -> Result<(), Error> {
-    file::read_document::<serde_json::Value>(file).map(drop)
+fn read_any(files: &dyn Files, file: &Path) -> Result<(), Error> {
+    file::read_document::<serde_json::Value>(files, file).map(drop)
 }
 
-fn versions(paths: &TenantPaths, name: &PluginName) -> Result<Vec<PluginVersion>, Error> {
+fn versions(files: &dyn Files, paths: &TenantPaths, name: &PluginName) -> Result<Vec<PluginVersion>, Error> {
     let mut versions: Vec<PluginVersion> = Vec::new();
-    for path in file::entries(&paths.plugin(name))? {
-        let version: PluginVersion = file::read_document(&path)?;
+    for path in file::entries(files, &paths.plugin(name))? {
+        let version: PluginVersion = file::read_document(files, &path)?;
         if path != paths.version(name, version.version) || version.name != *name {
             let reason = format!("it holds version {} of plugin `{}`", version.version, version.name);
             return Err(Error::corrupt(&path, reason));

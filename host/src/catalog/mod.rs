@@ -23,7 +23,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::clock::now_ms;
+use crate::environment::{Environment, System};
+use crate::files::{Files, SystemFiles};
 use crate::ids::{Digest, PipelineId, PipelineName, PluginName, PluginRef, StepName, TenantId};
 use crate::names::nearest;
 
@@ -96,6 +97,8 @@ pub struct Catalog(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    files: Arc<dyn Files>,
+    environment: Arc<dyn Environment>,
     folder: PathBuf,
     /// Held over a whole change, file and memory, so that changes follow one another; readers do not wait for it.
     changing: Mutex<()>,
@@ -123,10 +126,19 @@ struct Holdings {
 impl Catalog {
     /// Reads the catalog in a folder; makes an empty one where there is none.
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self, Error> {
+        Self::open_on(Arc::new(SystemFiles), Arc::new(System), folder)
+    }
+
+    /// The same in a folder of other files, on another machine.
+    pub fn open_on(
+        files: Arc<dyn Files>,
+        environment: Arc<dyn Environment>,
+        folder: impl Into<PathBuf>,
+    ) -> Result<Self, Error> {
         let folder = folder.into();
-        file::make_folder(&folder)?;
-        let known = load::all(&folder)?;
-        Ok(Self(Arc::new(Inner { folder, changing: Mutex::new(()), known: RwLock::new(known) })))
+        file::make_folder(&*files, &folder)?;
+        let known = RwLock::new(load::all(&*files, &folder)?);
+        Ok(Self(Arc::new(Inner { files, environment, folder, changing: Mutex::new(()), known })))
     }
 
     /// Remembers a certified component as the newest version of a plugin. A component that is a version already is not
@@ -153,14 +165,14 @@ impl Catalog {
             bytes: component.len() as u64,
             snapshot: certificate.snapshot,
             imports: certificate.imports.clone(),
-            uploaded_at_ms: now_ms(),
+            uploaded_at_ms: self.0.environment.now_ms(),
         };
         // The component first: a version never names bytes that are not there.
         let paths = self.paths(tenant);
-        file::make_folder(&paths.components())?;
-        file::write(&paths.component(&version.digest), component)?;
-        file::make_folder(&paths.plugin(name))?;
-        file::write_document(&paths.version(name, version.version), &version)?;
+        file::make_folder(&*self.0.files, &paths.components())?;
+        file::write(&*self.0.files, &paths.component(&version.digest), component)?;
+        file::make_folder(&*self.0.files, &paths.plugin(name))?;
+        file::write_document(&*self.0.files, &paths.version(name, version.version), &version)?;
         self.write(|known| {
             let holdings = known.tenants.entry(tenant.clone()).or_default();
             holdings.plugins.entry(name.clone()).or_default().push(version.clone());
@@ -203,7 +215,7 @@ impl Catalog {
             return Err(Error::ComponentNotFound { digest: *digest });
         }
         let path = self.paths(tenant).component(digest);
-        let bytes = file::read(&path)?.ok_or_else(|| Error::corrupt(&path, "it is missing"))?;
+        let bytes = file::read(&*self.0.files, &path)?.ok_or_else(|| Error::corrupt(&path, "it is missing"))?;
         if Digest::of(&bytes) != *digest {
             return Err(Error::corrupt(&path, "its content does not have the digest that is its name"));
         }
@@ -226,9 +238,10 @@ impl Catalog {
         let paths = self.paths(&pipeline.tenant);
         let path = paths.pipeline(&pipeline.name);
         let _changing = self.changing();
-        file::make_folder(&paths.pipelines())?;
+        let files = &*self.0.files;
+        file::make_folder(files, &paths.pipelines())?;
         let before = self.known_pipeline(&pipeline.tenant, &pipeline.name);
-        file::write_document(&path, pipeline).map_err(|error| settle(&path, before.as_ref(), error))?;
+        file::write_document(files, &path, pipeline).map_err(|error| settle(files, &path, before.as_ref(), error))?;
         self.write(|known| {
             let holdings = known.tenants.entry(pipeline.tenant.clone()).or_default();
             holdings.pipelines.insert(pipeline.name.clone(), pipeline.clone());
@@ -240,8 +253,9 @@ impl Catalog {
     pub fn remove_pipeline(&self, tenant: &TenantId, name: &PipelineName) -> Result<(), Error> {
         let path = self.paths(tenant).pipeline(name);
         let _changing = self.changing();
+        let files = &*self.0.files;
         let before = self.known_pipeline(tenant, name);
-        file::remove(&path).map_err(|error| settle(&path, before.as_ref(), error))?;
+        file::remove(files, &path).map_err(|error| settle(files, &path, before.as_ref(), error))?;
         self.write(|known| {
             if let Some(holdings) = known.tenants.get_mut(tenant) {
                 holdings.pipelines.remove(name);
@@ -254,7 +268,7 @@ impl Catalog {
     pub fn next_pipeline_id(&self) -> Result<PipelineId, Error> {
         let _changing = self.changing();
         let id = self.read(|known| known.next_pipeline_id);
-        file::write_document(&next_pipeline_id_file(&self.0.folder), &(id + 1))?;
+        file::write_document(&*self.0.files, &next_pipeline_id_file(&self.0.folder), &(id + 1))?;
         self.write(|known| known.next_pipeline_id = id + 1);
         Ok(PipelineId(id))
     }
@@ -265,7 +279,7 @@ impl Catalog {
         if self.read(|known| known.next_pipeline_id) > used.0 {
             return Ok(());
         }
-        file::write_document(&next_pipeline_id_file(&self.0.folder), &(used.0 + 1))?;
+        file::write_document(&*self.0.files, &next_pipeline_id_file(&self.0.folder), &(used.0 + 1))?;
         self.write(|known| known.next_pipeline_id = used.0 + 1);
         Ok(())
     }
@@ -293,13 +307,13 @@ impl Catalog {
 
 /// Sees to it that after a failed change the file of a pipeline has what it had before. A write or removal may fail when
 /// it can be seen already, but would not survive a loss of power.
-fn settle(path: &Path, before: Option<&StoredPipeline>, error: Error) -> Error {
+fn settle(files: &dyn Files, path: &Path, before: Option<&StoredPipeline>, error: Error) -> Error {
     let settled = match before {
-        Some(before) if file::read_document::<StoredPipeline>(path).is_ok_and(|now| now == *before) => Ok(()),
-        Some(before) => file::write_document(path, before),
-        None => match file::read(path) {
+        Some(before) if file::read_document::<StoredPipeline>(files, path).is_ok_and(|now| now == *before) => Ok(()),
+        Some(before) => file::write_document(files, path, before),
+        None => match file::read(files, path) {
             Ok(None) => Ok(()),
-            _ => file::remove(path),
+            _ => file::remove(files, path),
         },
     };
     match settled {

@@ -1,6 +1,7 @@
 //! The catalog on a real folder: what is written is read, and what was tampered with is named.
 
 use super::*;
+use crate::files::SystemFiles;
 use crate::ids::default_tenant;
 use crate::plugin::{Output, Reads};
 
@@ -166,9 +167,9 @@ fn a_push_that_was_cut_short_is_as_if_it_never_was() {
     let catalog = Catalog::open(folder.path()).expect("opened");
     let paths = catalog.paths(&default_tenant());
     // What is on disk after the component and before the version.
-    file::make_folder(&paths.components()).expect("made");
-    file::write(&paths.component(&Digest::of(b"one")), b"one").expect("written");
-    file::make_folder(&paths.plugin(&name("count"))).expect("made");
+    file::make_folder(&SystemFiles, &paths.components()).expect("made");
+    file::write(&SystemFiles, &paths.component(&Digest::of(b"one")), b"one").expect("written");
+    file::make_folder(&SystemFiles, &paths.plugin(&name("count"))).expect("made");
     let again = Catalog::open(folder.path()).expect("opened again");
     assert!(again.plugin(&default_tenant(), &"count".parse().expect("a plugin")).is_err());
     assert_eq!(push(&again, "count", b"one").version, 1);

@@ -228,7 +228,7 @@ impl Turn {
             return Err(Error::ChunkTruncated { pipeline, id, digest, found, expected });
         }
         let of = *chunk;
-        let checked = tokio::task::spawn_blocking(move || {
+        let checked = self.store.run_blocking(move || {
             if Digest::of(&bytes) != of.digest {
                 return Err("its content does not have the digest that is its name");
             }

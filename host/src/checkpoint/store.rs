@@ -1,20 +1,29 @@
 //! Where checkpoints lie: a local folder, or an object store of S3's kind. Objects have names with `/` between the parts,
 //! are written whole or not at all, and are small enough to be held.
 
+use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt as _};
+use tokio::runtime::Handle;
+use tokio::task::JoinError;
 
 use super::error::Error;
 use super::folder::Folder;
 use super::s3;
+use crate::environment::{Environment, System, run_blocking};
+use crate::files::{Files, SystemFiles};
 
 /// A store. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Store(Backend);
+pub struct Store {
+    backend: Backend,
+    environment: Arc<dyn Environment>,
+}
 
 #[derive(Debug, Clone)]
 enum Backend {
@@ -36,18 +45,24 @@ impl Store {
                 location: location.to_owned(),
                 reason: format!("`{scheme}` is no kind of store: give a folder, or s3://BUCKET/PREFIX"),
             }),
-            None => Folder::open(location.as_ref()).map(|folder| Self(Backend::Folder(folder))),
+            None => Self::open_on(Arc::new(SystemFiles), Arc::new(System), location.as_ref()),
         }
+    }
+
+    /// The store in a folder of these files, on this machine.
+    pub fn open_on(files: Arc<dyn Files>, environment: Arc<dyn Environment>, folder: &Path) -> Result<Self, Error> {
+        let folder = Folder::open(files, Arc::clone(&environment), folder)?;
+        Ok(Self { backend: Backend::Folder(folder), environment })
     }
 
     /// Objects of an object store whose names begin so.
     pub(super) fn remote(objects: Arc<dyn ObjectStore>, prefix: ObjectPath) -> Self {
-        Self(Backend::Remote { objects, prefix })
+        Self { backend: Backend::Remote { objects, prefix }, environment: Arc::new(System) }
     }
 
     /// Writes an object, durably, in place of one that has the name.
     pub(super) async fn put(&self, name: &str, bytes: Bytes) -> Result<(), Error> {
-        match &self.0 {
+        match &self.backend {
             Backend::Folder(folder) => {
                 let object = name.to_owned();
                 folder.run("write", name, move |folder| folder.put(&object, &bytes)).await
@@ -59,9 +74,28 @@ impl Store {
         }
     }
 
+    /// The same from a thread that may wait, such as [`run_blocking`](Self::run_blocking) gives.
+    pub(super) fn put_blocking(&self, runtime: &Handle, name: &str, bytes: &Bytes) -> Result<(), Error> {
+        match &self.backend {
+            Backend::Folder(folder) => {
+                folder.put(name, bytes).map_err(|error| super::folder::failed("write", name, &error))
+            }
+            Backend::Remote { .. } => runtime.block_on(self.put(name, bytes.clone())),
+        }
+    }
+
+    /// Runs work where waiting does no harm.
+    pub(super) fn run_blocking<T, W>(&self, work: W) -> impl Future<Output = Result<T, JoinError>> + Send + use<T, W>
+    where
+        T: Send + 'static,
+        W: FnOnce() -> T + Send + 'static,
+    {
+        run_blocking(&*self.environment, work)
+    }
+
     /// Reads an object, if it is there.
     pub(super) async fn get(&self, name: &str) -> Result<Option<Bytes>, Error> {
-        match &self.0 {
+        match &self.backend {
             Backend::Folder(folder) => {
                 let object = name.to_owned();
                 folder.run("read", name, move |folder| folder.get(&object)).await
@@ -79,7 +113,7 @@ impl Store {
 
     /// The last parts of the names of all objects directly below this name, and their sizes.
     pub(super) async fn list(&self, name: &str) -> Result<Vec<(String, u64)>, Error> {
-        match &self.0 {
+        match &self.backend {
             Backend::Folder(folder) => {
                 let object = name.to_owned();
                 folder.run("list", name, move |folder| folder.list(&object)).await
@@ -100,7 +134,7 @@ impl Store {
 
     /// Removes an object. Removing what is not there changes nothing.
     pub(super) async fn delete(&self, name: &str) -> Result<(), Error> {
-        match &self.0 {
+        match &self.backend {
             Backend::Folder(folder) => {
                 let object = name.to_owned();
                 folder.run("remove", name, move |folder| folder.delete(&object)).await

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use super::chunk::Filling;
 use super::error::Error;
@@ -186,12 +186,13 @@ impl Turn {
         let (tenant, task) = (deployment.tenant.clone(), deployment.id.task());
         let (log, meter) = (Arc::clone(log), Arc::clone(meter));
         let folder = self.chunk_folder();
+        let of = folder.clone();
         let store = self.store.clone();
         let runtime = Handle::current();
         // Nobody else has the turn while it writes, whatever becomes of who waits for it.
         let guard = self.guard();
         // Reading waits for the disk, and must not leave the snapshot while a chunk is written.
-        tokio::task::spawn_blocking(move || {
+        let copied = self.store.run_blocking(move || {
             let _guard = guard;
             let mut copy = Copy { store, folder, runtime, meter, filling: Filling::default(), written: Vec::new() };
             let mut failure = None;
@@ -210,22 +211,24 @@ impl Turn {
                 Some(error) => Err(error),
                 None => copy.end().map(|written| (head, written)),
             }
-        })
+        });
+        // It goes on whether somebody waits for it or not.
+        tokio::spawn(async move { copied.await.unwrap_or_else(|error| Err(interrupted(&of, &error))) })
     }
 
     /// Waits for the end of a copy.
     pub(super) async fn copied(&self, copying: Copying) -> Result<(Head, Vec<Chunk>), Error> {
-        let interrupted = |error: tokio::task::JoinError| Error::Store {
-            action: "write",
-            object: self.chunk_folder(),
-            reason: error.to_string(),
-        };
-        copying.await.map_err(interrupted)?
+        copying.await.unwrap_or_else(|error| Err(interrupted(&self.chunk_folder(), &error)))
     }
 }
 
 /// Blocks that are being copied: where the log stood, and the chunks that were written.
 pub(super) type Copying = JoinHandle<Result<(Head, Vec<Chunk>), Error>>;
+
+/// That a copy did not come to its end.
+fn interrupted(folder: &str, error: &JoinError) -> Error {
+    Error::Store { action: "write", object: folder.to_owned(), reason: error.to_string() }
+}
 
 /// A copy that is being made.
 struct Copy {
@@ -245,7 +248,7 @@ impl Copy {
 
     fn write(&mut self) -> Result<(), Error> {
         let Some((chunk, bytes)): Option<(Chunk, Bytes)> = self.filling.close() else { return Ok(()) };
-        self.runtime.block_on(self.store.put(&format!("{}/{}", self.folder, chunk.digest.hex()), bytes))?;
+        self.store.put_blocking(&self.runtime, &format!("{}/{}", self.folder, chunk.digest.hex()), &bytes)?;
         fail::point("checkpoint-chunk");
         self.meter.add(chunk.bytes);
         self.written.push(chunk);

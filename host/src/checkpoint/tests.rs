@@ -76,7 +76,8 @@ impl Subject {
     }
 
     fn files(&self, folder: &str) -> Vec<PathBuf> {
-        crate::files::entries(&self.folder.path().join("acme/views").join(folder)).expect("a folder")
+        crate::files::entries(&crate::files::SystemFiles, &self.folder.path().join("acme/views").join(folder))
+            .expect("a folder")
     }
 
     fn manifest_file(&self, id: CheckpointId) -> PathBuf {

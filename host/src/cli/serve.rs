@@ -16,8 +16,9 @@ use crate::api::{self, Host};
 use crate::catalog::Catalog;
 use crate::checkpoint::{Checkpoints, Store};
 use crate::clock::now_ms;
+use crate::environment::System;
 use crate::error::Kind;
-use crate::files;
+use crate::files::{self, SystemFiles};
 use crate::ids::default_tenant;
 use crate::log::embedded::{EmbeddedConfig, EmbeddedLog};
 use crate::log::{self, Durability, Log};
@@ -74,7 +75,8 @@ impl Serve {
     async fn serve(self, started: Instant) -> Result<(), Failure> {
         // Before anything is opened: an address that cannot be had is the cheapest thing to find out.
         let listener = api::listen(self.listen).await?;
-        files::make_folder(&self.data).map_err(|error| Failure::file("make folder", &self.data, &error))?;
+        files::make_folder(&SystemFiles, &self.data)
+            .map_err(|error| Failure::file("make folder", &self.data, &error))?;
         let durability = match self.durability {
             Promise::Fsync => Durability::Fsync,
             Promise::Os => Durability::Os,
@@ -91,11 +93,12 @@ impl Serve {
         let room = Room { memory: (self.state_memory as usize) << 20, disks: Some(Arc::new(disks)) };
         let pipelines = Pipelines::open(
             Arc::clone(&log),
-            sandbox.clone(),
+            Arc::new(sandbox.clone()),
             catalog.clone(),
             checkpoints,
             room,
             Thresholds::default(),
+            Arc::new(System),
         )
         .await?;
         let host = Arc::new(Host {

@@ -71,7 +71,7 @@ pub use self::host::metrics::GuestMetrics;
 pub use self::limits::{CallLimits, CompileLimits, ComponentLimits, Limits};
 pub use self::metric::Metric;
 #[cfg(feature = "sandbox")]
-pub use self::sandbox::{Certificate, Sandbox, SandboxConfig};
+pub use self::sandbox::{Certificate, GuestLoader, Loading, Sandbox, SandboxConfig};
 #[cfg(feature = "sandbox")]
 pub use self::worker::WORKER_COMMAND;
 use crate::record::{BatchRef, Column, ColumnRef, Headers};

@@ -1,7 +1,10 @@
 //! The way in: certifies uploads, and makes or finds the images of steps.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use serde::{Deserialize, Serialize};
@@ -17,7 +20,7 @@ use super::limits::Limits;
 use super::ticker::Ticker;
 use super::wire::{Made, Reply, Request, Work};
 use super::worker::Workers;
-use super::{Description, Grant, Grants, World};
+use super::{Description, Grant, Grants, Guest, World};
 use crate::ids::Digest;
 
 /// Calls at once. Each slot reserves 4 GiB of address space for each memory and keeps up to 2 MiB resident; two cores run
@@ -94,6 +97,33 @@ struct Loaded {
 /// The place of one code. Who holds the lock makes it; the others wait and share it.
 #[derive(Debug, Default)]
 struct CodeSlot(tokio::sync::Mutex<Weak<Code>>);
+
+/// Makes the guests of steps: the [`Sandbox`] of components, a simulation of code that is compiled in.
+pub trait GuestLoader: Send + Sync + fmt::Debug {
+    /// The guest of a step: its component with its configuration. Refused if the plugin imports what `grants` lacks.
+    fn load<'a>(
+        &'a self,
+        component: &'a [u8],
+        config: &'a serde_json::Value,
+        owner: Owner,
+        grants: Grants,
+    ) -> Loading<'a>;
+}
+
+/// A guest that is being made.
+pub type Loading<'a> = Pin<Box<dyn Future<Output = Result<Arc<dyn Guest>, Error>> + Send + 'a>>;
+
+impl GuestLoader for Sandbox {
+    fn load<'a>(
+        &'a self,
+        component: &'a [u8],
+        config: &'a serde_json::Value,
+        owner: Owner,
+        grants: Grants,
+    ) -> Loading<'a> {
+        Box::pin(async move { Ok(self.image(component, config, owner, grants).await? as Arc<dyn Guest>) })
+    }
+}
 
 impl Sandbox {
     /// Sets up the engine, the pool and the folder of artifacts.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use millstream::catalog::Catalog;
 use millstream::checkpoint::{Checkpoints, Store};
+use millstream::environment::System;
 use millstream::ids::{PipelineName, TopicName, TopicPartition, default_tenant};
 use millstream::log::batch::{EncodeOptions, decode, encode};
 use millstream::log::{RecordLog as _, TopicAdmin as _, TopicConfig};
@@ -63,11 +64,12 @@ async fn open(folder: &TempDir, log: &Arc<GatedLog>, sandbox: &Sandbox) -> (Cata
     let room = Room { memory: STATE_MEMORY, disks: None };
     let opened = Pipelines::open(
         Arc::clone(log) as _,
-        sandbox.clone(),
+        Arc::new(sandbox.clone()),
         catalog.clone(),
         checkpoints,
         room,
         Thresholds::default(),
+        Arc::new(System),
     )
     .await;
     (catalog, opened.unwrap())

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use millstream::catalog::Catalog;
 use millstream::checkpoint::{Checkpoints, Store};
+use millstream::environment::System;
 use millstream::ids::{PipelineName, TopicName, TopicPartition, default_tenant};
 use millstream::log::embedded::{EmbeddedConfig, EmbeddedLog};
 use millstream::log::{Durability, Log, TopicConfig};
@@ -151,7 +152,8 @@ pub async fn deploy(
     let checkpoints = Checkpoints::new(Store::open(&folder.join("checkpoints").display().to_string())?);
     let disks = Folder::open(folder.join("spill"))?;
     let room = Room { memory: state_memory.unwrap_or(STATE_MEMORY), disks: Some(Arc::new(disks)) };
-    let pipelines = Pipelines::open(log, sandbox, catalog, checkpoints, room, Thresholds::default()).await?;
+    let (thresholds, system) = (Thresholds::default(), Arc::new(System));
+    let pipelines = Pipelines::open(log, Arc::new(sandbox), catalog, checkpoints, room, thresholds, system).await?;
     let applied = pipelines.apply(&tenant, manifest, Apply::default()).await?;
     anyhow::ensure!(applied.status.reason.is_none(), "{:?}", applied.status.reason);
     Ok(pipelines)

@@ -18,6 +18,7 @@ usage: cargo run -p xtask -- <command>
   verify          format, lints, dependencies, tests, documentation                      (cargo verify)
   speed [ARGS]    build and run the benchmarks; `--json FILE` writes them too            (cargo speed)
   vectors FILE..  run event-time test vectors on the engine; `--only ID`, `--quiet`      (cargo vectors)
+  sim [ARGS]      simulate servers, each from a seed; `--seeds N` of them from `--seed S` on
   crash [ARGS]    kill the server at random moments; `--runs N` times, `--seed S`
   prepare         only install or check what the build needs
 ";
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         "verify" => verify::run(&rest),
         "speed" => programs::speed(&rest),
         "vectors" => programs::vectors(&rest),
+        "sim" => programs::sim(&rest),
         "crash" => programs::crash(&rest),
         "prepare" => prepare::run().map(|_| ()),
         "" | "help" | "--help" | "-h" => {

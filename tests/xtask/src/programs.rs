@@ -23,6 +23,16 @@ pub(crate) fn vectors(arguments: &[String]) -> Result<(), String> {
     run("vectors", arguments)
 }
 
+/// Simulations, any number of seeds.
+pub(crate) fn sim(arguments: &[String]) -> Result<(), String> {
+    run("sim", arguments)
+}
+
+/// The simulations of `cargo verify`: the same seeds each time, as many of them as two minutes allow.
+pub(crate) fn sim_for_two_minutes() -> Result<(), String> {
+    command(target()?.join("debug/sim"), &["--seeds", "100000", "--seconds", "120"]).run()
+}
+
 /// The crash tests, any number of times.
 pub(crate) fn crash(arguments: &[String]) -> Result<(), String> {
     let machine = prepare::run()?;

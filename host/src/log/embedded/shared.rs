@@ -16,7 +16,7 @@ use super::producers::Producers;
 use super::store::{Store, corrupt};
 use super::tail::Tail;
 use super::topics::Topics;
-use crate::files;
+use crate::files::{self, SystemFiles};
 use crate::ids::TopicId;
 use crate::log::{Error, Result};
 
@@ -56,7 +56,7 @@ impl Shared {
         let unreadable = |error: std::io::Error| Error::Storage {
             reason: format!("data folder `{}` cannot be opened: {error}", config.folder.display()),
         };
-        files::make_folder(&config.folder).map_err(unreadable)?;
+        files::make_folder(&SystemFiles, &config.folder).map_err(unreadable)?;
         let lock = lock(&config.folder).map_err(|error| match error {
             TryLockError::WouldBlock => Error::FolderInUse { folder: config.folder.display().to_string() },
             TryLockError::Error(error) => unreadable(error),
@@ -64,7 +64,7 @@ impl Shared {
         let (mark, required) = Mark::open(&config.folder.join("mark"), config.durability).map_err(unreadable)?;
         // RocksDB syncs what is in its folder, but not that the folder is there.
         let database = config.folder.join("rocksdb");
-        files::make_folder(&database).map_err(unreadable)?;
+        files::make_folder(&SystemFiles, &database).map_err(unreadable)?;
         let store = Store::open(&database, config.durability, config.cache_bytes)?;
         let present = store.sequence();
         if let Some(required) = required.filter(|&required| required > present) {

@@ -13,6 +13,7 @@ mod folders;
 mod full_disk;
 mod model;
 mod on_disk;
+mod power;
 mod space;
 mod with_tail;
 

@@ -10,7 +10,6 @@ use super::supervisor::EngineContext;
 use super::{Done, Operation, OperationKind, Pipelines};
 use crate::catalog::StoredPipeline;
 use crate::checkpoint::{CheckpointId, Deployment, Kind, Listed, Manifest, Meter, Order};
-use crate::clock::now_ms;
 use crate::error::Coded;
 use crate::ids::{PipelineName, TenantId};
 use crate::pipeline::Error;
@@ -20,7 +19,7 @@ use crate::pipeline::status::{Checkpointed, Reason};
 
 impl StoredPipeline {
     /// The order to take a checkpoint of it.
-    pub(super) fn order(&self, kind: Kind, note: Option<String>) -> Order {
+    pub(super) fn order(&self, kind: Kind, note: Option<String>, now_ms: i64) -> Order {
         let deployment = Deployment {
             tenant: self.tenant.clone(),
             pipeline: self.name.clone(),
@@ -28,7 +27,7 @@ impl StoredPipeline {
             manifest: self.manifest.clone(),
             digests: self.digests.clone(),
         };
-        Order { deployment, kind, note, now_ms: now_ms() }
+        Order { deployment, kind, note, now_ms }
     }
 }
 
@@ -41,7 +40,7 @@ impl EngineContext {
         note: Option<String>,
         meter: &Arc<Meter>,
     ) -> Result<Manifest, Error> {
-        Ok(self.checkpoints.take(&self.log, stored.order(kind, note), meter).await?)
+        Ok(self.checkpoints.take(&self.log, stored.order(kind, note, self.environment.now_ms()), meter).await?)
     }
 
     /// Removes checkpoints of a pipeline that need not be kept: never one that is the way back of an upgrade.
@@ -137,6 +136,7 @@ pub(super) async fn run(
     let mut seen = None;
     loop {
         tokio::select! {
+            biased;
             () = tokio::time::sleep(every) => {}
             _ = stop.changed() => return,
         }
@@ -151,6 +151,7 @@ pub(super) async fn run(
             Ok::<_, Error>(taken)
         };
         let copied = tokio::select! {
+            biased;
             copied = copied => copied,
             _ = stop.changed() => return,
         };

@@ -38,6 +38,7 @@ use self::supervisor::{EngineContext, Ready, supervise};
 use self::upgrade::Swapped;
 use crate::catalog::{Catalog, Intent, Purpose, StoredPipeline};
 use crate::checkpoint::{CheckpointId, Checkpoints};
+use crate::environment::Environment;
 use crate::error::Coded;
 use crate::ids::{PipelineName, StepName, TenantId};
 use crate::log::Log;
@@ -48,7 +49,7 @@ use crate::pipeline::error::Error;
 use crate::pipeline::io::shared::Shared;
 use crate::pipeline::spec::Spec;
 use crate::pipeline::status::{InputStatus, PipelineStatus, Reason, State, StepStatus};
-use crate::plugin::Sandbox;
+use crate::plugin::GuestLoader;
 use crate::state::Room;
 
 /// All pipelines of a server. Cheap to clone.
@@ -118,21 +119,24 @@ impl Pipelines {
     /// Starts the pipelines that are deployed, each with so much room for its state. One that cannot start shows why and does not hold the others up.
     pub async fn open(
         log: Arc<dyn Log>,
-        sandbox: Sandbox,
+        plugins: Arc<dyn GuestLoader>,
         catalog: Catalog,
         checkpoints: Checkpoints,
         room: Room,
         thresholds: Thresholds,
+        environment: Arc<dyn Environment>,
     ) -> Result<Self, Error> {
         let stored = catalog.pipelines();
+        let operations = Operations::new(Arc::clone(&environment));
         let (topics, replays) = Default::default();
-        let context = EngineContext { log, sandbox, catalog, checkpoints, room, thresholds, topics, replays };
+        let context =
+            EngineContext { log, plugins, catalog, checkpoints, room, thresholds, topics, replays, environment };
         let orphans = Mutex::new(context.tidy_up()?);
         let pipelines = Self(Arc::new(Inner {
             context,
             entries: Mutex::default(),
             names: Names::default(),
-            operations: Operations::new(),
+            operations,
             orphans,
             flows: Flows::default(),
             ending: AtomicBool::new(false),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::checkpoint::{CheckpointId, Meter, Verified};
-use crate::clock::now_ms;
+use crate::environment::Environment;
 use crate::error::{Blame, Coded};
 use crate::ids::{PipelineName, TenantId};
 use crate::pipeline::Error;
@@ -97,7 +97,10 @@ impl Operation {
 
 /// The operations of a server.
 #[derive(Debug)]
-pub(super) struct Operations(Mutex<Known>);
+pub(super) struct Operations {
+    environment: Arc<dyn Environment>,
+    known: Mutex<Known>,
+}
 
 #[derive(Debug)]
 struct Known {
@@ -106,10 +109,10 @@ struct Known {
 }
 
 impl Operations {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(environment: Arc<dyn Environment>) -> Self {
         // A server that is started later goes on with greater numbers, so that an old one is not taken for another.
-        let next = u64::try_from(now_ms()).unwrap_or_default();
-        Self(Mutex::new(Known { next, all: BTreeMap::new() }))
+        let next = u64::try_from(environment.now_ms()).unwrap_or_default();
+        Self { environment, known: Mutex::new(Known { next, all: BTreeMap::new() }) }
     }
 
     /// Begins an operation: `work` gets its meter.
@@ -129,7 +132,7 @@ impl Operations {
             tenant: tenant.clone(),
             pipeline: pipeline.clone(),
             kind,
-            started_at_ms: now_ms(),
+            started_at_ms: self.environment.now_ms(),
             meter: Arc::default(),
             outcome: watch::Sender::new(None),
         });
@@ -146,7 +149,7 @@ impl Operations {
         }
         drop(known);
         let work = tokio::spawn(work(Arc::clone(&operation.meter)));
-        let watched = Arc::clone(&operation);
+        let (watched, environment) = (Arc::clone(&operation), Arc::clone(&self.environment));
         tokio::spawn(async move {
             let result = work.await.unwrap_or_else(|panic| Err(Error::Interrupted { reason: panic.to_string() }));
             if let Err(error) = &result {
@@ -158,7 +161,8 @@ impl Operations {
                     }
                 }
             }
-            watched.outcome.send_replace(Some(Outcome { result: result.map_err(Arc::new), at_ms: now_ms() }));
+            let at_ms = environment.now_ms();
+            watched.outcome.send_replace(Some(Outcome { result: result.map_err(Arc::new), at_ms }));
         });
         operation
     }
@@ -173,6 +177,6 @@ impl Operations {
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

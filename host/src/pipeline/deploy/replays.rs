@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::supervisor::EngineContext;
+use crate::environment::run_blocking;
 use crate::ids::PipelineId;
 use crate::pipeline::Error;
 use crate::pipeline::engine::carry::Carry;
@@ -31,7 +32,7 @@ impl EngineContext {
         let interrupted = |error: &dyn std::fmt::Display| Error::Interrupted { reason: error.to_string() };
         let permit = Arc::clone(&self.replays.0).acquire_owned().await.map_err(|error| interrupted(&error))?;
         let (plan, log) = (Arc::clone(plan), Arc::clone(&self.log));
-        let read = tokio::task::spawn_blocking(move || {
+        let read = run_blocking(&*self.environment, move || {
             // It is held as long as the thread works, also if nobody waits for it any more.
             let _permit = permit;
             Runner::replay(id.task(), &plan, carry, &*log)

@@ -16,7 +16,6 @@ use super::rewind::{StartOffset, present};
 use super::{Done, Entry, Operation, OperationKind, Pipelines};
 use crate::catalog::StoredPipeline;
 use crate::checkpoint::{Ahead, CheckpointId, Kind, Manifest, Meter};
-use crate::clock::now_ms;
 use crate::error::Coded;
 use crate::fail;
 use crate::ids::{PipelineName, TenantId, TopicPartition};
@@ -224,7 +223,7 @@ impl Pipelines {
         let switched = async {
             halted?;
             if let Some(ahead) = &mut ahead {
-                ahead.stand_still(now_ms()).await?;
+                ahead.stand_still(context.environment.now_ms()).await?;
             }
             let head = match context.head(&before.tenant, before.id) {
                 Ok(head) => head,
@@ -304,7 +303,10 @@ impl Pipelines {
         note: Option<String>,
     ) -> Result<Option<Ahead>, Error> {
         let context = &self.0.context;
-        let taken = context.checkpoints.take_ahead(&context.log, before.order(kind, note), &Arc::default()).await;
+        let taken = context
+            .checkpoints
+            .take_ahead(&context.log, before.order(kind, note, context.environment.now_ms()), &Arc::default())
+            .await;
         match taken.map_err(Error::from) {
             Ok(ahead) => Ok(Some(ahead)),
             Err(error) if error.kind() == crate::error::Kind::Corrupt => {

@@ -13,6 +13,7 @@ use super::topics::Topics;
 
 use crate::catalog::{Catalog, StoredPipeline};
 use crate::checkpoint::Checkpoints;
+use crate::environment::Environment;
 use crate::error::{Blame, Coded};
 use crate::ids::{PipelineId, TenantId};
 use crate::log::{Fenced, Log};
@@ -26,7 +27,7 @@ use crate::pipeline::io::runner::{Ended, Runner};
 use crate::pipeline::io::shared::Shared;
 use crate::pipeline::spec::Spec;
 use crate::pipeline::status::{Reason, State};
-use crate::plugin::{Owner, Sandbox};
+use crate::plugin::{GuestLoader, Owner};
 use crate::state::Room;
 
 /// The first pause before another try.
@@ -38,7 +39,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub(super) struct EngineContext {
     pub(super) log: Arc<dyn Log>,
-    pub(super) sandbox: Sandbox,
+    pub(super) plugins: Arc<dyn GuestLoader>,
     pub(super) catalog: Catalog,
     pub(super) checkpoints: Checkpoints,
     /// How much memory the state of a pipeline may take, and where the rest goes.
@@ -49,6 +50,8 @@ pub(super) struct EngineContext {
     pub(super) topics: Topics,
     /// How many read their state back.
     pub(super) replays: Replays,
+    /// The clock and the threads.
+    pub(super) environment: Arc<dyn Environment>,
 }
 
 impl EngineContext {
@@ -62,8 +65,8 @@ impl EngineContext {
             let digest = self.catalog.plugin(&stored.tenant, &reference)?.digest;
             let component = self.catalog.component(&stored.tenant, &digest)?;
             let owner = Owner { tenant: stored.tenant.clone(), pipeline: stored.name.clone(), step: step.name.clone() };
-            let image = self.sandbox.image(&component, &step.config, owner, references.grants(step)).await;
-            let guest = image.map_err(|source| Error::Plugin { step: step.name.clone(), source })?;
+            let guest = self.plugins.load(&component, &step.config, owner, references.grants(step)).await;
+            let guest = guest.map_err(|source| Error::Plugin { step: step.name.clone(), source })?;
             loaded.push(Loaded { digest, guest });
         }
         let topics = self.log.topics(&stored.tenant)?;
@@ -148,6 +151,8 @@ pub(super) async fn supervise(
         tracing::warn!(tenant = %stored.tenant, pipeline = %stored.name, code = reason.code, "{}; next try in {backoff:?}", reason.message);
         shared.set(State::BackingOff, Some(reason));
         tokio::select! {
+            // What happens is the same whenever it happens at the same time.
+            biased;
             () = tokio::time::sleep(backoff) => {}
             _ = stop.changed() => return None,
         }
@@ -197,5 +202,5 @@ async fn run(
         // Who no longer waits is not told.
         let _ = running.send(());
     }
-    runner.run(stop).await
+    runner.run(stop, &*context.environment).await
 }

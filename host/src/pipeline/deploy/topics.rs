@@ -10,6 +10,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::supervisor::EngineContext;
 use super::{Pipelines, to_its_end};
+use crate::environment::run_blocking;
 use crate::ids::{PipelineName, TenantId, TopicName};
 use crate::log::{Log, TopicConfig, TopicInfo};
 use crate::pipeline::Error;
@@ -114,7 +115,7 @@ impl EngineContext {
     ) -> Result<T, Error> {
         let turn = self.topics.turn(tenant).await;
         let log = Arc::clone(&self.log);
-        let changed = tokio::task::spawn_blocking(move || {
+        let changed = run_blocking(&*self.environment, move || {
             // Whoever waits may go away; the next has its turn when this is done.
             let _turn = turn;
             change(&*log)

@@ -18,7 +18,6 @@ use super::supervisor::Ready;
 use super::{Done, Entry, Operation, OperationKind, Pipelines};
 use crate::catalog::StoredPipeline;
 use crate::checkpoint::{CheckpointId, Kind};
-use crate::clock::now_ms;
 use crate::fail;
 use crate::ids::{PipelineName, TenantId};
 use crate::pipeline::Error;
@@ -88,7 +87,7 @@ impl Pipelines {
         let swapped = async {
             halted?;
             if let Some(ahead) = &mut ahead {
-                ahead.stand_still(now_ms()).await?;
+                ahead.stand_still(context.environment.now_ms()).await?;
                 // The way back until the checkpoint of this moment is written, and from then on that.
                 stored.upgraded_from = Some(ahead.id().to_string());
             }

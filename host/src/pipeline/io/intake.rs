@@ -396,7 +396,15 @@ impl Intake {
         let at = &plan.inputs[input];
         let position = &mut self.positions[input];
         let read = |position| log.fetch(&plan.tenant, at, position, bytes_max);
-        let (fetched, lost) = follow(position, trimmed, read).await?;
+        let (fetched, lost) = match follow(position, trimmed, read).await {
+            // Who reads a topic that was made again asks for what the new one never had.
+            Err(error @ log::Error::OffsetOutOfRange { .. }) => {
+                let found = log.topic(&plan.tenant, &at.topic)?.id;
+                let before = self.topic_ids[input];
+                return Err(if found == before { error.into() } else { plan.recreated(&at.topic, before, found) });
+            }
+            other => other?,
+        };
         if lost > 0 {
             tracing::warn!(pipeline = %plan.name, input = %at, lost, "retention removed records that were not read yet");
         }

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::intake::{Intake, Take};
 use super::shared::Shared;
 use crate::clock::now_ms;
+use crate::environment::Environment;
 use crate::fail;
 use crate::ids::{Offset, StepName, TaskId, TopicName, TopicPartition};
 use crate::log::{self, Commit, Log, PartitionInfo, Position};
@@ -144,7 +145,11 @@ impl Runner {
     }
 
     /// Runs until told to stop, which is looked at between two micro-batches.
-    pub(in crate::pipeline) async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<Ended, Error> {
+    pub(in crate::pipeline) async fn run(
+        mut self,
+        mut stop: watch::Receiver<bool>,
+        environment: &dyn Environment,
+    ) -> Result<Ended, Error> {
         loop {
             if *stop.borrow() {
                 return Ok(Ended::Stopped(Some(Box::new(self.into_warm_state()))));
@@ -154,9 +159,9 @@ impl Runner {
             }
             let begun = Instant::now();
             let elapsed = move || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-            if !self.micro_batch(&Take::Arrived, now_ms(), Box::new(elapsed)).await? {
+            if !self.micro_batch(&Take::Arrived, environment.now_ms(), Box::new(elapsed)).await? {
                 self.doing(Doing::Waiting);
-                self.wait(&mut stop).await?;
+                self.wait(&mut stop, environment).await?;
                 continue;
             }
             if let Some(reason) = self.take_poisoned() {
@@ -243,8 +248,8 @@ impl Runner {
     }
 
     /// Waits for records, for what the clock makes due, or for the order to stop.
-    async fn wait(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), Error> {
-        let due = self.machine.next_clock().map(|next| next.saturating_sub(now_ms()).max(1) as u64);
+    async fn wait(&mut self, stop: &mut watch::Receiver<bool>, environment: &dyn Environment) -> Result<(), Error> {
+        let due = self.machine.next_clock().map(|next| next.saturating_sub(environment.now_ms()).max(1) as u64);
         let mut due = pin!(async {
             match due {
                 Some(ms) => tokio::time::sleep(Duration::from_millis(ms).min(WAIT_MAX)).await,

@@ -161,6 +161,11 @@ struct Native<P> {
     lines: Lines,
 }
 
+/// A plugin for programs that run the engine themselves, such as a simulator. What it logs is not kept.
+pub fn load<P: Drivable>(config: &str, grants: host::Grants) -> Result<Arc<dyn Guest>, String> {
+    guest::<P>("step", config, grants, Lines::default())
+}
+
 /// Makes the plugin of a step.
 pub(super) fn guest<P: Drivable>(
     step: &str,

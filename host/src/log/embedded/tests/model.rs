@@ -18,7 +18,7 @@ const TOPICS: [&str; 2] = ["t", "u"];
 const PARTITIONS: u32 = 2;
 
 #[derive(Debug, Clone)]
-enum Action {
+pub(super) enum Action {
     Create { topic: usize, retention_bytes: Option<u64> },
     Delete { topic: usize },
     Append { topic: usize, partition: u32, counts: Vec<usize>, producer: Option<Producer>, timestamp: i64 },
@@ -36,7 +36,7 @@ fn producer() -> impl Strategy<Value = Option<Producer>> {
         .prop_map(|producer| producer.map(|(id, epoch, base_sequence)| Producer { id, epoch, base_sequence }))
 }
 
-fn action() -> impl Strategy<Value = Action> {
+pub(super) fn action() -> impl Strategy<Value = Action> {
     let topic = || 0..TOPICS.len();
     // One more than there are, to be refused.
     let partition = || 0..PARTITIONS + 1;
@@ -79,7 +79,7 @@ fn batch(count: usize, timestamp: i64, producer: Option<Producer>) -> Bytes {
 }
 
 /// What a log answers, as text that can be compared.
-async fn act(subject: &dyn Subject, action: &Action) -> String {
+pub(super) async fn act(subject: &dyn Subject, action: &Action) -> String {
     let (tenant, log) = (tenant(), subject.log());
     match action.clone() {
         Action::Create { topic: number, retention_bytes } => {
@@ -138,7 +138,7 @@ async fn act(subject: &dyn Subject, action: &Action) -> String {
 }
 
 /// All that can be seen of a log.
-fn whole(log: &dyn Log) -> String {
+pub(super) fn whole(log: &dyn Log) -> String {
     let topics = log.topics(&tenant()).unwrap();
     let reads = topics.iter().flat_map(|(name, info)| {
         let partitions = info.partitions.iter().enumerate();

@@ -1,0 +1,56 @@
+//! What the host takes from the machine that it runs on beside files: the time, and threads for work that blocks.
+//!
+//! Whoever starts pipelines passes an [`Environment`] down. The server passes [`System`]; a simulation one whose time is its
+//! own and that runs everything on one thread, so that a run depends on nothing but its seed.
+
+use std::fmt::Debug;
+use std::future::Future;
+
+use tokio::sync::oneshot;
+use tokio::task::{JoinError, JoinHandle};
+
+use crate::clock;
+
+/// The machine below.
+pub trait Environment: Send + Sync + Debug {
+    /// What time it is, in milliseconds since the Unix epoch. The clock may jump, forward and back.
+    fn now_ms(&self) -> i64;
+
+    /// Runs work that waits for a disk or computes for long where nobody waits for it. It begins at once, and is run to its
+    /// end also if nobody waits for the answer.
+    fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) -> JoinHandle<()>;
+}
+
+/// The real machine: the system's clock, and tokio's threads.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct System;
+
+impl Environment for System {
+    fn now_ms(&self) -> i64 {
+        clock::now_ms()
+    }
+
+    fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) -> JoinHandle<()> {
+        tokio::task::spawn_blocking(work)
+    }
+}
+
+/// Runs blocking work and gives its answer; an error says that it panicked.
+pub fn run_blocking<T, W>(
+    environment: &dyn Environment,
+    work: W,
+) -> impl Future<Output = Result<T, JoinError>> + Send + use<T, W>
+where
+    T: Send + 'static,
+    W: FnOnce() -> T + Send + 'static,
+{
+    let (answer, answered) = oneshot::channel();
+    let handle = environment.spawn_blocking(Box::new(move || {
+        // Who no longer waits is not told.
+        let _ = answer.send(work());
+    }));
+    async move {
+        handle.await?;
+        Ok(answered.await.expect("work that has come to its end has sent its answer"))
+    }
+}

@@ -1,0 +1,227 @@
+//! The lines of deployments: whose state each goes on with.
+
+use std::collections::BTreeMap;
+
+use millstream::ids::{Offset, PipelineId, TopicPartition};
+
+use super::seen::Seen;
+use super::{Cause, Named, State};
+use crate::naive::{self, Output, Read};
+
+type Positions = BTreeMap<TopicPartition, Offset>;
+
+/// Commits that follow one another, of one deployment and of those before it.
+#[derive(Debug, Clone, Default)]
+struct Line {
+    /// Where it began to read, with empty state.
+    start: Positions,
+    /// Runs of commits: a deployment, the place of the first commit, and that after the last.
+    runs: Vec<(PipelineId, usize, usize)>,
+    /// Where it is.
+    end: Positions,
+}
+
+/// What is wrong with what came out.
+pub(super) fn compare(state: &State) -> Vec<String> {
+    let mut known = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for (&id, named) in &state.named {
+        if let Err(reason) = line(state, id, &mut known) {
+            wrong.push(format!("deployment {id} of `{}`: {reason}", named.name));
+        }
+    }
+    wrong
+}
+
+type Known = BTreeMap<PipelineId, Result<Line, String>>;
+
+/// The line of a deployment that is right.
+fn line(state: &State, id: PipelineId, known: &mut Known) -> Result<Line, String> {
+    if let Some(line) = known.get(&id) {
+        return line.clone();
+    }
+    let (Some(named), Some(commits)) = (state.named.get(&id), state.deployments.get(&id)) else {
+        return Ok(Line::default());
+    };
+    let mut reasons = Vec::new();
+    let asked = state.causes.get(&named.name).into_iter().flatten().rev().cloned();
+    let causes: Vec<Cause> = asked.chain([Cause::Applied]).collect();
+    let mut tried: Vec<Cause> = Vec::new();
+    for cause in causes {
+        if tried.contains(&cause) {
+            continue;
+        }
+        for line in begun(state, id, named, &cause, known) {
+            match line.and_then(|line| right(state, named, &line).map(|()| line)) {
+                Ok(line) => {
+                    known.insert(id, Ok(line.clone()));
+                    return Ok(line);
+                }
+                Err(reason) => reasons.push(format!("{cause}: {reason}")),
+            }
+        }
+        tried.push(cause);
+    }
+    let reason =
+        format!("{} commits are explained by nothing that was asked for: {}", commits.len(), reasons.join(" | "));
+    known.insert(id, Err(reason.clone()));
+    Err(reason)
+}
+
+/// The lines that a deployment may have begun for a cause.
+fn begun(state: &State, id: PipelineId, named: &Named, cause: &Cause, known: &mut Known) -> Vec<Result<Line, String>> {
+    let commits = &state.deployments[&id];
+    let all = commits.len();
+    // A deployment that was put together beside a running one: blocks, and then a commit that only says where it is.
+    let placed = commits.iter().position(|seen| !seen.positions.is_empty());
+    let placed = placed.filter(|&placed| commits[..=placed].iter().all(|seen| seen.rows.is_empty()));
+    let place = || {
+        let placed = placed.ok_or("it does not begin with a place")?;
+        Ok::<_, String>((placed, commits[placed].positions.clone()))
+    };
+    let anew = |check: &dyn Fn(&Positions) -> Result<(), String>| {
+        let (placed, start) = place()?;
+        check(&start)?;
+        let end = commits[all - 1].positions.clone();
+        Ok(Line { start, runs: vec![(id, placed + 1, all)], end })
+    };
+    let before = named.before.and_then(|before| state.deployments.get(&before)?.last());
+    match cause {
+        Cause::Applied => {
+            let end = commits.last().map(|seen| seen.positions.clone()).unwrap_or_default();
+            let made = Line { start: Positions::new(), runs: vec![(id, 0, all)], end };
+            let migrated = before.map(|last| {
+                let from = CommitOf { id: named.before.unwrap_or(id), sequence: last.sequence };
+                follow(state, id, place()?, from, known)
+            });
+            std::iter::once(Ok(made)).chain(migrated).collect()
+        }
+        Cause::Restored(checkpoint) => {
+            let from = CommitOf { id: checkpoint.deployment, sequence: checkpoint.commit };
+            vec![place().and_then(|place| follow(state, id, place, from, known))]
+        }
+        Cause::RolledBack => {
+            let same_name = state.named.iter().filter(|(other, of)| **other != id && of.name == named.name);
+            let others: Vec<PipelineId> = same_name.map(|(other, _)| *other).collect();
+            let commits = others.into_iter().flat_map(|other| {
+                let commits = state.deployments.get(&other).into_iter().flatten();
+                commits.map(move |seen| CommitOf { id: other, sequence: seen.sequence })
+            });
+            commits.collect::<Vec<_>>().into_iter().map(|from| follow(state, id, place()?, from, known)).collect()
+        }
+        Cause::RewoundTo(asked) => vec![anew(&|start| {
+            for (at, offset) in start {
+                // A topic that was made again begins at its start.
+                let id = placed.and_then(|placed| commits[placed].ids.get(at));
+                let stood = |before: &Seen| match before.positions.get(at) {
+                    Some(stood) if before.ids.get(at) == id => *stood,
+                    _ => 0,
+                };
+                let asked = asked.iter().find(|(asked, _)| asked == at).map(|(_, asked)| *asked);
+                let expected = asked.or_else(|| before.map(stood));
+                if let Some(expected) = expected.filter(|expected| expected != offset) {
+                    return Err(format!("it begins at {at}:{offset} and not at {expected}"));
+                }
+            }
+            Ok(())
+        })],
+        Cause::RewoundToTime { time, asked } => vec![anew(&|start| {
+            for (at, &offset) in start.iter().filter(|(at, _)| named.spec.sources.contains(&at.topic)) {
+                let rows = state.records.get(at).map(Vec::as_slice).unwrap_or_default();
+                let (read, rest) = rows.split_at(rows.len().min(offset as usize));
+                if let Some(place) = read.iter().position(|seen| seen.row.time >= *time) {
+                    return Err(format!("it begins at {at}:{offset}, behind {place}, which is not before {time}"));
+                }
+                if rest.first().is_some_and(|seen| seen.row.time < *time && seen.order < *asked) {
+                    return Err(format!("it begins at {at}:{offset}, which is before {time}"));
+                }
+            }
+            Ok(())
+        })],
+    }
+}
+
+/// A commit of a deployment.
+#[derive(Debug, Clone, Copy)]
+struct CommitOf {
+    id: PipelineId,
+    sequence: u64,
+}
+
+/// Goes on with the state that another deployment had at a commit.
+fn follow(
+    state: &State,
+    id: PipelineId,
+    (placed, start): (usize, Positions),
+    from: CommitOf,
+    known: &mut Known,
+) -> Result<Line, String> {
+    if from.id >= id {
+        return Err("it cannot follow a younger one".to_owned());
+    }
+    let mut before = line(state, from.id, known)?;
+    let commits = state.deployments.get(&from.id).map(Vec::as_slice).unwrap_or_default();
+    let upto = commits.partition_point(|seen| seen.sequence <= from.sequence);
+    let stood = upto.checked_sub(1).map(|last| commits[last].positions.clone()).unwrap_or_default();
+    if stood != start {
+        let (CommitOf { id, sequence }, stood, start) = (from, places(&stood), places(&start));
+        return Err(format!("deployment {id} stood at {stood} with commit {sequence}, and it begins at {start}"));
+    }
+    let last = upto.checked_sub(1).map(|last| &commits[last]);
+    let moved = state.deployments[&id].last();
+    if let Some(place) = last.zip(moved).and_then(|(last, moved)| last.outlived(moved)) {
+        return Err(format!("it goes on behind {place}, which is in a topic that was deleted and made again"));
+    }
+    if let Some(last) = before.runs.last_mut() {
+        last.2 = last.2.min(upto).max(last.1);
+    }
+    let all = state.deployments[&id].len();
+    before.runs.push((id, placed + 1, all));
+    before.end = state.deployments[&id][all - 1].positions.clone();
+    Ok(before)
+}
+
+fn places(positions: &Positions) -> String {
+    let places: Vec<String> = positions.iter().map(|(at, offset)| format!("{at}:{offset}")).collect();
+    format!("[{}]", places.join(" "))
+}
+
+/// Whether what the commits of a line gave is what must come of what they read.
+fn right(state: &State, named: &Named, line: &Line) -> Result<(), String> {
+    let commits = line.runs.iter().flat_map(|&(id, first, end)| &state.deployments[&id][first.min(end)..end]);
+    let mut ids = commits.flat_map(|seen| &seen.ids).filter(|(at, _)| named.spec.sources.contains(&at.topic));
+    if !ids.all(|(at, id)| state.ids.get(&at.topic) == Some(id)) {
+        // What it has read is not there any more.
+        return Ok(());
+    }
+    let mut read = Read::new();
+    for (at, rows) in state.records.iter().filter(|(at, _)| named.spec.sources.contains(&at.topic)) {
+        let from = line.start.get(at).copied().unwrap_or_default() as usize;
+        let to = line.end.get(at).copied().unwrap_or_default() as usize;
+        if from > to || to > rows.len() {
+            return Err(format!("it has read {at} from {from} to {to} of {}", rows.len()));
+        }
+        read.insert(at.clone(), rows[from..to].iter().map(|seen| seen.row.clone()).collect());
+    }
+    let mut output = Output::default();
+    let mut needs_key = Vec::new();
+    for &(id, first, end) in &line.runs {
+        let Some(of) = state.named.get(&id) else { return Err(format!("deployment {id} has no name")) };
+        let late = of.spec.steps.iter().find_map(|step| step.window.as_ref()).map(|window| &window.late);
+        needs_key.push(late.is_some_and(|late| state.compacted.contains(late)));
+        for (topic, row) in state.deployments[&id][first..end].iter().flat_map(|seen| &seen.rows) {
+            if *topic == of.spec.output {
+                output.results.push(row.clone());
+            } else if *topic == of.spec.dead_letters {
+                output.dead.push(row.clone());
+            } else if Some(topic) == late {
+                output.late.push(row.clone());
+            } else {
+                return Err(format!("deployment {id} wrote to `{topic}`"));
+            }
+        }
+    }
+    needs_key.dedup();
+    let needs_key = if let [needs_key] = needs_key.as_slice() { Some(*needs_key) } else { None };
+    naive::compare(&named.spec, &read, needs_key, &output)
+}
