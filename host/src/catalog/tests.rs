@@ -246,7 +246,8 @@ fn a_change_that_fails_leaves_what_was_there_or_says_that_it_is_not_known() {
         let id = catalog.next_pipeline_id().expect("a number");
         let before = pipeline(id);
         catalog.put_pipeline(&before).expect("put");
-        crate::files::faults::fail_syncs(0, failing);
+        // What is put is preceded by its folder, which is there and synced again.
+        crate::files::faults::fail_syncs(u32::from(!removed), failing);
         let error = match removed {
             true => catalog.remove_pipeline(&default_tenant(), &before.name),
             false => catalog.put_pipeline(&StoredPipeline { paused: true, ..before.clone() }),

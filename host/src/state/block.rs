@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn another_version_is_named() {
         let error = Reader::new(&[9]).map(|_| ()).map_err(|error| error.to_string());
-        assert_eq!(error, Err("state block: version 9, this server reads 1 to 3 at byte 0".to_owned()));
+        assert_eq!(error, Err("state block: version 9, this server reads 1 to 4 at byte 0".to_owned()));
     }
 
     #[test]

@@ -35,6 +35,7 @@ impl Subject {
         let (store, writes, writers) = gated();
         let subject =
             Self { log: Arc::new(MemoryLog::default()), checkpoints: Checkpoints::new(store), writes, writers };
+        subject.log.fence(&names().0, PipelineId(7).task()).await.expect("the log is well");
         subject.commit(1).await;
         subject
     }

@@ -78,9 +78,10 @@ fn next(driver: &Driver, manifest: &str) -> Arc<Plan> {
 
 /// What another deployment has once it was restarted, if a whole block of this state is its first commit.
 fn restarted(mut migrated: WarmState, driver: &Driver, plan: &Arc<Plan>) -> WarmState {
+    let task = PipelineId(2).task();
     let commit = Commit {
-        task: PipelineId(2).task(),
-        epoch: 1,
+        task,
+        epoch: wait(driver.log.fence(&default_tenant(), task)).expect("the log is well").epoch,
         sequence: 1,
         positions: migrated.positions.clone().into_iter().collect(),
         outputs: Vec::new(),
@@ -88,7 +89,7 @@ fn restarted(mut migrated: WarmState, driver: &Driver, plan: &Arc<Plan>) -> Warm
         usage: migrated.machine.usage_bytes(),
     };
     wait(driver.log.commit(&default_tenant(), commit)).expect("the log takes it");
-    Runner::replay(PipelineId(2).task(), plan, Carry::default(), &*driver.log).expect("it is whole")
+    Runner::replay(task, plan, Carry::default(), &*driver.log).expect("it is whole")
 }
 
 #[test]
