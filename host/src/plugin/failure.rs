@@ -10,7 +10,7 @@ use super::Failure;
 mod reading;
 
 #[cfg(feature = "sandbox")]
-pub(super) use reading::{Slice, Stopped, TooManyHostCalls, read};
+pub(super) use reading::{Exited, Slice, Stopped, TooManyHostCalls, read};
 
 /// Longest name of a frame. Symbols of generic code run to kilobytes.
 const FRAME_BYTES: usize = 200;

@@ -7,13 +7,12 @@
 //!
 //! Functions are defined by name and result type out of what the component imports: the stubs need no copy of WASI.
 
-use std::fmt;
-
 use wasmtime::StoreContextMut;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker, ResourceDynamic, ResourceType, Type, Val};
 
 use super::ctx::{Ctx, charge};
+use super::failure::Exited;
 use super::host::log::{INFO, WARN};
 
 /// The interfaces, each of WASI 0.2.
@@ -60,20 +59,6 @@ const RANDOM_BYTES: u64 = 4096;
 
 /// Seed of the random numbers: the digits of pi, nothing up the sleeve.
 const SEED: u64 = 0x3141_5926_5358_9793;
-
-/// The plugin called `exit`.
-#[derive(Debug)]
-pub(super) struct Exited {
-    status: u8,
-}
-
-impl fmt::Display for Exited {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "called exit with status {}", self.status)
-    }
-}
-
-impl std::error::Error for Exited {}
 
 /// State of the stubs in one instance.
 #[derive(Debug)]
@@ -203,7 +188,7 @@ fn answer(
                 [Val::U8(status)] => *status,
                 _ => 1,
             };
-            Err(Exited { status }.into())
+            Err(Exited(status).into())
         }
         ("stdin", "get-stdin") => handle(store, "input-stream", 0),
         ("stdout", "get-stdout") => handle(store, "output-stream", STDOUT),

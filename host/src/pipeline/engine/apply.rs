@@ -7,6 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::arrival::Arrival;
 use super::backlog::{backlog, rows_max};
 use super::calls::{CALL_BYTES, CALL_ROWS};
 use super::dead_letter::Source;
@@ -20,23 +21,12 @@ use super::plan::Plan;
 use super::row_watermarks::TimestampBounds;
 use super::rows::{Origins, StageRows};
 use super::step_state::StepState;
-use super::steps::{Arrival, Sink, Stop};
+use super::steps::{Sink, Stop};
 use super::transform_output::TransformOutput;
-use super::work::{Pace, Work};
+use super::work::Work;
 use crate::pipeline::status::Usage;
 use crate::state::Now;
 use crate::time::Mark;
-
-/// How large the pieces are that a micro-batch is done in, by what they cost.
-#[derive(Debug, Default)]
-pub(super) struct Paces {
-    /// Of records that transforms take.
-    transforms: Pace,
-    /// Of rows that enter the first step with state.
-    rows: Pace,
-    /// Of keys or windows that are due.
-    pub(super) due: Pace,
-}
 
 /// What transforms made of some consecutive records of one input.
 #[derive(Debug)]

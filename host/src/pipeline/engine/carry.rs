@@ -7,14 +7,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::machine::Machine;
-use super::plan::{Keyed, Plan};
+use super::plan::{KEYED, Keyed, Plan};
 use super::step_state::StepState;
-use super::warm_state::WarmState;
 use crate::ids::{Digest, StepName, TopicName};
 use crate::pipeline::error::Error;
 use crate::pipeline::spec::{Spec, StepSpec};
-use crate::state::Now;
 use crate::time::Windowing;
 
 /// What becomes of state.
@@ -27,7 +24,7 @@ pub(in crate::pipeline) struct Carry {
     /// Steps, by the names that they had, whose state is of no use to what runs them now, and why.
     refused: BTreeMap<String, String>,
     /// Steps whose windows gave results at other times, or were open for a shorter time, and how it was.
-    retimed: BTreeMap<StepName, Windowing>,
+    pub(super) retimed: BTreeMap<StepName, Windowing>,
     /// Reference tables that are not there any more as they were.
     tables: BTreeSet<String>,
     /// Topics whose places in them are forgotten with the tables.
@@ -116,12 +113,6 @@ impl Carry {
         kept.map(|(step, digest)| (self.renamed.get(step.as_str()).unwrap_or(step).clone(), *digest)).collect()
     }
 
-    /// Brings what was read back into the shape that it has now.
-    pub(in crate::pipeline) fn settle(&self, live: &mut WarmState) {
-        live.positions.retain(|at, _| !self.forgotten.contains(&at.topic));
-        live.machine.retime(&self.retimed);
-    }
-
     /// Whether the place in a topic counts under the new manifest.
     pub(in crate::pipeline) fn keeps_place(&self, topic: &TopicName) -> bool {
         !self.forgotten.contains(topic)
@@ -157,19 +148,6 @@ fn is_retimed(before: &Windowing, after: &Windowing) -> bool {
     before.describe() == after.describe() && (before.early != after.early || before.lateness_ms < after.lateness_ms)
 }
 
-impl Machine {
-    /// Lets the windows of steps give results when their manifest now says so.
-    fn retime(&mut self, steps: &BTreeMap<StepName, Windowing>) {
-        let mut now = Now { watermark: self.watermark(), clock: self.clock.now() };
-        for (keyed, state) in self.plan.keyed().zip(&mut self.states) {
-            if let (Some(before), StepState::KeyedWindows(windows)) = (steps.get(&keyed.step().name), &mut *state) {
-                windows.retime(before, now);
-            }
-            now.watermark = state.store().output_watermark(now.watermark);
-        }
-    }
-}
-
 impl StepState {
     /// A store that reads what a step of that description wrote, to be left behind.
     pub(in crate::pipeline) fn unwanted(description: &str) -> Self {
@@ -186,6 +164,3 @@ impl StepState {
         Self::KeyedWindows(Box::new(KeyedWindows::new(any)))
     }
 }
-
-/// How steps with values, timers and tables of keys describe their state.
-pub(in crate::pipeline) const KEYED: &str = "keyed";

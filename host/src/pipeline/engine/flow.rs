@@ -2,18 +2,16 @@
 
 use std::collections::VecDeque;
 
+use super::arrival::{Arrival, Emission};
 use super::backlog::backlog;
-use super::dead_letter::Source;
 use super::plan::{Keyed, Plan, Stage};
 use super::row_watermarks::RowWatermarks;
-use super::rows::Origins;
 use super::step_state::StepState;
-use super::steps::{Arrival, Sink, Stop, finish, keyed_windows, process, transform, windows};
+use super::steps::{Sink, Stop, finish, keyed_windows, process, transform, windows};
 use super::transform_output::TransformOutput;
 use super::work::{Pace, Work};
-use crate::record::Batch;
 use crate::state::Now;
-use crate::time::{Watermark, Window};
+use crate::time::Watermark;
 
 /// The steps at work.
 #[derive(Debug)]
@@ -22,25 +20,6 @@ pub(in crate::pipeline) struct Flow<'a> {
     pub(in crate::pipeline) states: &'a mut [StepState],
     pub(in crate::pipeline) clock: i64,
     pub(in crate::pipeline) sink: Sink<'a>,
-}
-
-/// Rows that a keyed step gives, in order.
-#[derive(Debug, Default)]
-pub(in crate::pipeline) struct Emission {
-    /// The rows.
-    pub(in crate::pipeline) rows: Batch,
-    /// The watermark that rows after each may rely on.
-    pub(in crate::pipeline) places: Vec<i64>,
-    /// The window of each row; empty if they are not of windows.
-    pub(in crate::pipeline) windows: Vec<Window>,
-}
-
-impl Emission {
-    fn arrival(&self) -> Arrival<'_> {
-        let rows = self.rows.view();
-        let source = Source::Derived { rows, windows: &self.windows };
-        Arrival { rows, origins: Origins::From(0), source, source_partition: 0, input: 0 }
-    }
 }
 
 /// Runs the transforms of a stage over rows.

@@ -8,11 +8,11 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::Range;
 
+use super::arrival::Arrival;
 use super::dead_letter::{MergedSource, Source};
 use super::outputs::extend;
 use super::row_watermarks::{Moving, RowWatermarksBuf, TimestampBounds};
 use super::rows::Origins;
-use super::steps::Arrival;
 use crate::record::{Batch, BatchRef};
 use crate::time::{Mark, Watermark, Watermarks};
 

@@ -12,15 +12,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::apply::Paces;
 use super::backlog::backlog;
 use super::carry::Carry;
 use super::outputs::Outputs;
 use super::plan::Plan;
-use super::step_state::StepState;
+use super::step_state::{STATE_BYTES_MAX, STATE_DISK_BYTES_MAX, StepState};
 use super::steps::{Poison, Stop};
 use super::sweep::Sweep;
-use super::work::Work;
+use super::work::{Paces, Work};
 use crate::ids::{PipelineName, StepName, TopicPartition};
 use crate::log::Block;
 use crate::log::batch::Offsets;
@@ -34,11 +33,6 @@ use crate::time::{self, Mark, ProcessingClock, Watermark, Watermarks};
 /// Records in a micro-batch up to which failed calls are taken apart where they are. More are first divided, so that a
 /// plugin that fails on everything fails on this many rows a commit.
 pub(in crate::pipeline) const CAREFUL_RECORDS: usize = 256;
-/// Most bytes of state of one pipeline that are in memory. Values and tables of keys go to disk long before it; windows,
-/// timers and reference tables stay.
-pub const STATE_BYTES_MAX: u64 = 2 << 30;
-/// Most bytes of state of one pipeline that are on disk: a quarter of an hour of reading back, after a crash.
-pub const STATE_DISK_BYTES_MAX: u64 = 64 << 30;
 /// Records of one partition.
 #[derive(Debug)]
 pub struct Input {

@@ -4,6 +4,7 @@
 //! step to step, `steps` is what each kind of step does, `blocks` what the state looks like in the log.
 
 mod apply;
+pub(super) mod arrival;
 pub(super) mod backlog;
 mod blocks;
 pub(super) mod calls;

@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::carry::KEYED;
 use super::references::References;
 use super::thresholds::Thresholds;
 use crate::ids::{Digest, PipelineName, PluginName, StepName, TenantId, TopicName, TopicPartition};
@@ -21,6 +20,9 @@ pub(in crate::pipeline) type TopicId = usize;
 
 /// See [`Plan::chunk_output_bytes`]: an eighth of what a pipeline's state may take.
 const CHUNK_OUTPUT_BYTES: usize = 256 << 20;
+
+/// How steps with values, timers and tables of keys describe their state.
+pub(in crate::pipeline) const KEYED: &str = "keyed";
 
 /// What a pipeline runs.
 #[derive(Debug)]

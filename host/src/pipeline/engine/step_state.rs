@@ -5,6 +5,12 @@ use crate::record::Column;
 use crate::state::keyed_windows::KeyedWindowValues;
 use crate::state::{Keyed as KeyedState, KeyedWindows, Room, SomeValues, Store, WindowValues, Windows};
 
+/// Most bytes of state of one pipeline that are in memory. Values and tables of keys go to disk long before it; windows,
+/// timers and reference tables stay.
+pub(in crate::pipeline) const STATE_BYTES_MAX: u64 = 2 << 30;
+/// Most bytes of state of one pipeline that are on disk: a quarter of an hour of reading back, after a crash.
+pub(in crate::pipeline) const STATE_DISK_BYTES_MAX: u64 = 64 << 30;
+
 /// The state of one keyed step.
 #[derive(Debug)]
 pub(in crate::pipeline) enum StepState {

@@ -7,10 +7,10 @@
 
 use std::ops::Range;
 
+use super::arrival::Arrival;
 use super::dead_letter::Source;
 use super::row_watermarks::Moving;
 use super::rows::{Origins, StageRows};
-use super::steps::Arrival;
 use crate::time::Mark;
 
 /// What came of rows.
@@ -82,5 +82,18 @@ impl TransformOutput {
                 Moving { range: all(times), times, records: arrival.origins, sources: Origins::From(0) }
             }
         }
+    }
+}
+
+impl<'a> Arrival<'a> {
+    /// What transforms made of these rows.
+    pub(in crate::pipeline) fn behind(self, transformed: &'a TransformOutput) -> Self {
+        let source = match (self.source, transformed.records()) {
+            (Source::Records { at, offsets, records, .. }, through @ Some(_)) => {
+                Source::Records { at, offsets, records, through }
+            }
+            (source, _) => source,
+        };
+        Self { source, ..self.after(transformed.rows.as_ref()) }
     }
 }

@@ -4,11 +4,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::carry::Carry;
 use super::machine::Machine;
 use super::plan::{Keyed, Plan};
+use super::step_state::StepState;
 use crate::ids::{Digest, StepName, TopicPartition};
 use crate::log::Position;
 use crate::pipeline::error::Error;
+use crate::state::Now;
+use crate::time::Windowing;
 
 /// Most bytes on disk, of steps that do not migrate, with which a pipeline can be migrated: as many as a commit may have.
 const WHOLE_ON_DISK_MAX: u64 = 1 << 30;
@@ -103,5 +107,26 @@ impl WarmState {
             }
         }
         Ok(())
+    }
+}
+
+impl Carry {
+    /// Brings what was read back into the shape that it has now.
+    pub(in crate::pipeline) fn settle(&self, live: &mut WarmState) {
+        live.positions.retain(|at, _| self.keeps_place(&at.topic));
+        live.machine.retime(&self.retimed);
+    }
+}
+
+impl Machine {
+    /// Lets the windows of steps give results when their manifest now says so.
+    fn retime(&mut self, steps: &BTreeMap<StepName, Windowing>) {
+        let mut now = Now { watermark: self.watermark(), clock: self.clock.now() };
+        for (keyed, state) in self.plan.keyed().zip(&mut self.states) {
+            if let (Some(before), StepState::KeyedWindows(windows)) = (steps.get(&keyed.step().name), &mut *state) {
+                windows.retime(before, now);
+            }
+            now.watermark = state.store().output_watermark(now.watermark);
+        }
     }
 }

@@ -164,6 +164,17 @@ impl Pace {
     }
 }
 
+/// How large the pieces are that a micro-batch is done in, by what they cost.
+#[derive(Debug, Default)]
+pub(super) struct Paces {
+    /// Of records that transforms take.
+    pub(super) transforms: Pace,
+    /// Of rows that enter the first step with state.
+    pub(super) rows: Pace,
+    /// Of keys or windows that are due.
+    pub(super) due: Pace,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,6 @@ use wasmtime::WasmBacktrace;
 use super::{Code, Trap, clip};
 use crate::plugin::engine::BACKTRACE_FRAMES;
 use crate::plugin::memory::{Insistent, Memory};
-use crate::plugin::wasi::Exited;
 
 /// What the engine says when more is copied out of a guest than was allowed; the error has no type of its own to ask for.
 const TRANSFER_TEXT: &str = "fuel allocated for hostcalls has been exhausted";
@@ -22,6 +21,11 @@ pub(in crate::plugin) struct TooManyHostCalls(pub(in crate::plugin) u64);
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(in crate::plugin) struct Stopped(pub(in crate::plugin) Trap);
+
+/// The plugin called `exit`.
+#[derive(Debug, thiserror::Error)]
+#[error("called exit with status {0}")]
+pub(in crate::plugin) struct Exited(pub(in crate::plugin) u8);
 
 /// What a call was given, for the message of a limit that it passed.
 #[derive(Debug, Clone, Copy)]

@@ -1,9 +1,9 @@
 //! Complete windows into result rows.
 
-use super::{Arrival, Sink, Stop, bytes_of, spend};
+use super::{Sink, Stop, bytes_of, spend};
+use crate::pipeline::engine::arrival::{Arrival, Emission};
 use crate::pipeline::engine::calls::Calls;
 use crate::pipeline::engine::dead_letter::Source;
-use crate::pipeline::engine::flow::Emission;
 use crate::pipeline::engine::plan::Fold;
 use crate::pipeline::engine::rows::{Origins, StageRows};
 use crate::plugin::Closed;

@@ -5,12 +5,12 @@
 
 use super::compute::{Rows, compute};
 use super::pick::Picker;
-use super::{Arrival, Sink, Stop, bytes_of, spend};
+use super::{Sink, Stop, bytes_of, spend};
+use crate::pipeline::engine::arrival::{Arrival, Emission};
 use crate::pipeline::engine::dead_letter::Cause;
-use crate::pipeline::engine::flow::Emission;
-use crate::pipeline::engine::machine::STATE_BYTES_MAX;
 use crate::pipeline::engine::plan::Fold;
 use crate::pipeline::engine::row_watermarks::RowWatermarks;
+use crate::pipeline::engine::step_state::STATE_BYTES_MAX;
 use crate::pipeline::error::Error;
 use crate::record::HeadersRef;
 use crate::state::keyed_windows::{Arrived, Program};

@@ -1,11 +1,11 @@
 //! The kinds of step: what each does with its rows, and what they share.
 
+use super::arrival::Arrival;
 use super::calls::Calls;
 use super::dead_letter::{Cause, Source, causes, letter};
 use super::outputs::Outputs;
 use super::plan::{Fold, Plan, Route, Stage, Step};
 use super::rows::{Origins, StageRows};
-use super::transform_output::TransformOutput;
 use super::work::Meter;
 use crate::ids::PartitionId;
 use crate::pipeline::error::Error;
@@ -27,7 +27,7 @@ pub(in crate::pipeline) use transform::transform;
 /// What a row on its way takes beside its keys, values and headers, about.
 const ROW_BYTES: usize = 32;
 /// Bytes of results that count as one group or key: so what a commit gives when nothing but time moves on is bounded by
-/// [`CLOSING_GROUPS_MAX`](super::flow::CLOSING_GROUPS_MAX) of these, 64 MiB, as well.
+/// [`closing_groups`](super::thresholds::Thresholds::closing_groups) of these, 64 MiB, as well.
 const GROUP_BYTES: usize = 1 << 10;
 
 /// Counts down what may still be done in a commit: so many groups, which gave so many bytes.
@@ -39,69 +39,6 @@ fn spend(left: &mut usize, groups: usize, bytes: usize) {
 fn bytes_of(rows: &Batch) -> usize {
     let headers = rows.headers.names.bytes.len() + rows.headers.values.bytes.len();
     rows.payload_bytes() + headers + rows.len() * ROW_BYTES
-}
-
-/// Where rows come from and how they came.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::pipeline) struct Arrival<'a> {
-    /// The rows.
-    pub(in crate::pipeline) rows: BatchRef<'a>,
-    /// The rows of `source` that they come from.
-    pub(in crate::pipeline) origins: Origins<'a>,
-    /// What entered the stage.
-    pub(in crate::pipeline) source: Source<'a>,
-    /// The partition by which it entered, where all of it entered by one.
-    pub(in crate::pipeline) source_partition: PartitionId,
-    /// The place of its topic among the pipeline's sources, where all of it is of one.
-    pub(in crate::pipeline) input: u16,
-}
-
-impl Default for Arrival<'_> {
-    /// No rows.
-    fn default() -> Self {
-        let source = Source::Derived { rows: BatchRef::default(), windows: &[] };
-        Self { rows: BatchRef::default(), origins: Origins::From(0), source, source_partition: 0, input: 0 }
-    }
-}
-
-impl<'a> Arrival<'a> {
-    /// What transforms made of these rows.
-    pub(in crate::pipeline) fn behind(self, transformed: &'a TransformOutput) -> Self {
-        let source = match (self.source, transformed.records()) {
-            (Source::Records { at, offsets, records, .. }, through @ Some(_)) => {
-                Source::Records { at, offsets, records, through }
-            }
-            (source, _) => source,
-        };
-        Self { source, ..self.after(transformed.rows.as_ref()) }
-    }
-
-    /// The partition by which a row came.
-    pub(in crate::pipeline) fn partition(self, row: u32) -> PartitionId {
-        self.source.partition(self.origins.of(row)).unwrap_or(self.source_partition)
-    }
-
-    /// The place of each row's topic among the pipeline's sources; none if all are of the first.
-    pub(in crate::pipeline) fn inputs(self) -> Vec<u16> {
-        let rows = self.rows.len() as u32;
-        match self.source {
-            Source::Merged(merged) if !merged.inputs.is_empty() => {
-                (0..rows).map(|row| merged.inputs[self.origins.of(row) as usize]).collect()
-            }
-            _ if self.input == 0 => Vec::new(),
-            _ => vec![self.input; self.rows.len()],
-        }
-    }
-
-    /// Other rows that were made of these, if there are any.
-    pub(in crate::pipeline) fn after(self, rows: Option<&'a StageRows>) -> Self {
-        match rows {
-            None => self,
-            Some(StageRows { batch, origins }) => {
-                Self { rows: batch.view(), origins: Origins::Listed(origins), ..self }
-            }
-        }
-    }
 }
 
 /// What steps write to while a micro-batch runs. All of it is committed, or none.

@@ -1,6 +1,7 @@
 //! Rows in, rows out.
 
-use super::{Arrival, Sink, Stop, visible};
+use super::{Sink, Stop, visible};
+use crate::pipeline::engine::arrival::Arrival;
 use crate::pipeline::engine::calls::Calls;
 use crate::pipeline::engine::plan::Step;
 use crate::pipeline::engine::rows::StageRows;

@@ -1,6 +1,7 @@
 //! Rows into windows.
 
-use super::{Arrival, Sink, Stop, select, visible};
+use super::{Sink, Stop, select, visible};
+use crate::pipeline::engine::arrival::Arrival;
 use crate::pipeline::engine::calls::Calls;
 use crate::pipeline::engine::dead_letter::Cause;
 use crate::pipeline::engine::plan::Fold;
