@@ -309,10 +309,8 @@ impl Client {
     pub async fn come_to_rest(&self, server: &Server) {
         self.machine.note(|| "coming to rest".to_owned());
         self.machine.set_trouble(crate::machine::Trouble::default());
-        for status in server.pipelines.list(&default_tenant()) {
-            if status.state == State::Paused {
-                self.perform(server, Operation::Resume(status.name.to_string())).await;
-            }
+        for (name, _) in deployed(&server.catalog).into_iter().filter(|(_, now)| now.paused) {
+            self.perform(server, Operation::Resume(name)).await;
         }
         // Backoff of what failed before is over by then.
         tokio::time::sleep(Duration::from_secs(120)).await;

@@ -122,7 +122,7 @@ fn writes(actions: Vec<Action>) -> Vec<Action> {
 
 proptest! {
     // Each opens two databases.
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_was_acknowledged_under_fsync_survives_a_loss_of_power(actions in vec(action(), 1..40), loss in loss()) {
