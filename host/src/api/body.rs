@@ -42,7 +42,7 @@ pub(super) struct Budget {
 
 /// A body, and its share of the memory.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct AdmittedBody {
     /// All of the body.
     pub(super) bytes: Bytes,
     _share: Option<OwnedSemaphorePermit>,
@@ -55,7 +55,7 @@ impl Budget {
     }
 
     /// Reads a body of at most `limit` bytes.
-    pub(super) async fn read(&self, headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Held, Error> {
+    pub(super) async fn read(&self, headers: &HeaderMap, mut body: Body, limit: usize) -> Result<AdmittedBody, Error> {
         let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         if let Some(used) = announced.filter(|&length: &u64| length > limit as u64) {
             // Who asks first has sent nothing yet.
@@ -75,7 +75,7 @@ impl Budget {
             self.take(&mut share, length)?;
             gathered.extend_from_slice(&part);
         }
-        Ok(Held { bytes: gathered.freeze(), _share: share })
+        Ok(AdmittedBody { bytes: gathered.freeze(), _share: share })
     }
 
     /// Reads what is left of a body, of which that much is known, and keeps nothing of it.

@@ -150,7 +150,7 @@ pub struct List<T> {
 
 impl App {
     /// The whole body of a request.
-    async fn body(&self, request: Request<Body>, limit: usize) -> Result<body::Held, Error> {
+    async fn body(&self, request: Request<Body>, limit: usize) -> Result<body::AdmittedBody, Error> {
         let (parts, body) = request.into_parts();
         self.budget.read(&parts.headers, body, limit).await
     }

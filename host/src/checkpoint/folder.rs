@@ -66,7 +66,7 @@ impl Folder {
     }
 }
 
-/// What the file system said, of an object.
+/// What the file system reported of an object.
 pub(super) fn failed(action: &'static str, name: &str, error: &io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::StorageFull { object: name.to_owned() },

@@ -19,7 +19,7 @@ use super::store::Store;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Writes {
     Done,
-    Held,
+    Paused,
     Refused,
 }
 
@@ -93,7 +93,7 @@ impl ObjectStore for Gated {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         self.writers.begin(location);
         let mut writes = self.writes.clone();
-        let word = writes.wait_for(|&word| word != Writes::Held).await.map(|word| *word);
+        let word = writes.wait_for(|&word| word != Writes::Paused).await.map(|word| *word);
         let written = match word {
             Ok(Writes::Done) => self.objects.put_opts(location, payload, options).await,
             _ => Err(object_store::Error::Generic { store: "gated", source: "it refuses".into() }),

@@ -11,7 +11,7 @@ const SLOWER: i64 = 2;
 #[derive(Debug, Clone, Copy)]
 pub struct ProcessingClock {
     now: i64,
-    /// While it is ahead: what the machine's clock said at some moment, and what this one did.
+    /// While it is ahead: what the machine's clock showed at some moment, and what this one did.
     ahead_since: Option<(i64, i64)>,
 }
 

@@ -82,7 +82,7 @@ struct State {
     records: BTreeMap<TopicPartition, Vec<SeenRow>>,
     deployments: BTreeMap<PipelineId, Vec<Seen>>,
     /// What the catalog has said of a deployment.
-    named: BTreeMap<PipelineId, Named>,
+    named: BTreeMap<PipelineId, Deployed>,
     current: BTreeMap<String, PipelineId>,
     /// Those that were told to stop, and that have answered.
     quiet: BTreeSet<PipelineId>,
@@ -92,7 +92,7 @@ struct State {
 }
 
 #[derive(Debug, Clone)]
-struct Named {
+struct Deployed {
     name: String,
     spec: Arc<Spec>,
     /// The deployment whose place it took.
@@ -210,7 +210,7 @@ impl Oracle {
         }
         let before = state.current.insert(name.clone(), id).filter(|before| *before != id);
         let known = state.named.get(&id).and_then(|known| known.before);
-        state.named.insert(id, Named { name, spec: Arc::new(spec), before: before.or(known) });
+        state.named.insert(id, Deployed { name, spec: Arc::new(spec), before: before.or(known) });
     }
 
     /// Something is about to be asked of a pipeline; what was told to stop may go on.

@@ -77,7 +77,7 @@ async fn what_is_committed_after_standing_still_is_not_in_it_however_long_the_st
     let mut ahead = subject.ahead().await;
     assert_eq!(ahead.id().to_string(), "7-1");
     subject.commit("two", 0).await;
-    subject.writes.send_replace(Writes::Held);
+    subject.writes.send_replace(Writes::Paused);
     // The store holds everything back: this does not wait for it.
     ahead.stand_still(2).await.expect("the log is well");
     // The log forgets what was there when it stood still, and then the whole pipeline.

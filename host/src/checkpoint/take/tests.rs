@@ -89,7 +89,7 @@ impl Subject {
 #[tokio::test]
 async fn a_savepoint_and_one_by_the_clock_do_not_write_at_once() {
     let subject = Subject::new().await;
-    subject.writes.send_replace(Writes::Held);
+    subject.writes.send_replace(Writes::Paused);
     let by_the_clock = subject.take(Kind::Interval);
     subject.writers.have_begun(1).await;
     let savepoint = subject.take(Kind::Savepoint);
@@ -104,7 +104,7 @@ async fn a_savepoint_and_one_by_the_clock_do_not_write_at_once() {
 #[tokio::test]
 async fn one_that_nobody_waits_for_keeps_the_others_away_until_its_last_write_is_done() {
     let subject = Subject::new().await;
-    subject.writes.send_replace(Writes::Held);
+    subject.writes.send_replace(Writes::Paused);
     let by_the_clock = subject.take(Kind::Interval);
     subject.writers.have_begun(1).await;
     by_the_clock.abort();
@@ -144,7 +144,7 @@ async fn a_copy_of_what_stands_still_keeps_the_others_away_until_its_last_write_
         .await
         .expect("the store is well");
     subject.commit(2).await;
-    subject.writes.send_replace(Writes::Held);
+    subject.writes.send_replace(Writes::Paused);
     ahead.stand_still(2).await.expect("the log is well");
     drop(ahead);
     assert!(!subject.is_free().await, "a chunk is still being written");

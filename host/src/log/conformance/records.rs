@@ -106,13 +106,13 @@ pub(crate) async fn the_largest_timestamp_of_a_batch_is_that_of_its_records(subj
     for (partition, compression) in (0..).zip(codecs) {
         let at = at("t", partition);
         let honest = batch::encode(rows.view(), &EncodeOptions { compression, producer: None });
-        let said = [i64::MIN, 20, 501, i64::MAX].map(|max_timestamp| {
+        let told = [i64::MIN, 20, 501, i64::MAX].map(|max_timestamp| {
             let mut lying = honest.to_vec();
             batch::set_max_timestamp(&mut lying, max_timestamp);
             assert_eq!(batch::verify(&lying).unwrap().max_timestamp, max_timestamp);
             Bytes::from(lying)
         });
-        append(subject.log(), &at, run(&[&[honest.clone()][..], &said].concat())).await.unwrap();
+        append(subject.log(), &at, run(&[&[honest.clone()][..], &told].concat())).await.unwrap();
         for _ in 0..2 {
             let stored = fetch(subject.log(), &at, 0, usize::MAX).unwrap().batches;
             assert_eq!(stored.len(), 5);

@@ -160,10 +160,10 @@ pub(super) async fn supervise(
     }
 }
 
-/// What a panic said.
+/// What a panic reported.
 fn text_of(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it said nothing")
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it printed nothing")
 }
 
 fn log_failure(stored: &StoredPipeline, reason: &Reason, blame: Blame) {

@@ -8,7 +8,7 @@ use crate::log::{Position, TopicInfo};
 use crate::pipeline::error::Error;
 
 impl Plan {
-    /// Refuses places in inputs that are of other topics than there are now. Of a topic that is not there, nothing is said.
+    /// Refuses places in inputs that are of other topics than there are now. Of a topic that is not there, nothing is checked.
     pub(in crate::pipeline) fn same_topics<'a>(
         &self,
         places: impl IntoIterator<Item = (&'a TopicPartition, &'a Position)>,

@@ -194,9 +194,9 @@ fn table() -> Vec<(String, Vec<String>)> {
 #[test]
 fn each_cell_of_the_table_of_changes_says_what_happens() {
     let table = table();
-    let (said, tested): (Vec<_>, Vec<_>) =
+    let (listed, tested): (Vec<_>, Vec<_>) =
         (table.iter().map(|(change, _)| change.as_str()).collect(), CASES.iter().map(|case| case.name).collect());
-    assert_eq!(said, tested, "the table and the tests have the same rows in the same order");
+    assert_eq!(listed, tested, "the table and the tests have the same rows in the same order");
     for ((change, cells), case) in table.iter().zip(CASES) {
         assert_eq!(cells.len(), KINDS.len(), "{change}");
         cells.iter().enumerate().for_each(|(kind, cell)| check(case, kind, cell));

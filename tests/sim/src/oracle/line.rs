@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use millstream::ids::{Offset, PipelineId, TopicPartition};
 
 use super::seen::Seen;
-use super::{Cause, Named, State};
+use super::{Cause, Deployed, State};
 use crate::naive::{self, Output, Read};
 
 type Positions = BTreeMap<TopicPartition, Offset>;
@@ -69,7 +69,13 @@ fn line(state: &State, id: PipelineId, known: &mut Known) -> Result<Line, String
 }
 
 /// The lines that a deployment may have begun for a cause.
-fn begun(state: &State, id: PipelineId, named: &Named, cause: &Cause, known: &mut Known) -> Vec<Result<Line, String>> {
+fn begun(
+    state: &State,
+    id: PipelineId,
+    named: &Deployed,
+    cause: &Cause,
+    known: &mut Known,
+) -> Vec<Result<Line, String>> {
     let commits = &state.deployments[&id];
     let all = commits.len();
     // A deployment that was put together beside a running one: blocks, and then a commit that only says where it is.
@@ -187,7 +193,7 @@ fn places(positions: &Positions) -> String {
 }
 
 /// Whether what the commits of a line gave is what must come of what they read.
-fn right(state: &State, named: &Named, line: &Line) -> Result<(), String> {
+fn right(state: &State, named: &Deployed, line: &Line) -> Result<(), String> {
     let commits = line.runs.iter().flat_map(|&(id, first, end)| &state.deployments[&id][first.min(end)..end]);
     let mut ids = commits.flat_map(|seen| &seen.ids).filter(|(at, _)| named.spec.sources.contains(&at.topic));
     if !ids.all(|(at, id)| state.ids.get(&at.topic) == Some(id)) {
