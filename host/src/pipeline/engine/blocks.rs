@@ -180,7 +180,7 @@ impl Machine {
         let changed = |now: String| conflict(format!("its state was: {had}; now it is: {now}"));
         if let Some(name) = step.strip_prefix(TABLE_PREFIX) {
             if self.carry.drops_table(name) {
-                return Ok(Reference::default().read_block(reader)?);
+                return pass_over(reader, &mut Reference::default());
             }
             let tables = &self.plan.references.tables;
             let table = tables.iter().find(|(table, _)| table.as_str() == name).map(|(_, table)| table);
@@ -192,7 +192,7 @@ impl Machine {
             return read_store(reader, &mut *table.content.write(), &step);
         }
         if self.carry.drops(&step) {
-            return Ok(StepState::unwanted(&had).store_mut().read_block(reader)?);
+            return pass_over(reader, StepState::unwanted(&had).store_mut());
         }
         if let Some(reason) = self.carry.refuses(&step) {
             return Err(conflict(reason.to_owned()));
@@ -244,6 +244,16 @@ fn read_store(reader: &mut Reader<'_>, store: &mut dyn Store, name: &str) -> Res
         written.entries, written.digest, read.entries, read.digest
     );
     Err(reader.error(what).into())
+}
+
+/// Reads the state of a store that is left behind. What a whole block says that it has is not compared: state may be left
+/// behind because it is damaged.
+fn pass_over(reader: &mut Reader<'_>, unwanted: &mut dyn Store) -> Result<(), Unreadable> {
+    unwanted.read_block(reader)?;
+    if reader.is_whole() {
+        reader.summary()?;
+    }
+    Ok(())
 }
 
 fn read_partition(reader: &mut Reader<'_>) -> Result<TopicPartition, BlockError> {

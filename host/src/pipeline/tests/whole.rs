@@ -143,3 +143,26 @@ fn a_whole_block_that_is_not_what_was_written_is_never_another_state() {
     }
     assert!(refused > 100, "{refused} of {} bytes", whole.len());
 }
+
+#[test]
+fn what_is_left_behind_of_a_whole_block_leaves_the_rest() {
+    for window in ["tumbling = \"1h\"", "tumbling = \"1h\", lateness = \"1m\"", "session = \"1h\""] {
+        let manifest = manifest(window);
+        let mut driver = counted(&manifest, 3, 2);
+        let whole = driver.machine.write_whole(7).expect("the disk is well");
+        let there = summaries(&driver.machine);
+        let before: Spec = manifest.parse().expect("the manifest is good");
+        let read = |manifest: &str, drop: &[crate::ids::StepName]| {
+            let (after, plan) = (manifest.parse().expect("the manifest is good"), next(&driver, manifest));
+            let carry = Carry::between(&before, &after, &plan, drop).expect("the steps are there");
+            let mut machine = Machine::carrying(plan, carry);
+            machine.recover(7, &whole).expect("our own block");
+            summaries(&machine)
+        };
+        let nothing = summaries(&Machine::new(next(&driver, &manifest)));
+        let count = "count".parse().expect("a name");
+        assert_eq!(read(&manifest, &[count]), (nothing.0, there.1.clone()), "{window}");
+        let renamed = manifest.replace("name = \"people\"", "name = \"folk\"");
+        assert_eq!(read(&renamed, &[]), (there.0, nothing.1), "{window}");
+    }
+}

@@ -19,6 +19,10 @@ use super::store::PageSpace;
 
 /// The entries of a page.
 type Entries<K, V> = VecDeque<Slot<K, V>>;
+/// Reads a page: the entries in these bytes, which are so many.
+type ReadPage<K, V> = fn(&[u8], usize) -> Option<Entries<K, V>>;
+/// The entries of a page, and the least and the most of their ends.
+type EntriesAndEnds<'a, K, V> = (&'a mut Entries<K, V>, &'a Cell<i64>, &'a Cell<i64>);
 
 /// A page.
 #[derive(Debug, Clone)]
@@ -51,8 +55,7 @@ pub(super) struct Pages<K, V> {
     gone: Vec<(u32, usize)>,
     /// Bytes of pages that were read.
     resident: Cell<usize>,
-    /// Reads a page: the entries in these bytes, which are so many.
-    read: fn(&[u8], usize) -> Option<Entries<K, V>>,
+    read: ReadPage<K, V>,
     /// Writes what has changed, and lets go of all pages in memory.
     let_go: fn(&mut Self, bool),
 }
@@ -123,7 +126,7 @@ impl<K, V> Pages<K, V> {
     }
 
     /// The entries of a page, to be changed.
-    fn slots_mut(&mut self, page: usize) -> Option<(&mut Entries<K, V>, &Cell<i64>, &Cell<i64>)> {
+    fn slots_mut(&mut self, page: usize) -> Option<EntriesAndEnds<'_, K, V>> {
         self.slots(page)?;
         let page = self.pages.get_mut(page)?;
         page.changed.set(true);
