@@ -1,7 +1,7 @@
 //! Pipelines: topics in, steps, topics out, one micro-batch after the other, each a transaction.
 //!
-//! `spec` reads a manifest, [`engine`] is the deterministic part that applies micro-batches, [`io`] the loop around it
-//! that reads and commits, [`deploy`] what the control plane asks for. [`driver`] runs a pipeline by hand, without a
+//! `spec` reads a manifest, `engine` is the deterministic part that applies micro-batches, `io` the loop around it
+//! that reads and commits, `deploy` what the control plane asks for. [`driver`] runs a pipeline by hand, without a
 //! server. Imports point from `deploy` and `driver` to `io`, from there to `engine`, and from there to `spec`.
 
 #[cfg(feature = "server")]
