@@ -131,16 +131,37 @@ impl<T: Item> Side<T> {
         self.lonely.remove_range((*times.start(), 0)..=(*times.end(), u32::MAX));
     }
 
-    /// Removes the rows up to that time, and shows those without a partner.
-    fn remove(&mut self, last: i64, mut lonely: impl FnMut(i64, &T) -> Result<()>) -> Result<()> {
+    /// Gives the rows up to that time that have no partner, or as many of them as are good for one call. Answers whether
+    /// that was all: then the rows of that time are gone.
+    fn give(
+        &mut self,
+        ctx: &mut Context<'_>,
+        last: i64,
+        mut emit: impl FnMut(&mut Context<'_>, i64, &T) -> Result<()>,
+    ) -> Result<bool> {
+        let mut next = None;
         for (&(time, place), ()) in self.lonely.range(..=(last, u32::MAX)) {
+            if ctx.is_full() {
+                next = Some((time, place));
+                break;
+            }
             if let Some(row) = self.rows.get(&time).nth(place as usize) {
-                lonely(time, row)?;
+                emit(ctx, time, row)?;
             }
         }
+        // Places count the rows of a time, so the rows stay until the last one of them has been given.
+        if let Some(next) = next {
+            self.lonely.remove_range(..next);
+            return Ok(false);
+        }
+        self.remove(last);
+        Ok(true)
+    }
+
+    /// Removes the rows up to that time.
+    fn remove(&mut self, last: i64) {
         self.lonely.remove_range(..=(last, u32::MAX));
         self.rows.remove(..=last);
-        Ok(())
     }
 }
 
@@ -190,6 +211,7 @@ impl IntervalJoin {
     ) -> Result<Arrival> {
         let Some(partners) = self.partners_of_left(ctx) else { return Ok(Arrival::Late) };
         let time = ctx.time();
+        self.recover(ctx, rows);
         let mut lonely = self.kind.keeps_left();
         for (&other, right) in rows.right.rows.range(partners.clone()) {
             lonely = false;
@@ -214,6 +236,7 @@ impl IntervalJoin {
     ) -> Result<Arrival> {
         let Some(partners) = self.partners_of_right(ctx) else { return Ok(Arrival::Late) };
         let time = ctx.time();
+        self.recover(ctx, rows);
         let mut lonely = self.kind.keeps_right();
         for (&other, left) in rows.left.rows.range(partners.clone()) {
             lonely = false;
@@ -225,10 +248,12 @@ impl IntervalJoin {
         Ok(Arrival::Taken)
     }
 
-    /// Takes a timer, lets go of rows, and gives those without a partner to `emit`. Answers whether it was the join's.
+    /// Takes a timer, lets go of rows, and gives those without a partner to `emit`: all of them, or as many as are good for
+    /// one call, after which the timer [goes on](Context::go_on). Answers whether it was the join's.
     ///
     /// # Errors
-    /// Those of `emit`.
+    /// Those of `emit`. They reject the timer with the rows that it was for; those go when a row of the key comes after
+    /// they had to go.
     pub fn on_timer<L: Item, R: Item>(
         &self,
         ctx: &mut Context<'_>,
@@ -239,11 +264,17 @@ impl IntervalJoin {
         if !timer.is(self.timer) {
             return Ok(false);
         }
-        if let Some(last) = last_to_go(timer.time, self.left_reach()) {
-            rows.left.remove(last, |time, row| emit(ctx, Joined { left: Some(row), right: None, time }))?;
+        let left = |ctx: &mut Context<'_>, time, row: &L| emit(ctx, Joined { left: Some(row), right: None, time });
+        let mut whole = match last_to_go(timer.time, self.left_reach()) {
+            Some(last) => rows.left.give(ctx, last, left)?,
+            None => true,
+        };
+        let right = |ctx: &mut Context<'_>, time, row: &R| emit(ctx, Joined { left: None, right: Some(row), time });
+        if whole && let Some(last) = last_to_go(timer.time, self.right_reach()) {
+            whole = rows.right.give(ctx, last, right)?;
         }
-        if let Some(last) = last_to_go(timer.time, self.right_reach()) {
-            rows.right.remove(last, |time, row| emit(ctx, Joined { left: None, right: Some(row), time }))?;
+        if !whole {
+            return ctx.go_on().map(|()| true);
         }
         if let Some(end) = self.first_end(rows) {
             ctx.timers().set(self.timer, self.next_after(timer.time, end));
@@ -263,8 +294,32 @@ impl IntervalJoin {
 
     /// When the timer is to come after `now` if the first row has to go at `end`.
     fn next_after(&self, now: i64, end: i64) -> i64 {
-        let step = i64::try_from(self.upper.abs_diff(self.lower) / STEPS).unwrap_or(i64::MAX);
-        end.max(now.saturating_add(step))
+        end.max(now.saturating_add(self.step()))
+    }
+
+    /// For how long rows may stay after they had to go, so that many go together.
+    fn step(&self) -> i64 {
+        i64::try_from(self.upper.abs_diff(self.lower) / STEPS).unwrap_or(i64::MAX)
+    }
+
+    /// Rows that had to go more than a step before the watermark are there only if a timer failed: they go, and the timer
+    /// comes for the others.
+    fn recover<L: Item, R: Item>(&self, ctx: &mut Context<'_>, rows: &mut IntervalRows<L, R>) {
+        let (Some(watermark), Some(end)) = (ctx.watermark(), self.first_end(rows)) else { return };
+        if end.saturating_add(self.step()) >= watermark {
+            return;
+        }
+        // A row that came at the watermark may have to go at it, and its timer has yet to come.
+        let passed = watermark.saturating_sub(1);
+        if let Some(last) = last_to_go(passed, self.left_reach()) {
+            rows.left.remove(last);
+        }
+        if let Some(last) = last_to_go(passed, self.right_reach()) {
+            rows.right.remove(last);
+        }
+        if let Some(end) = self.first_end(rows) {
+            ctx.timers().set(self.timer, end);
+        }
     }
 
     fn partners(&self, ctx: &Context<'_>, lower: i64, upper: i64) -> Option<RangeInclusive<i64>> {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::{Results, Seen, late_rows, left_by, rows, run, seen, written};
 use crate::library::join::{IntervalJoin, IntervalRows, Joined, Kind};
 use crate::prelude::*;
-use testing::{Input, keyed};
+use testing::{Bounds, Input, Outcome, keyed};
 
 #[derive(Debug)]
 struct Join(IntervalJoin);
@@ -106,6 +106,22 @@ proptest! {
         let (joined, late) = model(&seen(&rows), kind, -2_000, 3_000);
         prop_assert_eq!(left_by(&outcome, "joined"), joined);
         prop_assert_eq!(left_by(&outcome, "late"), late);
+    }
+
+    #[test]
+    fn results_do_not_depend_on_how_many_come_in_one_part(
+        rows in rows(),
+        kind in kinds(),
+        full_bytes in 1..100_usize,
+        chain in 1..4_usize,
+    ) {
+        let join = Join(IntervalJoin::new(kind, -5..=5).expect("the bounds are in order"));
+        let bounds = Bounds { full_bytes, chain, ..Bounds::DEFAULT };
+        let by_key = |mut outcome: Outcome| {
+            outcome.rows.sort_by(|one, other| one.key.cmp(&other.key));
+            outcome.rows
+        };
+        prop_assert_eq!(by_key(bounds.within(|| run(&join, &rows))), by_key(run(&join, &rows)));
     }
 }
 
@@ -240,4 +256,106 @@ fn bounds_are_in_order_and_there() {
     assert_eq!(code(IntervalJoin::new(Kind::Inner, 5..5)), Err("bad-interval".to_owned()));
     assert_eq!(code(IntervalJoin::new(Kind::Inner, 5..)), Err("bad-interval".to_owned()));
     assert_eq!(code(IntervalJoin::new(Kind::Inner, i64::MIN..=0)), Err("bad-interval".to_owned()));
+}
+
+/// Joins rows; a timer has fuel for eight of them.
+#[derive(Debug)]
+struct Short(IntervalJoin);
+
+/// Joins rows.
+#[process]
+impl Process for Short {
+    type Config = NoConfig;
+    type Input<'a> = Text<'a>;
+    type State = IntervalRows<String, String>;
+
+    fn new(_: NoConfig) -> Result<Self> {
+        Ok(Short(IntervalJoin::new(Kind::Full, 0..=3)?))
+    }
+
+    fn on_row(&self, ctx: &mut Context<'_>, rows: &mut Self::State, Text(row): Text<'_>) -> Result<()> {
+        match ctx.input() {
+            0 => self.0.left(ctx, rows, row.to_owned(), emit).map(drop),
+            _ => self.0.right(ctx, rows, row.to_owned(), emit).map(drop),
+        }
+    }
+
+    fn on_timer(&self, ctx: &mut Context<'_>, rows: &mut Self::State, timer: Timer) -> Result<()> {
+        let mut given = 0;
+        let fuelled = |ctx: &mut Context<'_>, joined: Joined<'_, String, String>| {
+            given += 1;
+            if given > 8 {
+                reject!("out-of-fuel", "the timer emits {given} rows in one part");
+            }
+            emit(ctx, joined)
+        };
+        self.0.on_timer(ctx, rows, timer, fuelled).map(drop)
+    }
+}
+
+#[test]
+fn a_timer_with_more_rows_than_it_has_fuel_for_loses_none() {
+    let join = testing::plugin::<Short>("{}").expect("there is nothing to configure");
+    let out = Bounds { full_bytes: 64, ..Bounds::DEFAULT }.within(|| {
+        let mut run = keyed(&join);
+        // Rows of one time, whose places have to stay while parts of them have been given.
+        (0..200).for_each(|value| run.row_by(0, row("k", value, 100)));
+        (200..400).for_each(|value| run.row_by(1, row("k", value, 0)));
+        run.watermark(1_000);
+        assert_eq!(run.keys(), 0, "nothing of them is left");
+        run.end()
+    });
+    assert!(out.rejected.is_empty(), "{:?}", out.codes());
+    let (mut seen, lefts) = (out.values(), (0..200).map(|value| format!("{value} -")));
+    let mut all: Vec<String> = lefts.chain((200..400).map(|value| format!("- {value}"))).collect();
+    seen.sort();
+    all.sort();
+    assert_eq!(seen, all);
+}
+
+/// Joins rows; a row `bad` without a partner cannot be written.
+#[derive(Debug)]
+struct Picky(IntervalJoin);
+
+/// Joins rows.
+#[process]
+impl Process for Picky {
+    type Config = NoConfig;
+    type Input<'a> = Text<'a>;
+    type State = IntervalRows<String, String>;
+
+    fn new(_: NoConfig) -> Result<Self> {
+        Ok(Picky(IntervalJoin::new(Kind::Left, 0..=10)?))
+    }
+
+    fn on_row(&self, ctx: &mut Context<'_>, rows: &mut Self::State, Text(row): Text<'_>) -> Result<()> {
+        assert!(!self.0.left(ctx, rows, row.to_owned(), picky)?.is_late(), "no row is late");
+        Ok(())
+    }
+
+    fn on_timer(&self, ctx: &mut Context<'_>, rows: &mut Self::State, timer: Timer) -> Result<()> {
+        self.0.on_timer(ctx, rows, timer, picky).map(drop)
+    }
+}
+
+fn picky(ctx: &mut Context<'_>, joined: Joined<'_, String, String>) -> Result<()> {
+    match joined.left.map(String::as_str) {
+        Some("bad") => reject!("bad", "it cannot be written"),
+        row => ctx.emit(row.map(Row::text)),
+    }
+}
+
+#[test]
+fn rows_that_fail_take_no_later_ones_with_them() {
+    let join = testing::plugin::<Picky>("{}").expect("there is nothing to configure");
+    let mut run = keyed(&join);
+    let row = |value: &str, time| Input::value(value).key("k").at(time);
+    run.row(row("bad", 10));
+    run.row(row("waits", 30));
+    run.watermark(25);
+    assert_eq!(run.rejected().len(), 1);
+    run.row(row("good", 40));
+    run.watermark(60);
+    assert_eq!(run.keys(), 0, "nothing of them is left");
+    assert_eq!(run.end().values(), ["waits", "good"]);
 }
