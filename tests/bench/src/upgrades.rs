@@ -21,7 +21,7 @@ pub async fn run(report: &mut Report) -> anyhow::Result<()> {
     let (applied, took, gap) = paced
         .during(async {
             let begin = Instant::now();
-            let applied = pipelines.apply(&default_tenant(), &manifest, Apply::default()).await?;
+            let applied = Box::pin(pipelines.apply(&default_tenant(), &manifest, Apply::default())).await?;
             let end = Instant::now();
             // The first commit of the new deployment ends the gap.
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;

@@ -92,7 +92,7 @@ impl Client {
     /// Does an operation, to its answer.
     pub async fn perform(&self, server: &Server, operation: Operation) {
         self.machine.note(|| format!("> {operation}"));
-        let answered = self.answer(server, &operation).await;
+        let answered = Box::pin(self.answer(server, &operation)).await;
         self.machine.stay_on().await;
         self.machine.note(|| match &answered {
             Ok(what) => format!("< {operation}: {what}"),
