@@ -237,3 +237,26 @@ proptest! {
         prop_assert_eq!(out.output("late").map(|row| row.source).collect::<Vec<_>>(), late);
     }
 }
+
+#[test]
+fn a_long_session_whose_state_is_in_pages_is_one_session() {
+    const ROWS: i64 = 3_000;
+    let funnel = r#"[{"name": "in", "where": "step = 1"}, {"name": "out", "where": "step = 2"}]"#;
+    let sessionize = sessionize(&format!(r#"{{"gap_ms": 10, "fields": ["n"], "funnel": {funnel}}}"#));
+    // A key's smallest states are in pages, none of which stays in memory.
+    let bounds = testing::StateBounds { inline_bytes: 64, page_bytes: 256, resident_bytes: 0 };
+    let out = testing::with_state_bounds(bounds, || {
+        let mut run = keyed(&sessionize);
+        for n in 0..ROWS {
+            run.row(row(&format!(r#"{{"n": {n}, "step": {}}}"#, 1 + n / (ROWS - 1)), n * 10));
+        }
+        run.watermark(ROWS * 10 + 10);
+        assert_eq!(run.keys(), 0, "nothing is left");
+        run.end()
+    });
+    assert!(out.rejected.is_empty(), "{:?}", out.codes());
+    assert_eq!(spans(&out), [(0, (ROWS - 1) * 10, ROWS.unsigned_abs())]);
+    let report = out.rows.first().expect("there is a session").json();
+    assert_eq!((&report["first"]["n"], &report["last"]["n"]), (&json!(0), &json!(ROWS - 1)));
+    assert_eq!(report["funnel"]["steps"][1], json!({"name": "out", "time": (ROWS - 1) * 10}));
+}
