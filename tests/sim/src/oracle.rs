@@ -2,9 +2,8 @@
 //!
 //! The oracle sees what is durable, at the place where it becomes so: commits and records in the log's journal, and which
 //! deployment the catalog names for a pipeline. From these it knows the *line* of each deployment: the commits whose state
-//! it goes on with, back to where a state began empty. What the commits of a line gave must be what
-//! [`naive`](crate::naive) makes of the records that they read. Where a line begins is justified by what was asked for:
-//! creating, restoring, rewinding and so on.
+//! it goes on with, back to where a state began empty. What the commits of a line gave must be what [`naive`] makes of the
+//! records that they read. Where a line begins is justified by what was asked for: creating, restoring, rewinding and so on.
 
 mod line;
 mod seen;
@@ -98,6 +97,8 @@ struct Deployed {
     spec: Arc<Spec>,
     /// The deployment whose place it took.
     before: Option<PipelineId>,
+    /// How much had been asked for of the pipeline when it was first named.
+    asked: usize,
 }
 
 impl Oracle {
@@ -210,8 +211,10 @@ impl Oracle {
             state.quiet.insert(id);
         }
         let before = state.current.insert(name.clone(), id).filter(|before| *before != id);
-        let known = state.named.get(&id).and_then(|known| known.before);
-        state.named.insert(id, Deployed { name, spec: Arc::new(spec), before: before.or(known) });
+        let known = state.named.get(&id);
+        let before = before.or(known.and_then(|known| known.before));
+        let asked = known.map_or_else(|| state.causes.get(&name).map_or(0, Vec::len), |known| known.asked);
+        state.named.insert(id, Deployed { name, spec: Arc::new(spec), before, asked });
     }
 
     /// Something is about to be asked of a pipeline; what was told to stop may go on.
@@ -257,8 +260,8 @@ impl Oracle {
     }
 
     /// Compares all that came out with what must come out.
-    pub fn compare(&self) {
-        let wrong = line::compare(&self.state());
+    pub fn compare(&self, at_rest: bool) {
+        let wrong = line::compare(&self.state(), at_rest);
         wrong.into_iter().for_each(|wrong| self.report(wrong));
     }
 

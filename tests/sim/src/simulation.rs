@@ -139,7 +139,7 @@ impl World {
             }
         };
         self.client.started(&server.catalog);
-        self.oracle.compare();
+        self.oracle.compare(false);
         if first {
             self.may_lose_power(*left);
         }
@@ -150,7 +150,7 @@ impl World {
         self.machine.lose_power_after(None);
         self.client.come_to_rest(&server).await;
         server.pipelines.stop().await;
-        self.oracle.compare();
+        self.oracle.compare(true);
         true
     }
 

@@ -6,12 +6,12 @@ use millstream::ids::{Offset, PipelineId, TopicPartition};
 
 use super::seen::Seen;
 use super::{Cause, Deployed, State};
-use crate::naive::{self, Output, Read};
+use crate::naive::{self, End, Output, Read};
 
 type Positions = BTreeMap<TopicPartition, Offset>;
 
 /// Commits that follow one another, of one deployment and of those before it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Line {
     /// Where it began to read, with empty state.
     start: Positions,
@@ -21,51 +21,65 @@ struct Line {
     end: Positions,
 }
 
-/// What is wrong with what came out.
-pub(super) fn compare(state: &State) -> Vec<String> {
+/// What is wrong with what came out. At rest, what runs has done all that was due; what was stopped, or a crash, need not.
+pub(super) fn compare(state: &State, at_rest: bool) -> Vec<String> {
     let mut known = BTreeMap::new();
     let mut wrong = Vec::new();
     for (&id, named) in &state.named {
-        if let Err(reason) = line(state, id, &mut known) {
+        let rests = at_rest && state.current.get(&named.name) == Some(&id);
+        let checked = lines(state, id, &mut known).and_then(|lines| {
+            if !rests || lines.is_empty() {
+                return Ok(());
+            }
+            let right = lines.iter().map(|line| right(state, named, line, End::Whole)).collect::<Vec<_>>();
+            let reasons: Vec<String> = right.iter().filter_map(|right| right.clone().err()).collect();
+            if reasons.len() < right.len() { Ok(()) } else { Err(format!("at rest: {}", reasons.join(" | "))) }
+        });
+        if let Err(reason) = checked {
             wrong.push(format!("deployment {id} of `{}`: {reason}", named.name));
         }
     }
     wrong
 }
 
-type Known = BTreeMap<PipelineId, Result<Line, String>>;
+type Known = BTreeMap<PipelineId, Result<Vec<Line>, String>>;
 
-/// The line of a deployment that is right.
-fn line(state: &State, id: PipelineId, known: &mut Known) -> Result<Line, String> {
-    if let Some(line) = known.get(&id) {
-        return line.clone();
+/// The lines of a deployment that are right: what it gave may be explained in several ways, and only what follows it tells
+/// which is the true one. None, if it has no commits.
+fn lines(state: &State, id: PipelineId, known: &mut Known) -> Result<Vec<Line>, String> {
+    if let Some(lines) = known.get(&id) {
+        return lines.clone();
     }
     let (Some(named), Some(commits)) = (state.named.get(&id), state.deployments.get(&id)) else {
-        return Ok(Line::default());
+        return Ok(Vec::new());
     };
-    let mut reasons = Vec::new();
-    let asked = state.causes.get(&named.name).into_iter().flatten().rev().cloned();
-    let causes: Vec<Cause> = asked.chain([Cause::Applied]).collect();
+    let (mut reasons, mut found) = (Vec::new(), Vec::new());
+    // What was asked for after it was in place is not why it is there.
+    let asked = state.causes.get(&named.name).map_or(&[][..], |causes| &causes[..named.asked.min(causes.len())]);
+    let causes: Vec<Cause> = asked.iter().rev().cloned().chain([Cause::Applied]).collect();
     let mut tried: Vec<Cause> = Vec::new();
     for cause in causes {
         if tried.contains(&cause) {
             continue;
         }
         for line in begun(state, id, named, &cause, known) {
-            match line.and_then(|line| right(state, named, &line).map(|()| line)) {
-                Ok(line) => {
-                    known.insert(id, Ok(line.clone()));
-                    return Ok(line);
-                }
+            match line.and_then(|line| right(state, named, &line, End::MayBeCut).map(|()| line)) {
+                Ok(line) if found.contains(&line) => {}
+                Ok(line) => found.push(line),
                 Err(reason) => reasons.push(format!("{cause}: {reason}")),
             }
         }
         tried.push(cause);
     }
-    let reason =
-        format!("{} commits are explained by nothing that was asked for: {}", commits.len(), reasons.join(" | "));
-    known.insert(id, Err(reason.clone()));
-    Err(reason)
+    reasons.dedup();
+    let lines = if found.is_empty() {
+        let reasons = reasons.join(" | ");
+        Err(format!("{} commits are explained by nothing that was asked for: {reasons}", commits.len()))
+    } else {
+        Ok(found)
+    };
+    known.insert(id, lines.clone());
+    lines
 }
 
 /// The lines that a deployment may have begun for a cause.
@@ -96,15 +110,15 @@ fn begun(
         Cause::Applied => {
             let end = commits.last().map(|seen| seen.positions.clone()).unwrap_or_default();
             let made = Line { start: Positions::new(), runs: vec![(id, 0, all)], end };
-            let migrated = before.map(|last| {
+            let migrated = before.into_iter().flat_map(|last| {
                 let from = CommitOf { id: named.before.unwrap_or(id), sequence: last.sequence };
-                follow(state, id, place()?, from, known)
+                follow(state, id, place(), from, known)
             });
             std::iter::once(Ok(made)).chain(migrated).collect()
         }
         Cause::Restored(checkpoint) => {
             let from = CommitOf { id: checkpoint.deployment, sequence: checkpoint.commit };
-            vec![place().and_then(|place| follow(state, id, place, from, known))]
+            follow(state, id, place(), from, known)
         }
         Cause::RolledBack => {
             let same_name = state.named.iter().filter(|(other, of)| **other != id && of.name == named.name);
@@ -113,7 +127,7 @@ fn begun(
                 let commits = state.deployments.get(&other).into_iter().flatten();
                 commits.map(move |seen| CommitOf { id: other, sequence: seen.sequence })
             });
-            commits.collect::<Vec<_>>().into_iter().map(|from| follow(state, id, place()?, from, known)).collect()
+            commits.collect::<Vec<_>>().into_iter().flat_map(|from| follow(state, id, place(), from, known)).collect()
         }
         Cause::RewoundTo(asked) => vec![anew(&|start| {
             for (at, offset) in start {
@@ -158,33 +172,52 @@ struct CommitOf {
 fn follow(
     state: &State,
     id: PipelineId,
-    (placed, start): (usize, Positions),
+    place: Result<(usize, Positions), String>,
     from: CommitOf,
     known: &mut Known,
-) -> Result<Line, String> {
+) -> Vec<Result<Line, String>> {
+    let before = place.and_then(|(placed, start)| {
+        goes_on(state, id, &start, from)?;
+        Ok((placed, lines(state, from.id, known)?))
+    });
+    let (placed, before) = match before {
+        Ok(before) => before,
+        Err(reason) => return vec![Err(reason)],
+    };
+    let commits = state.deployments.get(&from.id).map(Vec::as_slice).unwrap_or_default();
+    let upto = commits.partition_point(|seen| seen.sequence <= from.sequence);
+    let all = &state.deployments[&id];
+    let extended = |mut line: Line| {
+        if let Some(last) = line.runs.last_mut() {
+            last.2 = last.2.min(upto).max(last.1);
+        }
+        line.runs.push((id, placed + 1, all.len()));
+        line.end = all[all.len() - 1].positions.clone();
+        Ok(line)
+    };
+    // A deployment without commits has left nothing, from nowhere.
+    let before = if before.is_empty() { vec![Line::default()] } else { before };
+    before.into_iter().map(extended).collect()
+}
+
+/// Whether a deployment that begins at a place may go on with a commit.
+fn goes_on(state: &State, id: PipelineId, start: &Positions, from: CommitOf) -> Result<(), String> {
     if from.id >= id {
         return Err("it cannot follow a younger one".to_owned());
     }
-    let mut before = line(state, from.id, known)?;
     let commits = state.deployments.get(&from.id).map(Vec::as_slice).unwrap_or_default();
     let upto = commits.partition_point(|seen| seen.sequence <= from.sequence);
-    let stood = upto.checked_sub(1).map(|last| commits[last].positions.clone()).unwrap_or_default();
-    if stood != start {
-        let (CommitOf { id, sequence }, stood, start) = (from, places(&stood), places(&start));
+    let last = upto.checked_sub(1).map(|last| &commits[last]);
+    let stood = last.map(|last| last.positions.clone()).unwrap_or_default();
+    if stood != *start {
+        let (CommitOf { id, sequence }, stood, start) = (from, places(&stood), places(start));
         return Err(format!("deployment {id} stood at {stood} with commit {sequence}, and it begins at {start}"));
     }
-    let last = upto.checked_sub(1).map(|last| &commits[last]);
     let moved = state.deployments[&id].last();
     if let Some(place) = last.zip(moved).and_then(|(last, moved)| last.outlived(moved)) {
         return Err(format!("it goes on behind {place}, which is in a topic that was deleted and made again"));
     }
-    if let Some(last) = before.runs.last_mut() {
-        last.2 = last.2.min(upto).max(last.1);
-    }
-    let all = state.deployments[&id].len();
-    before.runs.push((id, placed + 1, all));
-    before.end = state.deployments[&id][all - 1].positions.clone();
-    Ok(before)
+    Ok(())
 }
 
 fn places(positions: &Positions) -> String {
@@ -193,7 +226,7 @@ fn places(positions: &Positions) -> String {
 }
 
 /// Whether what the commits of a line gave is what must come of what they read.
-fn right(state: &State, named: &Deployed, line: &Line) -> Result<(), String> {
+fn right(state: &State, named: &Deployed, line: &Line, end: End) -> Result<(), String> {
     let commits = line.runs.iter().flat_map(|&(id, first, end)| &state.deployments[&id][first.min(end)..end]);
     let mut ids = commits.flat_map(|seen| &seen.ids).filter(|(at, _)| named.spec.sources.contains(&at.topic));
     if !ids.all(|(at, id)| state.ids.get(&at.topic) == Some(id)) {
@@ -211,11 +244,11 @@ fn right(state: &State, named: &Deployed, line: &Line) -> Result<(), String> {
     }
     let mut output = Output::default();
     let mut needs_key = Vec::new();
-    for &(id, first, end) in &line.runs {
+    for &(id, first, last) in &line.runs {
         let Some(of) = state.named.get(&id) else { return Err(format!("deployment {id} has no name")) };
         let late = of.spec.steps.iter().find_map(|step| step.window.as_ref()).map(|window| &window.late);
         needs_key.push(late.is_some_and(|late| state.compacted.contains(late)));
-        for (topic, row) in state.deployments[&id][first..end].iter().flat_map(|seen| &seen.rows) {
+        for (topic, row) in state.deployments[&id][first..last].iter().flat_map(|seen| &seen.rows) {
             if *topic == of.spec.output {
                 output.results.push(row.clone());
             } else if *topic == of.spec.dead_letters {
@@ -229,5 +262,5 @@ fn right(state: &State, named: &Deployed, line: &Line) -> Result<(), String> {
     }
     needs_key.dedup();
     let needs_key = if let [needs_key] = needs_key.as_slice() { Some(*needs_key) } else { None };
-    naive::compare(&named.spec, &read, needs_key, &output)
+    naive::compare(&named.spec, &read, needs_key, end, &output)
 }
