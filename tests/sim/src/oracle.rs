@@ -2,8 +2,9 @@
 //!
 //! The oracle sees what is durable, at the place where it becomes so: commits and records in the log's journal, and which
 //! deployment the catalog names for a pipeline. From these it knows the *line* of each deployment: the commits whose state
-//! it goes on with, back to where a state began empty. What the commits of a line gave must be what [`naive`] makes of the
-//! records that they read. Where a line begins is justified by what was asked for: creating, restoring, rewinding and so on.
+//! it goes on with, back to where a state began empty. What the commits of a line gave must be what
+//! [`naive`](crate::naive) makes of the records that they read. Where a line begins is justified by what was asked for:
+//! creating, restoring, rewinding and so on.
 
 mod line;
 mod seen;
