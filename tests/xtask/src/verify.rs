@@ -28,7 +28,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     }
     dependencies(&mut summary);
     summary.check("programs", || programs::build(&machine));
-    summary.check("simulation", programs::sim_for_two_minutes);
+    summary.check("simulation", programs::sim_of_fixed_seeds);
     summary.check("tests", || tests(&machine)?.run());
     summary.check("documentation", || {
         cargo(&["doc", "--locked", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings").run()

@@ -160,6 +160,26 @@ impl EngineContext {
         }
     }
 
+    /// Calls off a deletion that did not come to its end: the pipeline goes on.
+    pub(super) fn call_off_deletion(&self, tenant: &TenantId, id: PipelineId) {
+        if self.intended(tenant, id).is_some_and(|intent| intent.purpose == Purpose::Delete) {
+            self.done(tenant, id);
+        }
+    }
+
+    /// Forgets what a deployment took the place of, if that is still to be done.
+    pub(super) fn carry_out_switch(&self, tenant: &TenantId, id: PipelineId) -> Result<(), Error> {
+        if let Some(Intent { purpose: Purpose::Switch { replaces: Some(replaced) }, .. }) = self.intended(tenant, id) {
+            self.log.forget(tenant, replaced.task())?;
+        }
+        Ok(())
+    }
+
+    fn intended(&self, tenant: &TenantId, id: PipelineId) -> Option<Intent> {
+        let intents = self.catalog.intents().into_iter();
+        intents.filter(|(of, intent)| of == tenant && intent.id == id).map(|(_, intent)| intent).next()
+    }
+
     /// What was intended with a deployment is done. If that cannot be written down, the next start finds that there is
     /// nothing to do.
     pub(super) fn done(&self, tenant: &TenantId, id: PipelineId) {

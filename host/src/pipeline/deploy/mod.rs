@@ -79,6 +79,8 @@ struct Entry {
     /// Held while the pipeline is started, stopped or replaced, so that two requests do not do so at once. Taken after the
     /// name is reserved, by those who do that.
     task: tokio::sync::Mutex<Option<Task>>,
+    /// Whether the log did not answer when it was last fenced: a commit may still be on its way.
+    unfenced: AtomicBool,
 }
 
 /// How a manifest is to be applied.
@@ -256,7 +258,7 @@ impl Pipelines {
             let halted = pipelines.halt(&entry, &mut task).await;
             // A deletion that failed halfway is called off.
             let stored = entry.stored();
-            pipelines.0.context.done(&stored.tenant, stored.id);
+            pipelines.0.context.call_off_deletion(&stored.tenant, stored.id);
             *task = pipelines.start(&entry);
             halted?;
             pipelines.status(&entry)
@@ -274,9 +276,15 @@ impl Pipelines {
         let _reserved = self.0.names.reserve(tenant, name).await;
         let (context, entry) = (&self.0.context, self.entry(tenant, name)?);
         let stored = entry.stored();
-        let intent = Intent { id: stored.id, pipeline: name.clone(), purpose: Purpose::Delete };
-        context.catalog.put_intent(tenant, &intent)?;
+        // Whoever lets it go on calls the deletion off, so that is not done while it goes on.
         let mut task = entry.task.lock().await;
+        context.carry_out_switch(tenant, stored.id)?;
+        let intent = Intent { id: stored.id, pipeline: name.clone(), purpose: Purpose::Delete };
+        if let Err(error) = context.catalog.put_intent(tenant, &intent) {
+            // It may be written all the same.
+            context.done(tenant, stored.id);
+            return Err(error.into());
+        }
         let halted = self.halt(&entry, &mut task).await;
         if let Err(error) = halted.and_then(|_| Ok(context.catalog.remove_pipeline(tenant, name)?)) {
             if error.is_unsettled() {
@@ -315,6 +323,7 @@ impl Pipelines {
             shared: Arc::new(Shared::new(State::Starting)),
             stored: Mutex::new(stored),
             task: tokio::sync::Mutex::default(),
+            unfenced: AtomicBool::new(false),
         });
         // Before anybody else can see it.
         let mut task = entry.task.lock().await;

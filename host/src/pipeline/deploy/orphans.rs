@@ -139,7 +139,13 @@ impl Pipelines {
         let adopted = tokio::spawn(async move {
             let claimed = pipelines.claim(&tenant, id)?;
             let adopted = pipelines.run_orphan(&tenant, id, &manifest).await;
-            adopted.inspect_err(|_| pipelines.give_back(&tenant, id, claimed))
+            let is_named = |stored: &StoredPipeline| stored.tenant == tenant && stored.id == id;
+            adopted.inspect_err(|error| {
+                // What the catalog names, or may name after a restart, is no orphan any more.
+                if !error.is_unsettled() && !pipelines.0.context.catalog.pipelines().iter().any(is_named) {
+                    pipelines.give_back(&tenant, id, claimed);
+                }
+            })
         });
         adopted.await.unwrap_or_else(|panic| Err(Error::Interrupted { reason: panic.to_string() }))
     }
@@ -172,8 +178,15 @@ impl Pipelines {
                 break;
             }
         }
+        // What was intended with it, or with what it was to take the place of, is not carried out any more: the other one stays
+        // an orphan until somebody decides.
+        for (of, intent) in context.catalog.intents() {
+            let replaced = matches!(intent.purpose, Purpose::Switch { replaces } if replaces == Some(id));
+            if of == *tenant && (intent.id == id || replaced) {
+                context.catalog.remove_intent(tenant, intent.id)?;
+            }
+        }
         context.catalog.put_pipeline(&stored)?;
-        context.done(tenant, id);
         self.launch(stored).await;
         let status = self.show(tenant, &spec.name)?;
         Ok(Applied { status, change: Change::Created, checkpoint: None, pause_ms: None })

@@ -6,6 +6,7 @@
 //! is harmless, as only a commit counts. A commit may be on its way to the log by then, so the log is fenced: it answers when
 //! every commit of that runner is written or refused.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -37,8 +38,13 @@ impl Pipelines {
     /// error it has stopped too, but the log did not say what became of its last commit: whoever goes on has to ask again,
     /// as every runner does when it begins.
     pub(super) async fn halt(&self, entry: &Entry, task: &mut Option<Task>) -> Result<Option<Box<WarmState>>, Error> {
-        let Some(running) = task.as_mut() else { return Ok(None) };
         let shown = Shown(&entry.shared);
+        let Some(running) = task.as_mut() else {
+            if entry.unfenced.load(Ordering::SeqCst) {
+                self.fence(entry, &shown).await?;
+            }
+            return Ok(None);
+        };
         shown.waits_for("it finishes its micro-batch");
         running.stop.send_replace(true);
         running.checkpointer.abort();
@@ -56,15 +62,23 @@ impl Pipelines {
         let warm = ended.unwrap_or_default();
         *task = None;
         if warm.is_none() {
-            shown.waits_for("the log has to answer what it was committing");
-            let stored = entry.stored();
-            if let Err(error) = self.0.context.fence(&stored.tenant, stored.id).await {
-                let reason = Reason { code: error.code().to_owned(), message: error.to_string() };
-                entry.shared.set(State::Failed, Some(reason));
-                return Err(error);
-            }
+            self.fence(entry, &shown).await?;
         }
         Ok(warm)
+    }
+
+    /// Waits until every commit of what ran is written or refused. If the log does not answer, the next stop asks again.
+    async fn fence(&self, entry: &Entry, shown: &Shown<'_>) -> Result<(), Error> {
+        shown.waits_for("the log has to answer what it was committing");
+        let stored = entry.stored();
+        entry.unfenced.store(true, Ordering::SeqCst);
+        if let Err(error) = self.0.context.fence(&stored.tenant, stored.id).await {
+            let reason = Reason { code: error.code().to_owned(), message: error.to_string() };
+            entry.shared.set(State::Failed, Some(reason));
+            return Err(error);
+        }
+        entry.unfenced.store(false, Ordering::SeqCst);
+        Ok(())
     }
 }
 

@@ -91,25 +91,26 @@ impl Pipelines {
                 // The way back until the checkpoint of this moment is written, and from then on that.
                 stored.upgraded_from = Some(ahead.id().to_string());
             }
+            // What is in memory becomes the new version's: if anything fails from here on, the old one reads its state back.
+            // That the two go together was seen before the stop, but the first state there is may have come since.
+            let ready = live.take().filter(|_| carry.is_plain());
+            let mut next = match ready.and_then(|live| live.rebind(&plan)) {
+                Some(live) => live,
+                None => context.replay(&plan, before.id, carry).await?,
+            };
             if !rewrites {
                 context.catalog.put_pipeline(&stored)?;
+                context.call_off_deletion(&before.tenant, stored.id);
             } else {
-                // What is in memory becomes the new version's: if anything fails from here on, the old one reads its state
-                // back.
-                let ready = live.take().filter(|_| carry.is_plain());
-                let mut migrated = match ready.and_then(|live| live.rebind(&plan)) {
-                    Some(live) => live,
-                    None => context.replay(&plan, before.id, carry).await?,
-                };
-                migrated.migrate(&migrating).await?;
+                next.migrate(&migrating).await?;
                 // Under a deployment of its own: what the old version reads is not touched.
                 let mut taking = StagedDeployment::new(context, &before.tenant, &before.name)?;
-                taking.take(&mut migrated).await?;
+                taking.take(&mut next).await?;
                 stored.id = taking.id;
                 taking.switch(&stored, Some(before.id))?;
-                live = Some(Box::new(migrated));
                 staged = Some(taking);
             }
+            live = Some(Box::new(next));
             fail::point("upgrade-switched");
             Ok::<_, Error>(())
         };
