@@ -83,7 +83,7 @@ impl Subject {
 #[test]
 fn a_migrating_upgrade_that_the_catalog_cannot_write_leaves_the_old_version_running_with_its_state()
 -> anyhow::Result<()> {
-    let mut subject = counted(Options::default())?;
+    let mut subject = counted(Options::expecting(&["catalog_storage_failed"]))?;
     let before = subject.client.pipeline("tally")?;
     subject.push("tally-next")?;
     // A folder in the place of what is to be the new file.
@@ -110,7 +110,7 @@ fn a_migrating_upgrade_that_the_catalog_cannot_write_leaves_the_old_version_runn
 
 #[test]
 fn nobody_goes_on_while_it_is_not_known_what_the_catalog_names() -> anyhow::Result<()> {
-    let mut subject = counted(Options::default())?;
+    let mut subject = counted(Options::expecting(&["catalog_unsettled"]))?;
     subject.push("tally-next")?;
     let (folder, away) = (subject.pipelines_folder(), subject.server.folder().join("away"));
     fs::rename(&folder, &away)?;

@@ -115,7 +115,7 @@ fn state_in_another_layout_is_migrated_and_a_rollback_brings_the_old_one_back() 
     ensure!(again == ["a: count 3", "a: count 4", "b: total 1", "c: count 1"], "{again:?}");
     // And forward once more, dropping what has one row: `c` begins anew, its timer finds nothing.
     let written = subject.counts(0)?.len();
-    subject.client.apply(&migrating("drop-singles"))?;
+    subject.client.upgrade(&migrating("drop-singles"))?;
     subject.send(&[("c", 13_000), ("a", 13_001)])?;
     let counts = subject.counts(written)?;
     ensure!(counts == ["c: count 1, 0 before".to_owned(), format!("a: count 5, 4 before by {first}")], "{counts:?}");

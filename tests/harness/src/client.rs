@@ -194,6 +194,11 @@ impl Client {
         self.send("PUT", "/v1/pipelines", "application/toml", manifest.as_bytes())
     }
 
+    /// The same, with the newest versions also of steps that stay at one since a rollback or restore.
+    pub fn upgrade(&self, manifest: &str) -> Result<Value, CallError> {
+        self.send("PUT", "/v1/pipelines?upgrade=true", "application/toml", manifest.as_bytes())
+    }
+
     /// A pipeline as it is now.
     pub fn pipeline(&self, name: &str) -> Result<PipelineStatus, CallError> {
         self.get(&format!("/v1/pipelines/{name}"))
