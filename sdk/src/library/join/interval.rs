@@ -140,13 +140,26 @@ impl<T: Item> Side<T> {
         mut emit: impl FnMut(&mut Context<'_>, i64, &T) -> Result<()>,
     ) -> Result<bool> {
         let mut next = None;
-        for (&(time, place), ()) in self.lonely.range(..=(last, u32::MAX)) {
-            if ctx.is_full() {
-                next = Some((time, place));
-                break;
-            }
-            if let Some(row) = self.rows.get(&time).nth(place as usize) {
-                emit(ctx, time, row)?;
+        {
+            // The rows up to that time, in the order of the others, so that each is passed once however many are of one time.
+            let mut rows = self.rows.range(..=last).map(|(&time, row)| (time, row)).peekable();
+            let (mut of, mut passed) = (None, 0);
+            for (&(time, place), ()) in self.lonely.range(..=(last, u32::MAX)) {
+                if ctx.is_full() {
+                    next = Some((time, place));
+                    break;
+                }
+                while rows.next_if(|&(row_time, _)| row_time < time).is_some() {}
+                if of != Some(time) {
+                    (of, passed) = (Some(time), 0);
+                }
+                while passed < place && rows.next_if(|&(row_time, _)| row_time == time).is_some() {
+                    passed += 1;
+                }
+                if let Some((_, row)) = rows.next_if(|&(row_time, _)| row_time == time && passed == place) {
+                    passed += 1;
+                    emit(ctx, time, row)?;
+                }
             }
         }
         // Places count the rows of a time, so the rows stay until the last one of them has been given.
