@@ -83,6 +83,7 @@ impl Carry {
     }
 
     /// Whether what is in memory may be handed over as it is.
+    #[cfg(feature = "server")]
     pub(in crate::pipeline) fn is_plain(&self) -> bool {
         *self == Self::default()
     }

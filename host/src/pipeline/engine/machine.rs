@@ -153,6 +153,7 @@ impl Machine {
     }
 
     /// The same under a plan that holds the same.
+    #[cfg(feature = "server")]
     pub(in crate::pipeline) fn rebind(self, plan: Arc<Plan>) -> Self {
         Self { outputs: Outputs::new(&plan.topics), poison: Poison::default(), paces: Paces::default(), plan, ..self }
     }

@@ -50,6 +50,7 @@ impl References {
     }
 
     /// Gives all that has been read to the same tables of another plan. False, with part of it given, if that has others.
+    #[cfg(feature = "server")]
     pub(in crate::pipeline) fn give(&self, to: &Self) -> bool {
         self.tables.iter().all(|(name, table)| {
             let Some(other) = to.tables.get(name).filter(|other| other.topic == table.topic) else { return false };

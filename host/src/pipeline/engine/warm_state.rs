@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use super::carry::Carry;
 use super::machine::Machine;
-use super::plan::{Keyed, Plan};
+#[cfg(feature = "server")]
+use super::plan::Keyed;
+use super::plan::Plan;
 use super::step_state::StepState;
 use crate::ids::{Digest, StepName, TopicPartition};
 use crate::log::Position;
@@ -30,6 +32,7 @@ pub(in crate::pipeline) struct WarmState {
 impl Plan {
     /// Whether state of one plan is state of the other as it is in memory: the same inputs, event time known in the same
     /// way, the same steps with the same kinds of state, in the same order.
+    #[cfg(feature = "server")]
     pub(in crate::pipeline) fn holds_the_same(&self, other: &Self) -> bool {
         let same_step = |(one, other): (&Keyed, &Keyed)| {
             let same_state = match (one, other) {
@@ -49,6 +52,7 @@ impl Plan {
 
 impl WarmState {
     /// The same under another plan, if that holds the same.
+    #[cfg(feature = "server")]
     pub(in crate::pipeline) fn rebind(self, plan: &Arc<Plan>) -> Option<Self> {
         let before = Arc::clone(&self.machine.plan);
         if Arc::ptr_eq(&before, plan) {

@@ -68,6 +68,7 @@ impl Meter {
     }
 
     /// The step that is at work, and the calls of the micro-batch so far.
+    #[cfg(feature = "server")]
     pub(in crate::pipeline) fn seen(&self) -> (usize, u64) {
         (self.step.load(Ordering::Relaxed), self.calls.load(Ordering::Relaxed))
     }

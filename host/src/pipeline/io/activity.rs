@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 
+#[cfg(feature = "server")]
 use crate::pipeline::engine::plan::Plan;
 use crate::pipeline::engine::work::Meter;
-use crate::pipeline::status::{Activity, Doing};
+#[cfg(feature = "server")]
+use crate::pipeline::status::Activity;
+use crate::pipeline::status::Doing;
 
 /// What a runner is doing.
 #[derive(Debug, Default)]
@@ -27,6 +30,7 @@ impl Doings {
     }
 
     /// What is done now.
+    #[cfg(feature = "server")]
     pub(in crate::pipeline) fn now(&self, plan: &Plan) -> Activity {
         let doing = ALL[usize::from(self.doing.load(Ordering::Relaxed))];
         let (step, calls) = self.meter.seen();
