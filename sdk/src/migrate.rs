@@ -105,6 +105,9 @@ impl State for Raw {
     fn written(&self, _: Domain) -> Option<i64> {
         None
     }
+    fn lives(&self, _: Domain) -> bool {
+        false
+    }
     fn earliest(&self, _: Domain) -> Option<i64> {
         None
     }

@@ -43,6 +43,10 @@ pub(crate) fn expand(item: &DeriveInput) -> syn::Result<TokenStream> {
                 #(#state::undo(&mut self.#members);)*
             }
 
+            fn lives(&self, _domain: ::millstream_sdk::Domain) -> bool {
+                false #(|| #state::lives(&self.#members, _domain))*
+            }
+
             fn written(&self, _domain: ::millstream_sdk::Domain) -> ::core::option::Option<i64> {
                 #written
             }

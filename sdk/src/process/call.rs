@@ -131,6 +131,8 @@ struct Call<'a, P> {
     work: &'a Work,
     context: Context<'a>,
     queue: Queue,
+    /// Whether anything in the state has a time to live, by domain.
+    lives: [bool; 2],
     group: u32,
     fired_in_group: usize,
     fired_max: usize,
@@ -156,6 +158,7 @@ impl<'a, P: Process> Call<'a, P> {
     fn new(plugin: &'a P, work: &'a Work) -> Self {
         let now = Now { event_time: None, watermark: None, processing_time: work.processing_time };
         let due_from = count(work.rows.len());
+        let settings = plugin.state();
         Self {
             plugin,
             work,
@@ -167,6 +170,7 @@ impl<'a, P: Process> Call<'a, P> {
                 progress: Progress::default(),
             },
             queue: Queue::default(),
+            lives: Domain::ALL.map(|domain| settings.lives(domain)),
             group: 0,
             fired_in_group: 0,
             fired_max: FIRED_MAX,
@@ -365,7 +369,11 @@ impl<'a, P: Process> Call<'a, P> {
     /// nothing but what the key has seen.
     fn settle(&mut self, kept: &mut Kept<P::State>, earliest: Earliest) {
         let empty = kept.state.is_empty();
-        for (set, domain) in kept.clean_up.iter_mut().zip(Domain::ALL) {
+        for ((set, domain), lives) in kept.clean_up.iter_mut().zip(Domain::ALL).zip(self.lives) {
+            // Nothing has to go, and no version before this one set a timer for it.
+            if set.is_none() && !lives {
+                continue;
+            }
             let first = in_domain(earliest, domain);
             let wanted = match *set {
                 _ if empty => None,

@@ -85,7 +85,7 @@ impl End {
     /// Takes back what reading changed in this callback.
     pub(super) fn undo(&self, life: &Life) {
         let (callback, before) = self.before.get();
-        if callback == life.callback {
+        if callback != 0 && callback == life.callback {
             self.at.set(before);
             self.before.set((0, 0));
         }
@@ -100,7 +100,7 @@ pub(super) struct Life {
     stamp: Option<i64>,
     /// What has ended by this time is gone.
     clock: Option<i64>,
-    /// Counts the callbacks, from 1.
+    /// Counts the callbacks, from 1, where entries have ends.
     callback: u64,
     /// The earliest end that was written in this callback; [`UNSET`] if none was.
     written: Cell<i64>,

@@ -89,6 +89,8 @@ pub trait State: std::fmt::Debug + Default {
     fn begin(&mut self, now: &Now);
     /// Takes back what has changed since `begin`.
     fn undo(&mut self);
+    /// Whether anything has a time to live in that domain, which nothing but the settings decide.
+    fn lives(&self, domain: Domain) -> bool;
     /// The earliest end of a life that was written since `begin`.
     fn written(&self, domain: Domain) -> Option<i64>;
     /// The earliest end of a life.
@@ -113,6 +115,9 @@ macro_rules! tuple_state {
             }
             fn undo(&mut self) {
                 $(self.$place.undo();)*
+            }
+            fn lives(&self, _domain: Domain) -> bool {
+                false $(|| self.$place.lives(_domain))*
             }
             fn written(&self, _domain: Domain) -> Option<i64> {
                 let times: &[Option<i64>] = &[$(self.$place.written(_domain)),*];

@@ -38,6 +38,9 @@ impl<K: Accumulator, V: Accumulator> Slot<K, V> {
     }
 }
 
+/// Entries that are likely to be added to those that are read: without room for them the first one moves all.
+const ROOM: usize = 4;
+
 /// Reads so many entries, and shows the end of each.
 pub(super) fn decode_slots<K: Accumulator, V: Accumulator>(
     count: u64,
@@ -46,7 +49,8 @@ pub(super) fn decode_slots<K: Accumulator, V: Accumulator>(
     mut found: impl FnMut(i64),
 ) -> Option<VecDeque<Slot<K, V>>> {
     // An entry is a byte at least, or the count is made up: memory is not taken on its word.
-    let mut slots = VecDeque::with_capacity(usize::try_from(count).unwrap_or(usize::MAX).min(from.len()));
+    let entries = usize::try_from(count).unwrap_or(usize::MAX).min(from.len());
+    let mut slots = VecDeque::with_capacity(entries + ROOM);
     let mut before = 0_i64;
     for _ in 0..count {
         let slot = Slot::decode(ends, &mut before, from)?;

@@ -181,6 +181,9 @@ impl<K, V> Slots<K, V> {
     /// Removes what is at these places.
     pub(super) fn discard_range(&mut self, places: std::ops::Range<usize>) {
         let mut left = places.len();
+        if left == 0 {
+            return;
+        }
         if let Some(pages) = &mut self.pages {
             // Whole pages go without being read.
             while left > 0 {
@@ -299,8 +302,18 @@ impl<K: Accumulator, V: Accumulator> Slots<K, V> {
 }
 
 impl<K, V> Slots<K, V> {
+    #[inline]
     pub(super) fn begin(&mut self, now: &Now) {
-        self.changes.clear();
+        if !self.changes.is_empty() {
+            self.changes.clear();
+        }
+        // Most parts have neither, and a key has many parts.
+        if self.life.ttl.is_some() || self.pages.is_some() {
+            self.begin_with_ends_or_pages(now);
+        }
+    }
+
+    fn begin_with_ends_or_pages(&mut self, now: &Now) {
         let judges = self.life.begin(now);
         if let Some(pages) = &mut self.pages {
             pages.begin(self.life.ttl.is_some());
@@ -343,6 +356,10 @@ impl<K, V> Slots<K, V> {
         }
     }
 
+    pub(super) fn lives(&self, domain: Domain) -> bool {
+        self.life.counts_in(domain)
+    }
+
     pub(super) fn written(&self, domain: Domain) -> Option<i64> {
         self.life.written(domain)
     }
@@ -377,6 +394,9 @@ macro_rules! state_of_slots {
             }
             fn undo(&mut self) {
                 self.0.undo();
+            }
+            fn lives(&self, domain: Domain) -> bool {
+                self.0.lives(domain)
             }
             fn written(&self, domain: Domain) -> Option<i64> {
                 self.0.written(domain)

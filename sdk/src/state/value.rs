@@ -280,6 +280,10 @@ impl<T: Accumulator + std::fmt::Debug> State for Value<T> {
         }
     }
 
+    fn lives(&self, domain: Domain) -> bool {
+        self.life.counts_in(domain)
+    }
+
     fn written(&self, domain: Domain) -> Option<i64> {
         self.life.written(domain)
     }
