@@ -131,8 +131,8 @@ struct Call<'a, P> {
     work: &'a Work,
     context: Context<'a>,
     queue: Queue,
-    /// Whether anything in the state has a time to live, by domain.
-    lives: [bool; 2],
+    /// Whether anything in the state has a time to live.
+    lives: bool,
     group: u32,
     fired_in_group: usize,
     fired_max: usize,
@@ -170,7 +170,7 @@ impl<'a, P: Process> Call<'a, P> {
                 progress: Progress::default(),
             },
             queue: Queue::default(),
-            lives: Domain::ALL.map(|domain| settings.lives(domain)),
+            lives: Domain::ALL.iter().any(|&domain| settings.lives(domain)),
             group: 0,
             fired_in_group: 0,
             fired_max: FIRED_MAX,
@@ -368,12 +368,12 @@ impl<'a, P: Process> Call<'a, P> {
     /// The timer moves only to an earlier time: when it fires too early, it is set again. What it is set for depends on
     /// nothing but what the key has seen.
     fn settle(&mut self, kept: &mut Kept<P::State>, earliest: Earliest) {
+        // Nothing has to go, and no version before this one set a timer for it.
+        if !self.lives && kept.clean_up == [None; 2] {
+            return;
+        }
         let empty = kept.state.is_empty();
-        for ((set, domain), lives) in kept.clean_up.iter_mut().zip(Domain::ALL).zip(self.lives) {
-            // Nothing has to go, and no version before this one set a timer for it.
-            if set.is_none() && !lives {
-                continue;
-            }
+        for (set, domain) in kept.clean_up.iter_mut().zip(Domain::ALL) {
             let first = in_domain(earliest, domain);
             let wanted = match *set {
                 _ if empty => None,

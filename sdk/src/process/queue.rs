@@ -70,12 +70,13 @@ pub(super) struct Queue {
 impl Queue {
     /// Forgets the timers of the group before.
     pub(super) fn clear(&mut self) {
-        for line in &mut self.lines {
-            line.by_time.clear();
-            line.by_id.clear();
-            line.due = 0;
+        // Most groups have none.
+        for line in self.lines.iter_mut().filter(|line| !line.by_id.is_empty()) {
+            *line = Line::default();
         }
-        self.changes.clear();
+        if !self.changes.is_empty() {
+            self.changes.clear();
+        }
     }
 
     fn line(&mut self, domain: Domain) -> &mut Line {
