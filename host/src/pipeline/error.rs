@@ -221,7 +221,7 @@ pub enum Error {
     },
     /// A place in a topic that is gone, where another has its name.
     #[error(
-        "pipeline `{name}` has a place in topic `{topic}` with id {known}, but the topic of that name is another, with id {present}: it was deleted and made again. The place means nothing in it: `millstream pipeline rewind {name}` begins anew on the topic that there is, and `millstream pipeline restore {name} CHECKPOINT --to-offset {topic}:PARTITION=OFFSET` goes on with the state of a checkpoint from a place in it"
+        "pipeline `{name}` has a place in topic `{topic}` with id {known}, but the topic of that name is another, with id {present}: it was deleted and made again. The place means nothing in it: `millstream pipeline rewind {name}` begins anew on the topic that there is, and `millstream pipeline restore {name} CHECKPOINT --to-offset {topic}:PARTITION=OFFSET` goes on with the state of a checkpoint from a place in it (of a table's topic its first offset, usually 0: the table is read anew)"
     )]
     TopicRecreated {
         /// The pipeline.
@@ -283,6 +283,16 @@ pub enum Error {
     OrphanNotFound {
         /// The deployment.
         id: PipelineId,
+    },
+    /// State that nobody knows the writer of.
+    #[error(
+        "step `{step}` has state, and which version of its plugin wrote it is not known any more: name it in the manifest, as one of {versions}; once it runs, `apply` lets another version take over"
+    )]
+    VersionUnknown {
+        /// The step.
+        step: StepName,
+        /// The versions that there are.
+        versions: String,
     },
     /// An operation ended by a fault of the platform.
     #[error("the operation ended early ({reason}): report this as a fault of the platform")]
@@ -351,6 +361,7 @@ impl Coded for Error {
             Self::NoUpgrade { .. } => "no_upgrade",
             Self::OperationNotFound { .. } => "operation_not_found",
             Self::OrphanNotFound { .. } => "orphan_not_found",
+            Self::VersionUnknown { .. } => "version_unknown",
             Self::Interrupted { .. } => "internal",
             #[cfg(feature = "server")]
             Self::Checkpoint(error) => error.code(),
@@ -382,7 +393,10 @@ impl Coded for Error {
             | Self::SharedTarget { .. }
             | Self::MigrationRefused { .. } => Kind::Conflict,
             Self::MigrationFailed { .. } => Kind::Invalid,
-            Self::OtherName { .. } | Self::CannotFork { .. } | Self::NotAnInput { .. } => Kind::Invalid,
+            Self::OtherName { .. }
+            | Self::CannotFork { .. }
+            | Self::NotAnInput { .. }
+            | Self::VersionUnknown { .. } => Kind::Invalid,
             Self::OperationNotFound { .. } | Self::OrphanNotFound { .. } | Self::NoUpgrade { .. } => Kind::NotFound,
             Self::Interrupted { .. } => Kind::Internal,
             #[cfg(feature = "server")]

@@ -50,6 +50,11 @@ impl GatedLog {
         self.commits.send_replace(through);
     }
 
+    /// Removes what exceeds the retention of topics. Answers how many batches went.
+    pub(crate) fn enforce_retention(&self) -> Result<u64> {
+        self.log.enforce_retention(0)
+    }
+
     /// Lets replays through, or holds them up on their threads.
     pub(crate) fn let_replays(&self, through: bool) {
         *self.replays.lock().unwrap() = through;

@@ -8,6 +8,7 @@ mod gated;
 #[expect(dead_code, reason = "the guests of the sandbox's own tests, of which these need a few")]
 mod guests;
 mod names;
+mod places;
 mod replays;
 mod rewinds;
 mod server;

@@ -48,7 +48,7 @@ fn rate() -> Transform {
     Transform { imports: import, ..Transform::doing(transform) }.with(data)
 }
 
-const RATING: &str = r#"
+pub(crate) const RATING: &str = r#"
 name = "p"
 [source]
 topics = ["in"]
@@ -64,7 +64,7 @@ topic = "out"
 "#;
 
 /// A server with a pipeline that has looked one row up in a table of one key, of which its topic has 300 versions.
-async fn rating() -> Server {
+pub(crate) async fn rating() -> Server {
     let server = Server::new(4).await;
     server.push("rate", &rate().component()).await;
     server.create("in", 1).await;
@@ -76,7 +76,7 @@ async fn rating() -> Server {
 }
 
 /// Sends a row, and expects this of the table.
-async fn one_more(server: &Server, expected: &str) {
+pub(crate) async fn one_more(server: &Server, expected: &str) {
     let before = server.values("out").len();
     let mut row = Batch::default();
     row.push(0, Some(b"k"), Some(b"row"));

@@ -152,7 +152,13 @@ fn the_state_of_a_pipeline_whose_file_is_lost_is_kept_until_it_is_adopted() -> a
     let other = MANIFEST.replace("name = \"tally\", plugin", "name = \"other\", plugin");
     let conflict = subject.client.send::<Value>("POST", &path, "application/toml", other.as_bytes());
     ensure!(refusal(conflict)?.code == "state_conflict");
-    let adopted: Value = subject.client.send("POST", &path, "application/toml", MANIFEST.as_bytes())?;
+    // Another version would read the state as something else, and nobody remembers which one wrote it.
+    subject.push("tally-next")?;
+    let unnamed = refusal(subject.client.send::<Value>("POST", &path, "application/toml", MANIFEST.as_bytes()))?;
+    let version = format!("tally@{}", before.steps[0].digest);
+    ensure!(unnamed.code == "version_unknown" && unnamed.detail.contains(&version), "{unnamed}");
+    let named = MANIFEST.replace("plugin = \"tally\"", &format!("plugin = \"{version}\""));
+    let adopted: Value = subject.client.send("POST", &path, "application/toml", named.as_bytes())?;
     ensure!(adopted["change"] == "created" && adopted["pipeline"]["id"] == json!(before.id), "{adopted:#}");
     subject.send(1)?;
     ensure!(subject.counts()? == ["count 1", "count 2", "count 3"], "{:?}", subject.counts()?);

@@ -124,6 +124,28 @@ fn state_in_another_layout_is_migrated_and_a_rollback_brings_the_old_one_back() 
 }
 
 #[test]
+fn a_source_that_is_read_again_after_a_migration_goes_on_where_it_was() -> anyhow::Result<()> {
+    let subject = counted(Options::default())?;
+    let both = MANIFEST.replace(r#"["rows"]"#, r#"["rows", "more"]"#);
+    subject.client.create_topic("more", 1)?;
+    let row = json!({"key": "c", "timestamp": 3, "value": "x"}).to_string() + "\n";
+    subject.client.produce_json("more", &row)?;
+    subject.client.apply(&both)?;
+    subject.client.drained("tally", PATIENCE)?;
+    ensure!(subject.counts(3)? == ["c: count 1"], "{:?}", subject.counts(3)?);
+    // It is removed, then state is written anew, then it is read again.
+    subject.client.apply(MANIFEST)?;
+    push(&subject.client, "tally-next")?;
+    subject.client.apply(MANIFEST)?;
+    subject.client.produce_json("more", &row)?;
+    subject.client.apply(&both)?;
+    subject.client.drained("tally", PATIENCE)?;
+    let after = subject.counts(4)?;
+    ensure!(after == [format!("c: count 2, 1 before by {}", subject.first)], "{after:?}");
+    Ok(())
+}
+
+#[test]
 fn a_migration_that_fails_leaves_the_old_version_as_if_nothing_had_happened() -> anyhow::Result<()> {
     let mut subject = counted(Options::expecting(&["2 rows are more than one"]))?;
     let (first, before) = (subject.first.clone(), subject.client.pipeline("tally")?);

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use self::loops::Flows;
 use self::names::Names;
@@ -44,6 +44,7 @@ use crate::ids::{PipelineName, StepName, TenantId};
 use crate::log::Log;
 use crate::names::nearest;
 use crate::pipeline::engine::carry::Carry;
+use crate::pipeline::engine::plan::Plan;
 use crate::pipeline::engine::thresholds::Thresholds;
 use crate::pipeline::error::Error;
 use crate::pipeline::io::shared::Shared;
@@ -196,7 +197,10 @@ impl Pipelines {
         let (plan, carry) = loop {
             let plan = context.plan(&stored, &spec).await?;
             let carry = match &was {
-                Some(was) => Carry::between(was, &spec, &plan, &how.drop_state)?,
+                Some(was) => {
+                    let head = context.head(tenant, stored.id)?;
+                    Carry::between(was, &spec, &plan, &how.drop_state)?.of_places(head.positions.keys())
+                }
                 None => Carry::default(),
             };
             self.fits(existing.as_ref(), &plan, &stored, &carry).await?;
@@ -210,7 +214,8 @@ impl Pipelines {
             }
             _ => {
                 context.catalog.put_pipeline(&stored)?;
-                self.launch(stored).await;
+                // What is produced from the answer on is what comes after "the latest".
+                self.launch_ready(stored, plan).await;
                 (Change::Created, Swapped::default())
             }
         };
@@ -318,6 +323,17 @@ impl Pipelines {
 
     /// Starts a pipeline that the catalog has and that is not among the others yet.
     async fn launch(&self, stored: StoredPipeline) {
+        self.launch_with(stored, None).await;
+    }
+
+    /// The same under its plan, and waits until it runs, which is soon or cannot be.
+    async fn launch_ready(&self, stored: StoredPipeline, plan: Arc<Plan>) {
+        let (running, seen) = oneshot::channel();
+        self.launch_with(stored, Some(Ready { plan, live: None, running })).await;
+        let _ = tokio::time::timeout(upgrade::START_PATIENCE, seen).await;
+    }
+
+    async fn launch_with(&self, stored: StoredPipeline, ready: Option<Ready>) {
         let key = (stored.tenant.clone(), stored.name.clone());
         let entry = Arc::new(Entry {
             shared: Arc::new(Shared::new(State::Starting)),
@@ -329,7 +345,7 @@ impl Pipelines {
         let mut task = entry.task.lock().await;
         let had = self.entries().insert(key, Arc::clone(&entry));
         debug_assert!(had.is_none(), "whoever makes a pipeline has reserved its name and found nothing under it");
-        *task = self.start(&entry);
+        *task = self.start_with(&entry, ready);
     }
 
     fn start(&self, entry: &Entry) -> Option<Task> {

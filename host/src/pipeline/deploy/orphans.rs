@@ -16,6 +16,7 @@ use crate::ids::{Offset, PartitionId, PipelineId, PipelineName, TenantId, TopicN
 use crate::log::Head;
 use crate::pipeline::Error;
 use crate::pipeline::engine::carry::Carry;
+use crate::pipeline::engine::plan::Plan;
 use crate::pipeline::spec::Spec;
 
 /// The orphans, with the pipeline that each was of where an intent says so.
@@ -173,6 +174,7 @@ impl Pipelines {
         };
         loop {
             let plan = context.plan(&stored, &spec).await?;
+            self.know_versions(&plan, &spec)?;
             context.replay(&plan, id, Carry::default()).await?;
             if context.create_targets(tenant, &plan).await? {
                 break;
@@ -190,6 +192,23 @@ impl Pipelines {
         self.launch(stored).await;
         let status = self.show(tenant, &spec.name)?;
         Ok(Applied { status, change: Change::Created, checkpoint: None, pause_ms: None })
+    }
+
+    /// Nobody knows any more which version wrote the state, and another may read it as something else: where there are
+    /// several, the manifest has to name it.
+    fn know_versions(&self, plan: &Plan, spec: &Spec) -> Result<(), Error> {
+        let versions = self.0.context.catalog.plugins(&plan.tenant);
+        for keyed in plan.keyed() {
+            let step = spec.steps.iter().find(|step| step.name == keyed.step().name && step.plugin.digest.is_none());
+            let Some(step) = step else { continue };
+            let plugin = &step.plugin.name;
+            let known: Vec<_> = versions.iter().filter(|version| version.name == *plugin).collect();
+            if known.len() > 1 {
+                let known: Vec<_> = known.iter().map(|version| format!("{plugin}@{}", version.digest)).collect();
+                return Err(Error::VersionUnknown { step: step.name.clone(), versions: known.join(", ") });
+            }
+        }
+        Ok(())
     }
 
     /// Takes an orphan, so that nobody else does.

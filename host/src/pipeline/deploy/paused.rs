@@ -1,14 +1,20 @@
 //! What a paused pipeline shows: what is committed, from the head of its commits alone. Its plugins are not loaded and its
 //! state is not read back before it is resumed.
 
+use std::sync::Arc;
+
 use super::supervisor::EngineContext;
 use crate::catalog::StoredPipeline;
 use crate::ids::TopicPartition;
 use crate::log::TopicInfo;
 use crate::pipeline::Error;
 use crate::pipeline::engine::machine::usage_of;
-use crate::pipeline::io::runner::{Progress, begin_of};
-use crate::pipeline::spec::Spec;
+use crate::pipeline::engine::plan::Plan;
+use crate::pipeline::engine::warm_state::WarmState;
+use crate::pipeline::io::runner::{Progress, Runner, begin_of};
+use crate::pipeline::io::shared::Shared;
+use crate::pipeline::spec::{Spec, Start};
+use crate::pipeline::status::State;
 use crate::time::Input;
 
 impl EngineContext {
@@ -19,7 +25,7 @@ impl EngineContext {
         let head = self.head(&stored.tenant, stored.id)?;
         let mut progress = Progress { usage: usage_of(&spec.name, &head.usage)?, ..Progress::default() };
         let sources = spec.sources.iter().map(|topic| (topic, spec.start));
-        let tables = spec.tables.values().map(|topic| (topic, crate::pipeline::spec::Start::Earliest));
+        let tables = spec.tables.values().map(|topic| (topic, Start::Earliest));
         for (topic, start) in sources.chain(tables) {
             // Of a topic that is not there, there is nothing to show.
             let Some(TopicInfo { id, partitions, .. }) = topics.get(topic) else { continue };
@@ -31,5 +37,24 @@ impl EngineContext {
             }
         }
         Ok(progress)
+    }
+
+    /// Gives places to the inputs of a paused pipeline that have none, and commits them: what arrives until it is resumed
+    /// comes after "the latest".
+    pub(super) async fn begin_paused(
+        &self,
+        stored: &StoredPipeline,
+        plan: &Arc<Plan>,
+        start: Start,
+        warm: WarmState,
+    ) -> Result<WarmState, Error> {
+        if plan.inputs.iter().all(|input| warm.positions.contains_key(input)) {
+            return Ok(warm);
+        }
+        let task = stored.id.task();
+        let epoch = self.log.fence(&stored.tenant, task).await?.epoch;
+        let shown = Arc::new(Shared::new(State::Paused));
+        let runner = Runner::open(task, epoch, Arc::clone(plan), start, Arc::clone(&self.log), shown, warm).await?;
+        Ok(runner.into_warm_state())
     }
 }

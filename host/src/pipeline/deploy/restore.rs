@@ -5,7 +5,7 @@
 //! all as it shall be. The old one is copied so that this too can be undone: most of it before, the rest when the new one
 //! runs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -130,9 +130,13 @@ impl Pipelines {
             return Err(Error::OtherName { name: spec.name, target });
         }
         if *from != target {
-            let before: Spec = taken.deployment.manifest.parse()?;
-            if let Some(topic) = spec.targets().intersection(&before.targets()).next() {
-                return Err(Error::SharedTarget { topic: topic.clone(), name: target, other: from.clone() });
+            // What the pipeline writes now, and what it wrote when the checkpoint was taken and may write again.
+            let runs = self.entry(tenant, from).ok().and_then(|entry| entry.stored().manifest.parse::<Spec>().ok());
+            let then: Spec = taken.deployment.manifest.parse()?;
+            for other in runs.iter().chain([&then]) {
+                if let Some(topic) = spec.targets().intersection(&other.targets()).next() {
+                    return Err(Error::SharedTarget { topic: topic.clone(), name: target, other: from.clone() });
+                }
             }
         }
         let _needs = context.topics.need(tenant, &spec).await;
@@ -156,6 +160,14 @@ impl Pipelines {
         staged.fill(from, taken.id, meter).await?;
         let was: Spec = taken.deployment.manifest.parse()?;
         let mut carry = Carry::between(&was, &spec, &plan, &[])?;
+        let topics = context.log.topics(tenant)?;
+        let mut asked_places = Vec::new();
+        for asked in &to_offsets {
+            match asked.of_table(&topics, &spec)? {
+                Some(table) => carry.begin_table(table, &asked.topic),
+                None => asked_places.push(asked.place(&topics, &spec)?),
+            }
+        }
         let kept: Vec<_> = taken.positions.iter().filter(|position| carry.keeps_place(&position.topic)).collect();
         let mut live = context.replay(&plan, staged.id, carry.clone()).await?;
         let migrating = migrating(&plan, &carry.wrote(&taken.deployment.digests));
@@ -176,14 +188,9 @@ impl Pipelines {
                 None => context.replay(&plan, staged.id, carry.clone()).await?,
             };
         }
-        let topics = context.log.topics(tenant)?;
-        let mut positions: BTreeMap<_, _> = kept.into_iter().map(crate::checkpoint::Position::in_log).collect();
-        for asked in &to_offsets {
-            let (at, position) = asked.place(&topics, &spec)?;
-            positions.insert(at, position);
-        }
-        plan.same_topics(&positions, &topics)?;
-        let begin = Begin::Restored(positions.into_iter().collect());
+        live.positions = kept.into_iter().map(crate::checkpoint::Position::in_log).chain(asked_places).collect();
+        live.begin_inputs(&plan, spec.start, &context.log.topics(tenant)?)?;
+        let begin = Begin::Restored(live.positions.clone().into_iter().collect());
         let note = format!("before restoring {}", taken.id);
         let next = Next { stored, plan, staged, live, begin, note };
         let pipeline = next.stored.name.clone();

@@ -107,25 +107,45 @@ fn find<'a>(topics: &'a BTreeMap<TopicName, TopicInfo>, topic: &TopicName) -> Re
 }
 
 impl StartOffset {
+    /// The table of which this is the topic, if it is that of one. A table is read from the beginning of its topic, so no
+    /// other place is one to begin at.
+    pub(super) fn of_table<'a>(
+        &self,
+        topics: &BTreeMap<TopicName, TopicInfo>,
+        spec: &'a Spec,
+    ) -> Result<Option<&'a TopicName>, Error> {
+        let Some((table, _)) = spec.tables.iter().find(|(_, topic)| **topic == self.topic) else { return Ok(None) };
+        let (at, PartitionInfo { start, .. }) = self.partition(find(topics, &self.topic)?)?;
+        if self.offset != start {
+            return Err(log::Error::OffsetOutOfRange { at, offset: self.offset, start, end: start }.into());
+        }
+        Ok(Some(table))
+    }
+
+    fn partition(&self, topic: &TopicInfo) -> Result<(TopicPartition, PartitionInfo), Error> {
+        let at = TopicPartition { topic: self.topic.clone(), partition: self.partition };
+        match topic.partitions.get(self.partition as usize) {
+            Some(&info) => Ok((at, info)),
+            None => Err(log::Error::PartitionNotFound { at, partitions: topic.partitions.len() as u32 }.into()),
+        }
+    }
+
     /// The place, if the pipeline reads the topic and the partition has it.
     pub(super) fn place(
         &self,
         topics: &BTreeMap<TopicName, TopicInfo>,
         spec: &Spec,
     ) -> Result<(TopicPartition, Position), Error> {
-        let Self { topic, partition, offset } = self;
+        let Self { topic, offset, .. } = self;
         if !spec.sources.contains(topic) {
             return Err(Error::NotAnInput { name: spec.name.clone(), topic: topic.clone() });
         }
-        let at = TopicPartition { topic: topic.clone(), partition: *partition };
-        let TopicInfo { id: topic_id, partitions, .. } = find(topics, topic)?;
-        let Some(&PartitionInfo { start, end, .. }) = partitions.get(*partition as usize) else {
-            return Err(log::Error::PartitionNotFound { at, partitions: partitions.len() as u32 }.into());
-        };
+        let topic = find(topics, topic)?;
+        let (at, PartitionInfo { start, end, .. }) = self.partition(topic)?;
         if !(start..=end).contains(offset) {
             return Err(log::Error::OffsetOutOfRange { at, offset: *offset, start, end }.into());
         }
-        Ok((at, Position { topic_id: *topic_id, offset: *offset }))
+        Ok((at, Position { topic_id: topic.id, offset: *offset }))
     }
 }
 

@@ -26,8 +26,8 @@ use crate::pipeline::engine::plan::Plan;
 use crate::pipeline::engine::warm_state::{WarmState, migrating};
 use crate::pipeline::spec::Spec;
 
-/// How long a swap waits to see the new version run. It goes on starting after that.
-const START_PATIENCE: Duration = Duration::from_secs(10);
+/// How long whoever deploys waits to see the pipeline run. It goes on starting after that.
+pub(super) const START_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a swap came to.
 #[derive(Debug, Default)]
@@ -99,10 +99,14 @@ impl Pipelines {
                 None => context.replay(&plan, before.id, carry).await?,
             };
             if !rewrites {
+                if stored.paused {
+                    next = context.begin_paused(&before, &plan, spec.start, next).await?;
+                }
                 context.catalog.put_pipeline(&stored)?;
                 context.call_off_deletion(&before.tenant, stored.id);
             } else {
                 next.migrate(&migrating).await?;
+                next.begin_inputs(&plan, spec.start, &context.log.topics(&before.tenant)?)?;
                 // Under a deployment of its own: what the old version reads is not touched.
                 let mut taking = StagedDeployment::new(context, &before.tenant, &before.name)?;
                 taking.take(&mut next).await?;

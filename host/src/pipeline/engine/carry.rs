@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::plan::{KEYED, Keyed, Plan};
 use super::step_state::StepState;
-use crate::ids::{Digest, StepName, TopicName};
+use crate::ids::{Digest, StepName, TopicName, TopicPartition};
 use crate::pipeline::error::Error;
 use crate::pipeline::spec::{Spec, StepSpec};
 use crate::time::Windowing;
@@ -71,9 +71,25 @@ impl Carry {
                 carry.forgotten.insert(topic.clone());
             }
         }
-        // What was read of a topic as a source says nothing of what a table of it has.
-        carry.forgotten.extend(after.tables.values().filter(|topic| before.sources.contains(topic)).cloned());
+        // What was read of a topic as a source, lately or long ago, says nothing of what a table of it has.
+        let had = |name| before.tables.get(name);
+        carry.forgotten.extend(
+            after.tables.iter().filter(|(name, topic)| had(*name) != Some(*topic)).map(|(_, topic)| topic.clone()),
+        );
         Ok(carry)
+    }
+
+    /// Leaves the content of a table behind, to be read anew from the beginning of its topic.
+    pub(in crate::pipeline) fn begin_table(&mut self, table: &TopicName, topic: &TopicName) {
+        self.tables.insert(table.to_string());
+        self.forgotten.insert(topic.clone());
+    }
+
+    /// Forgets no places but those that there are.
+    pub(in crate::pipeline) fn of_places<'a>(mut self, places: impl Iterator<Item = &'a TopicPartition>) -> Self {
+        let known: BTreeSet<&TopicName> = places.map(|at| &at.topic).collect();
+        self.forgotten.retain(|topic| known.contains(topic));
+        self
     }
 
     /// Whether state has to be written anew: it is not what it was.

@@ -1,5 +1,6 @@
 //! The loop of a running pipeline: take what has arrived, apply it, commit, again.
 
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::pin::pin;
@@ -15,7 +16,7 @@ use crate::clock::now_ms;
 use crate::environment::Environment;
 use crate::fail;
 use crate::ids::{Offset, StepName, TaskId, TopicName, TopicPartition};
-use crate::log::{self, Commit, Log, PartitionInfo, Position};
+use crate::log::{self, Commit, Log, PartitionInfo, Position, TopicInfo};
 use crate::pipeline::engine::carry::Carry;
 use crate::pipeline::engine::machine::{Applied, Machine, MicroBatch};
 use crate::pipeline::engine::plan::Plan;
@@ -42,6 +43,8 @@ pub(in crate::pipeline) struct Runner {
     log: Arc<dyn Log>,
     machine: Machine,
     intake: Intake,
+    /// Where it was in topics that it no longer reads: there it goes on if it reads them again.
+    elsewhere: BTreeMap<TopicPartition, Position>,
     /// The number of the last commit.
     sequence: u64,
     arrivals: Vec<(TopicName, watch::Receiver<u64>)>,
@@ -69,25 +72,15 @@ impl Runner {
         shared: Arc<Shared>,
         warm: WarmState,
     ) -> Result<Self, Error> {
-        let WarmState { machine, positions: known, sequence } = warm;
         let topics = log.topics(&plan.tenant)?;
-        plan.same_topics(&known, &topics)?;
-        let mut positions = Vec::with_capacity(plan.inputs.len());
-        let mut fresh = false;
-        let mut tables_to = Vec::with_capacity(plan.tables.len());
-        for (input, at) in plan.inputs.iter().enumerate() {
-            let topic = topics.get(&at.topic).ok_or_else(|| log::Error::TopicNotFound { topic: at.topic.clone() })?;
-            let partition = topic.partitions.get(at.partition as usize).copied().unwrap_or_default();
-            if plan.is_table(input) {
-                tables_to.push(partition.end);
-            }
-            let start = if plan.is_table(input) { Start::Earliest } else { start };
-            let offset = known.get(at).map(|known| known.offset).unwrap_or_else(|| {
-                fresh |= start == Start::Latest;
-                begin_of(start, &partition)
-            });
-            positions.push(Position { topic_id: topic.id, offset });
-        }
+        let mut warm = warm;
+        let fresh = warm.begin_inputs(&plan, start, &topics)?;
+        let WarmState { machine, positions: mut known, sequence } = warm;
+        let positions = plan.inputs.iter().filter_map(|at| known.remove(at)).collect();
+        let tables = plan.inputs.iter().enumerate().filter(|&(input, _)| plan.is_table(input));
+        let end =
+            |at: &TopicPartition| topics.get(&at.topic)?.partitions.get(at.partition as usize).map(|info| info.end);
+        let tables_to = tables.map(|(_, at)| end(at).unwrap_or_default()).collect();
         let mut names: Vec<_> = plan.inputs.iter().map(|at| at.topic.clone()).collect();
         names.dedup();
         let mut arrivals = Vec::with_capacity(names.len());
@@ -100,6 +93,7 @@ impl Runner {
             epoch,
             sequence,
             intake: Intake::new(positions, tables_to),
+            elsewhere: known,
             plan,
             log,
             machine,
@@ -107,7 +101,8 @@ impl Runner {
             shared,
         };
         if fresh {
-            // Where "the end" was must be remembered, or records that arrive before the first commit could be skipped.
+            // Where it began must be remembered: records that arrive before the first commit could be skipped where that was
+            // the end, and records that retention removes before it would not be missed where it was the beginning.
             runner.commit().await?;
         }
         runner.publish();
@@ -139,9 +134,10 @@ impl Runner {
     }
 
     /// What it has in memory, which is what it has committed.
-    fn into_warm_state(self) -> WarmState {
-        let positions = self.plan.inputs.iter().cloned().zip(self.intake.places());
-        WarmState { positions: positions.collect(), machine: self.machine, sequence: self.sequence }
+    pub(in crate::pipeline) fn into_warm_state(self) -> WarmState {
+        let mut positions = self.elsewhere;
+        positions.extend(self.plan.inputs.iter().cloned().zip(self.intake.places()));
+        WarmState { positions, machine: self.machine, sequence: self.sequence }
     }
 
     /// Runs until told to stop, which is looked at between two micro-batches.
@@ -317,6 +313,30 @@ impl Runner {
             progress.state_bytes = self.machine.state_bytes();
             progress.state_disk_bytes = self.machine.disk_bytes();
         });
+    }
+}
+
+impl WarmState {
+    /// Gives a place to each input that has none: a source begins where the manifest says, a table at the beginning of its
+    /// topic. Whether there was one.
+    pub(in crate::pipeline) fn begin_inputs(
+        &mut self,
+        plan: &Plan,
+        start: Start,
+        topics: &BTreeMap<TopicName, TopicInfo>,
+    ) -> Result<bool, Error> {
+        plan.same_topics(&self.positions, topics)?;
+        let mut fresh = false;
+        for (input, at) in plan.inputs.iter().enumerate() {
+            let topic = topics.get(&at.topic).ok_or_else(|| log::Error::TopicNotFound { topic: at.topic.clone() })?;
+            self.positions.entry(at.clone()).or_insert_with(|| {
+                fresh = true;
+                let start = if plan.is_table(input) { Start::Earliest } else { start };
+                let partition = topic.partitions.get(at.partition as usize).copied().unwrap_or_default();
+                Position { topic_id: topic.id, offset: begin_of(start, &partition) }
+            });
+        }
+        Ok(fresh)
     }
 }
 

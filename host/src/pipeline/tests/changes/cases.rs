@@ -49,7 +49,7 @@ pub(super) const CASES: &[Case] = &[
         edits: &[("topics = [\"in\", \"more\"]", "topics = [\"more\", \"in\"]")],
         ..USUAL
     },
-    Case { name: "source topic removed", edits: &[("topics = [\"in\", \"more\"]", "topics = [\"in\"]")], ..USUAL },
+    Case { name: "last source topic removed", edits: &[("topics = [\"in\", \"more\"]", "topics = [\"in\"]")], ..USUAL },
     Case { name: "`start`", edits: &[("headers = true", "headers = true\nstart = \"latest\"")], ..USUAL },
     Case { name: "`headers`", edits: &[("headers = true", "headers = false")], ..USUAL },
     Case { name: "`disorder`", edits: &[("disorder = \"5ms\"", "disorder = \"1ms\"")], ..USUAL },
@@ -247,6 +247,24 @@ pub(super) const CASES: &[Case] = &[
         name: "lateness of `tumbling` removed",
         window: "tumbling = \"10ms\", lateness = \"20ms\"",
         edits: &[(", lateness = \"20ms\"", "")],
+        ..USUAL
+    },
+    Case {
+        name: "early results of `tumbling` removed, without `lateness`",
+        window: "tumbling = \"10ms\", early = \"2ms\"",
+        edits: &[(", early = \"2ms\"", "")],
+        ..USUAL
+    },
+    Case {
+        name: "early results added to `hopping` windows that overlap",
+        window: "hopping = \"20ms\", slide = \"10ms\"",
+        edits: &[("slide = \"10ms\"", "slide = \"10ms\", early = \"2ms\"")],
+        ..USUAL
+    },
+    Case {
+        name: "early results removed from `hopping` windows that overlap",
+        window: "hopping = \"20ms\", slide = \"10ms\", early-rows = 2",
+        edits: &[(", early-rows = 2", "")],
         ..USUAL
     },
 ];
