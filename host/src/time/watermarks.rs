@@ -3,6 +3,8 @@
 //! The rules are Flink's. The watermark is the least of the inputs that are active and in line; an input that comes back
 //! from idleness with a lower watermark than what is known is out of line until it has caught up. While all are idle,
 //! what the furthest of them knew is known.
+//!
+//! Inputs by which rows come round again have no say: what they will bring is made of rows that the others bring.
 
 use super::watermark::{Disorder, Watermark};
 
@@ -48,6 +50,8 @@ pub struct Watermarks {
     /// After how many milliseconds without rows an input is idle.
     idle_ms: Option<i64>,
     inputs: Vec<Input>,
+    /// Whether rows come round by each input, so that it has no say.
+    feedback: Vec<bool>,
     /// For each input, the clock when it was first seen without rows since its last row.
     quiet_since: Vec<Option<i64>>,
     output: Watermark,
@@ -60,9 +64,22 @@ impl Watermarks {
             source,
             idle_ms,
             inputs: vec![Input::default(); inputs],
+            feedback: vec![false; inputs],
             quiet_since: vec![None; inputs],
             output: Watermark::None,
         }
+    }
+
+    /// Says by which inputs rows come round again: neither their rows nor their marks, nor that they have none, say
+    /// anything of the time.
+    pub fn with_feedback(mut self, is_feedback: impl Fn(usize) -> bool) -> Self {
+        self.feedback = (0..self.inputs.len()).map(is_feedback).collect();
+        self
+    }
+
+    /// Whether rows come round by an input, so that it has no say.
+    pub fn is_feedback(&self, input: usize) -> bool {
+        self.feedback[input]
     }
 
     /// The watermark of all inputs together.
@@ -83,6 +100,11 @@ impl Watermarks {
 
     /// Takes notice of a row.
     pub fn row(&mut self, input: usize, time: i64) {
+        if self.feedback[input] {
+            let newest = &mut self.inputs[input].newest;
+            *newest = (*newest).max(Some(time));
+            return;
+        }
         let woke = self.wake(input);
         let newest = &mut self.inputs[input].newest;
         if newest.is_some_and(|newest| newest >= time) && !woke {
@@ -99,6 +121,7 @@ impl Watermarks {
     /// Takes notice of a mark.
     pub fn mark(&mut self, input: usize, mark: Mark) {
         match mark {
+            _ if self.feedback[input] => {}
             Mark::Watermark(_) if self.inputs[input].told => {}
             Mark::Watermark(time) => {
                 let woke = self.wake(input);
@@ -138,20 +161,26 @@ impl Watermarks {
     /// Whether an input that has no rows at this time of the clock would fall idle by that.
     pub fn falls_idle(&self, input: usize, clock: i64) -> bool {
         let (Some(idle_ms), Some(since)) = (self.idle_ms, self.quiet_since[input]) else { return false };
-        !self.inputs[input].idle && clock.saturating_sub(since) > idle_ms
+        !self.inputs[input].idle && !self.feedback[input] && clock.saturating_sub(since) > idle_ms
     }
 
     /// When the next input may fall idle.
     pub fn next_idle(&self) -> Option<i64> {
         let idle_ms = self.idle_ms?;
-        let waiting = self.inputs.iter().zip(&self.quiet_since).filter(|(input, _)| !input.idle);
-        waiting.filter_map(|(_, since)| Some((*since)?.saturating_add(idle_ms).saturating_add(1))).min()
+        let waiting = self.with_say().zip(&self.quiet_since).filter_map(|(input, since)| Some((input?, since)));
+        waiting
+            .filter(|(input, _)| !input.idle)
+            .filter_map(|(_, since)| Some((*since)?.saturating_add(idle_ms).saturating_add(1)))
+            .min()
     }
 
     /// Whether an input is further ahead of the slowest than `drift_ms`, so that it should wait.
     pub fn is_ahead(&self, input: usize, drift_ms: i64) -> bool {
+        if self.feedback[input] {
+            return false;
+        }
         let own = self.inputs[input];
-        let others = self.inputs.iter().filter(|other| !other.idle && !other.behind);
+        let others = self.with_say().flatten().filter(|other| !other.idle && !other.behind);
         let slowest = others.map(|other| other.watermark).min().unwrap_or_default();
         match (own.watermark, slowest) {
             (Watermark::At(own), Watermark::At(slowest)) => own.saturating_sub(slowest) > drift_ms,
@@ -162,12 +191,14 @@ impl Watermarks {
     /// Adds an input of which nothing is known. It holds the watermark until it does.
     pub fn add(&mut self) {
         self.inputs.push(Input::default());
+        self.feedback.push(false);
         self.quiet_since.push(None);
     }
 
     /// Removes an input. What that allows is known with the next row or mark.
     pub fn remove(&mut self, input: usize) {
         self.inputs.remove(input);
+        self.feedback.remove(input);
         self.quiet_since.remove(input);
     }
 
@@ -209,16 +240,21 @@ impl Watermarks {
             return;
         }
         self.inputs[input].behind = false;
-        if self.inputs.iter().all(|input| input.idle) {
-            let furthest = self.inputs.iter().map(|input| input.watermark).max().unwrap_or_default();
+        if self.with_say().flatten().all(|input| input.idle) {
+            let furthest = self.with_say().flatten().map(|input| input.watermark).max().unwrap_or_default();
             self.output = self.output.max(furthest);
         } else {
             self.combine();
         }
     }
 
+    /// The inputs, without those that have no say.
+    fn with_say(&self) -> impl Iterator<Item = Option<&Input>> {
+        self.inputs.iter().zip(&self.feedback).map(|(input, feedback)| (!feedback).then_some(input))
+    }
+
     fn combine(&mut self) {
-        let in_line = self.inputs.iter().filter(|input| !input.idle && !input.behind);
+        let in_line = self.with_say().flatten().filter(|input| !input.idle && !input.behind);
         if let Some(least) = in_line.map(|input| input.watermark).min() {
             self.output = self.output.max(least);
         }
@@ -307,6 +343,22 @@ mod tests {
         assert_eq!((watermarks.next_idle(), watermarks.falls_idle(0, 121)), (Some(171), false));
         watermarks.note_quiet(0, 200);
         assert_eq!((watermarks.falls_idle(0, 320), watermarks.falls_idle(0, 321)), (false, true));
+    }
+
+    #[test]
+    fn an_input_by_which_rows_come_round_says_nothing() {
+        let mut watermarks = marked(3).with_feedback(|input| input == 1);
+        assert_eq!(told(&mut watermarks, &[(0, 40), (1, 10), (2, 55)]), Some(40));
+        watermarks.row(1, 7);
+        assert_eq!((watermarks.inputs()[1].newest, watermarks.late(1)), (Some(7), Watermark::At(40)));
+        assert!(!watermarks.is_ahead(1, 0) && watermarks.is_ahead(2, 10));
+        watermarks.mark(1, Mark::Idle);
+        watermarks.quiet(1, 0);
+        assert_eq!((watermarks.next_idle(), watermarks.falls_idle(1, 1000)), (None, false));
+        watermarks.mark(0, Mark::Idle);
+        watermarks.mark(2, Mark::Idle);
+        watermarks.row(1, 100);
+        assert_eq!((watermarks.output(), watermarks.inputs()[1].idle), (Watermark::At(55), false));
     }
 
     #[test]
