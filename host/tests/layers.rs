@@ -28,8 +28,8 @@ const CRATE: Layers = &[
 const PIPELINE: Layers = &[&["spec", "status"], &["error"], &["engine"], &["io"], &["deploy", "driver"]];
 
 const ENGINE: Layers = &[
-    &["calls", "gather", "references", "rows", "thresholds", "work"],
-    &["plan", "row_watermarks", "sweep"],
+    &["calls", "gather", "lineage", "references", "rows", "thresholds", "work"],
+    &["plan", "rounds", "row_watermarks", "sweep"],
     &["dead_letter", "step_state", "topic_ids"],
     &["arrival", "backlog", "carry", "outputs"],
     &["lanes", "transform_output"],

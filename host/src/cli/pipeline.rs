@@ -281,6 +281,7 @@ fn show(format: Format, pipeline: &PipelineStatus) -> Result<(), Failure> {
             ),
             ("unrouted", usage.unrouted.to_string()),
             ("trimmed", usage.trimmed.to_string()),
+            ("superseded", usage.superseded.to_string()),
             ("commits", usage.commits.to_string()),
             ("failed calls", usage.failed_calls.to_string()),
             ("fuel", usage.fuel.to_string()),

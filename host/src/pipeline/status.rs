@@ -125,6 +125,8 @@ pub struct Usage {
     pub unrouted: u64,
     /// Records that retention removed before they were read.
     pub trimmed: u64,
+    /// Records of its own loop that were not taken, because it has gone back to before they were written.
+    pub superseded: u64,
     /// Windows (one key, one window) that were completed.
     pub windows_closed: u64,
     /// Results of windows on top of the one at their end: early ones, and new ones for rows within the allowed lateness.
@@ -148,6 +150,7 @@ impl Usage {
             dead_letters,
             unrouted,
             trimmed,
+            superseded,
             windows_closed,
             windows_updated,
             failed_calls,
@@ -162,6 +165,7 @@ impl Usage {
         self.dead_letters += dead_letters;
         self.unrouted += unrouted;
         self.trimmed += trimmed;
+        self.superseded += superseded;
         self.windows_closed += windows_closed;
         self.windows_updated += windows_updated;
         self.failed_calls += failed_calls;

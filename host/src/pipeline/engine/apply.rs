@@ -15,9 +15,11 @@ use super::flow::{Flow, transforms};
 use super::gather::slice;
 use super::horizon::{furthest, hold_back};
 use super::lanes::{Lane, Merge, View};
+use super::lineage::Lineage;
 use super::machine::{CAREFUL_RECORDS, Input, Machine, MicroBatch};
 use super::outputs::Outputs;
 use super::plan::Plan;
+use super::rounds::CameRound;
 use super::row_watermarks::TimestampBounds;
 use super::rows::{Origins, StageRows};
 use super::step_state::StepState;
@@ -48,13 +50,24 @@ struct SideEffects {
 }
 
 impl Input {
+    /// The same with what its records say of how they came round.
+    fn with_rounds(&self, lineage: &Lineage, carried: bool) -> Self {
+        let (records, came_round) = CameRound::read(self.records.view(), lineage, carried);
+        Self { offsets: self.offsets.clone(), records, came_round: Some(came_round), ..*self }
+    }
+
     /// Some of the records, as they come to the first step.
     fn arrival<'a>(&'a self, plan: &'a Plan, records: Range<usize>) -> Arrival<'a> {
         let (at, all) = (&plan.inputs[self.input], self.records.view());
+        let came = self.came_round.as_ref();
+        let rounds = came.map_or(&[][..], |came| &came.rounds);
+        let first = Origins::From(records.start as u32);
+        let (rows, origins) =
+            came.and_then(|came| came.rows(records.clone())).unwrap_or_else(|| (slice(all, records), first));
         Arrival {
-            origins: Origins::From(records.start as u32),
-            rows: slice(all, records),
-            source: Source::Records { at, offsets: &self.offsets, records: all, through: None },
+            origins,
+            rows,
+            source: Source::Records { at, offsets: &self.offsets, records: all, rounds, through: None },
             source_partition: at.partition,
             input: plan.sources[self.input],
         }
@@ -107,7 +120,11 @@ impl Machine {
             let rows = table.records.view();
             plan.references.tables[name].content.write().put(rows.keys, rows.values);
         }
-        let inputs: Vec<&Input> = batch.inputs.iter().filter(|input| !plan.is_table(input.input)).collect();
+        let of_rounds = batch.inputs.iter().filter(|input| plan.is_feedback(input.input));
+        let of_rounds: Vec<Input> = of_rounds.map(|input| input.with_rounds(&self.lineage, plan.headers)).collect();
+        let rows = batch.inputs.iter().filter(|input| !plan.is_table(input.input));
+        let inputs: Vec<&Input> =
+            rows.map(|input| of_rounds.iter().find(|with| with.input == input.input).unwrap_or(input)).collect();
         let records: usize = inputs.iter().map(|input| input.records.len()).sum();
         let may_retreat = records > CAREFUL_RECORDS;
         let done = if plan.is_timed() {
@@ -119,6 +136,15 @@ impl Machine {
         let of_source = |input: &Input| plan.is_table(input.input).then(|| input.records.len());
         let done = batch.inputs.iter().map(|input| of_source(input).or_else(|| done.next()).unwrap_or_default());
         let done: Vec<usize> = done.collect();
+        for input in &of_rounds {
+            let place = batch.inputs.iter().position(|of| of.input == input.input);
+            let came = input.came_round.as_ref().zip(place);
+            self.usage.superseded += came.map_or(0, |(came, place)| came.superseded(done[place]));
+        }
+        let mut of_loop = (0..plan.sources.len()).filter(|&input| plan.is_feedback(input)).peekable();
+        if of_loop.peek().is_some() && of_loop.all(|input| batch.quiet.contains(&input)) {
+            self.lineage.settle();
+        }
         for (input, &records) in batch.inputs.iter().zip(&done) {
             self.usage.records_in += records as u64;
             self.usage.bytes_in += slice(input.records.view(), 0..records).payload_bytes() as u64;
@@ -174,7 +200,7 @@ impl Machine {
                 let arrival = input.arrival(plan, records);
                 let transformed = transforms(plan, 0, arrival, &mut sink).await?;
                 let arrival = arrival.behind(&transformed);
-                sink.deliver(plan.output, arrival.rows, arrival.source_partition);
+                sink.deliver(plan.output, arrival.rows, |row| arrival.round(row), arrival.source_partition);
                 self.paces.transforms.learn(&part, mark);
             }
         }
@@ -205,7 +231,8 @@ impl Machine {
         let in_order = !matches!(self.states[0], StepState::Windows(_));
         hold_back(&mut lanes, &more, &self.watermarks, &plan.watermark, bounds, in_order);
         let before = self.watermarks.output();
-        let until = lanes.iter().map(|lane| furthest(lane, &plan.watermark, bounds)).max().unwrap_or_default();
+        let with_say = lanes.iter().filter(|lane| !plan.is_feedback(lane.input));
+        let until = with_say.map(|lane| furthest(lane, &plan.watermark, bounds)).max().unwrap_or_default();
         let now = Now { watermark: before.max(until), clock: self.clock.now() };
         let wait_at = backlog(&self.states, now, plan.thresholds.backlog);
         let mut rows_left = rows_max(&self.states);

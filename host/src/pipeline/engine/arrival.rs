@@ -24,12 +24,17 @@ pub(in crate::pipeline) struct Arrival<'a> {
 impl Default for Arrival<'_> {
     /// No rows.
     fn default() -> Self {
-        let source = Source::Derived { rows: BatchRef::default(), windows: &[] };
+        let source = Source::Derived { rows: BatchRef::default(), windows: &[], rounds: &[] };
         Self { rows: BatchRef::default(), origins: Origins::From(0), source, source_partition: 0, input: 0 }
     }
 }
 
 impl<'a> Arrival<'a> {
+    /// The round of a row: that of the row that it comes from.
+    pub(in crate::pipeline) fn round(self, row: u32) -> u32 {
+        self.source.round(self.origins.of(row))
+    }
+
     /// The partition by which a row came.
     pub(in crate::pipeline) fn partition(self, row: u32) -> PartitionId {
         self.source.partition(self.origins.of(row)).unwrap_or(self.source_partition)
@@ -67,13 +72,15 @@ pub(in crate::pipeline) struct Emission {
     pub(in crate::pipeline) places: Vec<i64>,
     /// The window of each row; empty if they are not of windows.
     pub(in crate::pipeline) windows: Vec<Window>,
+    /// The round of each row; empty where no rows come round.
+    pub(in crate::pipeline) rounds: Vec<u32>,
 }
 
 impl Emission {
     /// The same, as they come to the next stage.
     pub(super) fn arrival(&self) -> Arrival<'_> {
         let rows = self.rows.view();
-        let source = Source::Derived { rows, windows: &self.windows };
+        let source = Source::Derived { rows, windows: &self.windows, rounds: &self.rounds };
         Arrival { rows, origins: Origins::From(0), source, source_partition: 0, input: 0 }
     }
 }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::lineage::Lineage;
 use super::machine::Machine;
 use super::references::Table;
 use super::step_state::StepState;
@@ -13,6 +14,9 @@ use crate::time::{Disorder, Input, Source, Watermark};
 
 /// The version before inputs had watermarks of their own and steps described their state.
 const VERSION_NEWEST_ONLY: u8 = 1;
+
+/// The first version whose blocks say which rows that came round are of their history.
+const VERSION_LINEAGE: u8 = 5;
 
 /// What the names of tables begin with in a block, which no name of a step can.
 const TABLE_PREFIX: &str = "@";
@@ -102,6 +106,7 @@ impl Machine {
             writer.i64(time_of(input.watermark));
             writer.u8(u8::from(input.idle) | u8::from(input.told) << 1 | u8::from(input.behind) << 2);
         }
+        self.lineage.write(writer);
     }
 
     /// Applies a block. Blocks are absolute, so applying one again changes nothing; a whole one takes the place of all that
@@ -143,6 +148,9 @@ impl Machine {
             self.know(at, known);
         }
         self.watermarks.restore_output(output);
+        if reader.version() >= VERSION_LINEAGE {
+            self.lineage = Lineage::read(reader)?;
+        }
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 //! from and what happened is in headers that begin with [`PREFIX`]. Sending one again is a copy without those.
 
 use super::plan::{Plan, Step};
+use super::rounds;
 use crate::ids::{PartitionId, TopicName, TopicPartition};
 use crate::log::batch::Offsets;
 use crate::plugin::{Domain, Failure, Rejected};
@@ -27,6 +28,8 @@ pub(in crate::pipeline) enum Source<'a> {
         offsets: &'a Offsets,
         /// The records as they were read.
         records: BatchRef<'a>,
+        /// The round of each record; empty if all are of round 0.
+        rounds: &'a [u32],
         /// The record of each row by way of which others come from records; none if they come from them directly.
         through: Option<&'a [u32]>,
     },
@@ -36,6 +39,8 @@ pub(in crate::pipeline) enum Source<'a> {
         rows: BatchRef<'a>,
         /// The window of each row; empty if they are not of windows.
         windows: &'a [Window],
+        /// The round of each row; empty where no rows come round.
+        rounds: &'a [u32],
     },
     /// A timer.
     Timer {
@@ -85,6 +90,22 @@ impl Source<'_> {
             Self::Derived { .. } | Self::Timer { .. } => None,
         }
     }
+
+    /// The round of a row.
+    pub(in crate::pipeline) fn round(self, row: u32) -> u32 {
+        match self {
+            Self::Records { rounds, through, .. } => {
+                let record = through.map_or(row, |through| through[row as usize]);
+                rounds.get(record as usize).copied().unwrap_or_default()
+            }
+            Self::Derived { rounds, .. } => rounds.get(row as usize).copied().unwrap_or_default(),
+            Self::Timer { .. } => rounds::UNKNOWN,
+            Self::Merged(merged) => {
+                let (source, row) = merged.find(row);
+                source.round(row)
+            }
+        }
+    }
 }
 
 /// What went wrong with a row.
@@ -122,6 +143,7 @@ fn text(bytes: Option<&[u8]>) -> &str {
 
 /// The dead letter of one row of a source.
 pub(in crate::pipeline) fn letter(plan: &Plan, step: &Step, source: Source<'_>, row: u32, cause: Cause<'_>) -> Batch {
+    let origin = row;
     let (rows, row) = match source {
         Source::Records { records, through, .. } => (records, through.map_or(row, |through| through[row as usize])),
         Source::Derived { rows, .. } | Source::Timer { rows, .. } => (rows, row),
@@ -141,6 +163,10 @@ pub(in crate::pipeline) fn letter(plan: &Plan, step: &Step, source: Source<'_>, 
         ("code", cause.code.to_owned()),
         ("reason", cause.reason.to_owned()),
     ];
+    match source.round(origin) {
+        0 | rounds::UNKNOWN => {}
+        round => fields.push(("round", round.to_string())),
+    }
     if !cause.backtrace.is_empty() {
         let mut backtrace = cause.backtrace.join("\n");
         backtrace.truncate(backtrace.floor_char_boundary(BACKTRACE_BYTES_MAX));
@@ -177,11 +203,16 @@ pub(in crate::pipeline) fn letter(plan: &Plan, step: &Step, source: Source<'_>, 
 /// The dead letter of a row that was to go to a topic that needs keys, and has none: the row as it was to be written.
 pub(in crate::pipeline) fn without_key(plan: &Plan, target: &TopicName, row: BatchRef<'_>) -> Batch {
     let reason = format!("the row has no key, and topic `{target}`, where it was to go, is compacted by key");
+    unwritten(plan, target, row, Cause { code: "key_required", reason: &reason, backtrace: &[] })
+}
+
+/// The dead letter of a row that could not be written to its topic: the row as it was to be written.
+pub(in crate::pipeline) fn unwritten(plan: &Plan, target: &TopicName, row: BatchRef<'_>, cause: Cause<'_>) -> Batch {
     let fields = [
         ("tenant", plan.tenant.to_string()),
         ("pipeline", plan.name.to_string()),
-        ("code", "key_required".to_owned()),
-        ("reason", reason),
+        ("code", cause.code.to_owned()),
+        ("reason", cause.reason.to_owned()),
         ("output", target.to_string()),
     ];
     with_provenance(row, &fields)

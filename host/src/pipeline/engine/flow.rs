@@ -120,7 +120,7 @@ impl Flow<'_> {
         places: RowWatermarks<'_>,
     ) -> Result<Option<Emission>, Stop> {
         let Some(keyed) = &self.plan.stages[stage].keyed else {
-            self.sink.deliver(self.plan.output, arrival.rows, arrival.source_partition);
+            self.sink.deliver(self.plan.output, arrival.rows, |row| arrival.round(row), arrival.source_partition);
             return Ok(None);
         };
         self.sink.meter.enter(self.plan.first_step(stage + 1) - 1);

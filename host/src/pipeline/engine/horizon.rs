@@ -3,11 +3,13 @@
 //! Rows that are far newer than what another input has come to would only pile up in the state of their keys, for no
 //! watermark can pass them before that input has. So they wait in the log, where there is room. Cuts cannot be seen in
 //! results, so nothing else changes.
+//!
+//! Rows that come round neither wait nor are waited for: how many more of them there will be depends on the others.
 
 use super::lanes::Lane;
 use super::row_watermarks::TimestampBounds;
 use crate::pipeline::spec::WatermarkSpec;
-use crate::time::{Source, Watermark, Watermarks};
+use crate::time::{Input, Source, Watermark, Watermarks};
 
 /// Lets records wait that are too far ahead of another input. `more` says of which lanes' inputs there are more records
 /// than the micro-batch has; `in_order`, whether the step sees the order of rows of different inputs.
@@ -43,14 +45,16 @@ fn hold_behind_backlog(
         let is_left_out = known.idle && newest.is_none();
         (!is_left_out).then(|| known.newest.max(*newest).max(known.watermark.time()).unwrap_or(i64::MIN))
     };
-    let with_more = lanes.iter().zip(&newest).zip(more).filter(|(_, more)| **more).map(|(lane, _)| lane);
+    let with_say = |lane: &Lane<'_>| !watermarks.is_feedback(lane.input);
+    let with_more = lanes.iter().zip(&newest).zip(more).filter(|((lane, _), more)| **more && with_say(lane));
+    let with_more = with_more.map(|(lane, _)| lane);
     let Some(horizon) = with_more.filter_map(come_to).min() else { return };
     // Where order does not matter, distance only costs memory: as much of it as the micro-batch spans spares cutting
     // inputs that are in balance.
     let span = if in_order {
         0
     } else {
-        let oldest = lanes.iter().filter_map(|lane| lane.oldest(bounds)).min();
+        let oldest = lanes.iter().filter(|lane| with_say(lane)).filter_map(|lane| lane.oldest(bounds)).min();
         oldest.map_or(0, |oldest| horizon.saturating_sub(oldest))
     };
     let disorder = match spec.source {
@@ -59,7 +63,7 @@ fn hold_behind_backlog(
     };
     let until = horizon.saturating_add(disorder.max(span));
     for (lane, newest) in lanes.iter_mut().zip(&newest) {
-        if newest.is_some_and(|newest| newest > until) {
+        if with_say(lane) && newest.is_some_and(|newest| newest > until) {
             lane.wait_behind(until, bounds);
         }
     }
@@ -74,9 +78,12 @@ fn hold_in_drift(
     spec: &WatermarkSpec,
     bounds: TimestampBounds,
 ) {
+    let with_say = |input: usize| !watermarks.is_feedback(input);
+    let counts = |(number, input): (usize, &Input)| with_say(number) && !input.idle && !input.behind;
+    let inputs = watermarks.inputs().iter().enumerate();
     let mut own: Vec<Option<Watermark>> =
-        watermarks.inputs().iter().map(|input| (!input.idle && !input.behind).then_some(input.watermark)).collect();
-    for lane in &*lanes {
+        inputs.map(|(number, input)| counts((number, input)).then_some(input.watermark)).collect();
+    for lane in lanes.iter().filter(|lane| with_say(lane.input)) {
         let before = watermarks.inputs()[lane.input];
         let after = before.watermark.max(furthest(lane, spec, bounds));
         if !before.behind && (!before.idle || after > before.watermark) {
@@ -90,7 +97,8 @@ fn hold_in_drift(
         Source::Disorder(disorder) => watermark.saturating_add(disorder.bound_ms).saturating_add(1),
         Source::Marks => i64::MAX,
     };
-    lanes.iter_mut().for_each(|lane| lane.wait_after(newest, watermark, bounds));
+    let lanes = lanes.iter_mut().filter(|lane| with_say(lane.input));
+    lanes.for_each(|lane| lane.wait_after(newest, watermark, bounds));
 }
 
 /// The watermark that an input comes to by its records.

@@ -14,13 +14,15 @@ use bytes::Bytes;
 
 use super::backlog::backlog;
 use super::carry::Carry;
+use super::lineage::Lineage;
 use super::outputs::Outputs;
 use super::plan::Plan;
+use super::rounds::CameRound;
 use super::step_state::{STATE_BYTES_MAX, STATE_DISK_BYTES_MAX, StepState};
 use super::steps::{Poison, Stop};
 use super::sweep::Sweep;
 use super::work::{Paces, Work};
-use crate::ids::{PipelineName, StepName, TopicPartition};
+use crate::ids::{PipelineName, StepName, TaskId, TopicPartition};
 use crate::log::Block;
 use crate::log::batch::Offsets;
 use crate::pipeline::error::Error;
@@ -42,6 +44,8 @@ pub struct Input {
     pub(in crate::pipeline) offsets: Offsets,
     /// The records.
     pub(in crate::pipeline) records: Batch,
+    /// What is known of how they came round, once it is.
+    pub(in crate::pipeline) came_round: Option<CameRound>,
     /// Whether there were more of them that could have been taken as well.
     pub(in crate::pipeline) more: bool,
 }
@@ -89,6 +93,8 @@ pub struct Machine {
     pub(in crate::pipeline) clock: ProcessingClock,
     /// Whether what is not in `states` changed.
     pub(super) changed: bool,
+    /// Which rows that came round are of its history.
+    pub(in crate::pipeline) lineage: Lineage,
     /// What was known of partitions that this plan does not read.
     pub(in crate::pipeline) unread: BTreeMap<TopicPartition, time::Input>,
     pub(super) outputs: Outputs,
@@ -127,9 +133,11 @@ impl Machine {
     pub fn new(plan: Arc<Plan>) -> Self {
         Self {
             states: new_states(&plan),
-            watermarks: Watermarks::new(plan.watermark.source, plan.watermark.idle_ms, plan.sources.len()),
+            watermarks: Watermarks::new(plan.watermark.source, plan.watermark.idle_ms, plan.sources.len())
+                .with_feedback(|input| plan.is_feedback(input)),
             clock: ProcessingClock::default(),
             changed: false,
+            lineage: Lineage::default(),
             unread: BTreeMap::new(),
             outputs: Outputs::new(&plan.topics),
             usage: Usage::default(),
@@ -144,6 +152,14 @@ impl Machine {
     /// One that reads back what another manifest's deployment has.
     pub(in crate::pipeline) fn carrying(plan: Arc<Plan>, carry: Carry) -> Self {
         Self { carry, ..Self::new(plan) }
+    }
+
+    /// From now on it is run by this task, under this epoch.
+    pub(in crate::pipeline) fn begin_run(&mut self, task: TaskId, epoch: u64) {
+        match self.plan.feedback {
+            Some(_) => self.lineage.begin(task, epoch),
+            None => self.lineage = Lineage::default(),
+        }
     }
 
     /// Forgets the state of all steps and tables.
@@ -212,7 +228,9 @@ impl Machine {
 
     /// What has been applied since the last call, to be committed under this number.
     pub(in crate::pipeline) fn take_effects(&mut self, sequence: u64) -> Effects {
-        let outputs = self.outputs.encode(&self.plan.topics);
+        let writing = self.lineage.commit(sequence).map(|writing| writing.to_string());
+        let told = self.plan.feedback.zip(writing.as_deref()).map(|(feedback, writing)| (feedback.topic, writing));
+        let outputs = self.outputs.encode(&self.plan.topics, told);
         Effects { outputs, block: self.take_block(sequence), usage: self.usage_bytes() }
     }
 
@@ -222,7 +240,10 @@ impl Machine {
     }
 
     fn take_block(&mut self, sequence: u64) -> Block {
-        let stateful = !self.states.is_empty() || !self.plan.references.tables.is_empty();
+        let stateful = !self.states.is_empty()
+            || !self.plan.references.tables.is_empty()
+            // What is on its way round is state too.
+            || self.plan.feedback.is_some();
         let changed = std::mem::take(&mut self.changed) && stateful;
         if !changed && !self.states.iter().any(|state| state.store().is_changed()) {
             return Block::None;

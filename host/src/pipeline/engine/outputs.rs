@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::dead_letter::without_key;
 use super::gather::gather;
 use super::plan::{Plan, TargetTopic, TopicId};
+use super::rounds;
 use crate::ids::{PartitionId, TopicPartition};
 use crate::log::batch::{EncodeOptions, encode};
 use crate::log::partition_of;
@@ -136,12 +137,20 @@ impl Outputs {
         self.topics.iter_mut().flatten().for_each(Batch::clear);
     }
 
-    /// The rows as record batches, in the order of topics and partitions; none are left.
-    pub(in crate::pipeline) fn encode(&mut self, topics: &[TargetTopic]) -> Vec<(TopicPartition, Bytes)> {
+    /// The rows as record batches, in the order of topics and partitions; none are left. Those of one topic may be told by
+    /// which commit they are written.
+    pub(in crate::pipeline) fn encode(
+        &mut self,
+        topics: &[TargetTopic],
+        told: Option<(TopicId, &str)>,
+    ) -> Vec<(TopicPartition, Bytes)> {
         let options = EncodeOptions::default();
         let mut encoded = Vec::new();
-        for (partitions, topic) in self.topics.iter_mut().zip(topics) {
+        for (number, (partitions, topic)) in self.topics.iter_mut().zip(topics).enumerate() {
             for (partition, batch) in (0..).zip(partitions) {
+                if let Some((_, writing)) = told.filter(|(topic, _)| *topic == number) {
+                    batch.headers = rounds::with_writing(batch.headers.view(), writing);
+                }
                 let mut rest = batch.view();
                 while !rest.is_empty() {
                     let (rows, after) = rest.split_at(rest.rows_within(RECORD_BATCH_ROWS, RECORD_BATCH_BYTES));
@@ -198,7 +207,7 @@ mod tests {
             decode(&bytes, 0, true, &mut batch).expect("our own batch");
             (at.partition, batch)
         };
-        outputs.encode(topics).into_iter().map(decode_one).collect()
+        outputs.encode(topics, None).into_iter().map(decode_one).collect()
     }
 
     #[test]
@@ -219,7 +228,7 @@ mod tests {
                 assert_eq!(partition, key.map_or(2, |key| partition_of(key, 3)));
             }
         }
-        assert!(outputs.encode(&topics).is_empty(), "rows are written once");
+        assert!(outputs.encode(&topics, None).is_empty(), "rows are written once");
     }
 
     #[test]

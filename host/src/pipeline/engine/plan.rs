@@ -35,6 +35,8 @@ pub struct Plan {
     pub(in crate::pipeline) inputs: Vec<TopicPartition>,
     /// For each of `inputs` that is a source's, the place of its topic among the sources.
     pub(in crate::pipeline) sources: Vec<u16>,
+    /// The topic by which its own rows come round, if one is.
+    pub(in crate::pipeline) feedback: Option<Feedback>,
     /// The reference tables.
     pub(in crate::pipeline) references: References,
     /// For each of `inputs` after the sources', its table.
@@ -52,6 +54,17 @@ pub struct Plan {
     /// Bytes that the calls of one chunk of rows may emit, what its rows set off included: they are written in one commit.
     /// What fires without rows goes on in the next commit instead.
     pub(in crate::pipeline) chunk_output_bytes: usize,
+}
+
+/// A topic that a pipeline both writes and reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::pipeline) struct Feedback {
+    /// The topic as one that is written.
+    pub(in crate::pipeline) topic: TopicId,
+    /// Its place among the sources.
+    pub(in crate::pipeline) source: u16,
+    /// In how many rounds a row may go by it.
+    pub(in crate::pipeline) rounds: u32,
 }
 
 /// Steps between two re-keys, and the keyed step that ends them.
@@ -232,6 +245,10 @@ impl Plan {
         }
         stages[0].timed_after = timed_after(&spec.watermark.after, &stages[0])?;
         let (output, dead_letters) = (topic(&spec.output), topic(&spec.dead_letters));
+        let feedback = spec.feedback.as_ref().and_then(|feedback| {
+            let source = spec.sources.iter().position(|source| *source == feedback.topic)? as u16;
+            Some(Feedback { topic: topic(&feedback.topic), source, rounds: feedback.rounds })
+        });
         Ok(Self {
             tenant,
             name: spec.name.clone(),
@@ -239,6 +256,7 @@ impl Plan {
             watermark: spec.watermark.clone(),
             inputs,
             sources,
+            feedback,
             references,
             tables,
             stages,
@@ -249,6 +267,11 @@ impl Plan {
             thresholds: Thresholds::default(),
             chunk_output_bytes: CHUNK_OUTPUT_BYTES,
         })
+    }
+
+    /// Whether the pipeline's own rows come round by an input.
+    pub(in crate::pipeline) fn is_feedback(&self, input: usize) -> bool {
+        self.feedback.is_some_and(|feedback| self.sources.get(input) == Some(&feedback.source))
     }
 
     /// Whether an input is a table's and not a source's.

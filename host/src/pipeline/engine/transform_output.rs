@@ -89,8 +89,8 @@ impl<'a> Arrival<'a> {
     /// What transforms made of these rows.
     pub(in crate::pipeline) fn behind(self, transformed: &'a TransformOutput) -> Self {
         let source = match (self.source, transformed.records()) {
-            (Source::Records { at, offsets, records, .. }, through @ Some(_)) => {
-                Source::Records { at, offsets, records, through }
+            (Source::Records { at, offsets, records, rounds, .. }, through @ Some(_)) => {
+                Source::Records { at, offsets, records, rounds, through }
             }
             (source, _) => source,
         };

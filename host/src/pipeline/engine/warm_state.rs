@@ -43,6 +43,7 @@ impl Plan {
             one.step().name == other.step().name && same_state
         };
         self.inputs == other.inputs
+            && self.feedback.map(|feedback| feedback.source) == other.feedback.map(|feedback| feedback.source)
             && self.tables == other.tables
             && self.watermark == other.watermark
             && self.keyed().count() == other.keyed().count()

@@ -267,7 +267,13 @@ impl Intake {
         for (&input, read) in turns.iter().zip(reads) {
             if !read.records.is_empty() {
                 let more = !matches!(take, Take::Each(_)) && self.has_more(input);
-                taken.inputs.push(Input { input, offsets: read.offsets, records: read.records, more });
+                taken.inputs.push(Input {
+                    input,
+                    offsets: read.offsets,
+                    records: read.records,
+                    came_round: None,
+                    more,
+                });
             } else if read.asked {
                 taken.quiet.push(input);
             }
@@ -317,7 +323,13 @@ impl Intake {
                 records += read.records.len();
                 bytes += read.bytes;
                 let more = self.has_more(input);
-                taken.inputs.push(Input { input, offsets: read.offsets, records: read.records, more });
+                taken.inputs.push(Input {
+                    input,
+                    offsets: read.offsets,
+                    records: read.records,
+                    came_round: None,
+                    more,
+                });
             }
         }
         taken.inputs.sort_unstable_by_key(|input| input.input);
@@ -416,7 +428,9 @@ impl Intake {
 
     fn decode(&mut self, plan: &Plan, input: usize, encoded: &[u8], into: &mut Read) -> Result<(), Error> {
         let position = &mut self.positions[input];
-        let decoded = decode_with_offsets(encoded, *position, plan.headers, &mut into.records, &mut into.offsets);
+        // Of what comes round, the header says how often it has.
+        let headers = plan.headers || plan.is_feedback(input);
+        let decoded = decode_with_offsets(encoded, *position, headers, &mut into.records, &mut into.offsets);
         let next = decoded.map_err(|error| log::Error::Corrupt {
             what: format!("record batch of `{}`", plan.inputs[input]),
             reason: error.to_string(),

@@ -75,7 +75,8 @@ impl Runner {
         let topics = log.topics(&plan.tenant)?;
         let mut warm = warm;
         let fresh = warm.begin_inputs(&plan, start, &topics)?;
-        let WarmState { machine, positions: mut known, sequence } = warm;
+        let WarmState { mut machine, positions: mut known, sequence } = warm;
+        machine.begin_run(task, epoch);
         let positions = plan.inputs.iter().filter_map(|at| known.remove(at)).collect();
         let tables = plan.inputs.iter().enumerate().filter(|&(input, _)| plan.is_table(input));
         let end =

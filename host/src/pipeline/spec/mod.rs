@@ -3,7 +3,7 @@
 //! A [`Spec`] that exists is well formed: its names are names, its durations are positive, its steps have names of their
 //! own. Whether its topics and plugins exist, and whether a plugin's world fits its place, is the plan's to say.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -17,11 +17,14 @@ use crate::time::Windowing;
 mod checkpoint;
 mod loops;
 mod steps;
+mod topics;
 mod watermark;
 mod window;
 
 use checkpoint::CheckpointTable;
 pub use checkpoint::{CheckpointSpec, EVERY_MS_MIN as CHECKPOINT_EVERY_MS_MIN, KEEP_MAX as CHECKPOINTS_KEPT_MAX};
+use loops::{Inputs, LoopTable};
+pub use loops::{LoopSpec, ROUNDS_MAX};
 use steps::Step;
 pub(super) use watermark::AT_SOURCE;
 use watermark::WatermarkTable;
@@ -41,6 +44,8 @@ pub struct Spec {
     pub name: PipelineName,
     /// The topics it reads.
     pub sources: Vec<TopicName>,
+    /// Which of them it writes too, and how often a row may come round by it.
+    pub feedback: Option<LoopSpec>,
     /// Whether it begins at the oldest record or at the end, where it has not read before.
     pub start: Start,
     /// Whether it carries records' headers.
@@ -149,6 +154,8 @@ struct Manifest {
     checkpoint: CheckpointTable,
     #[serde(default)]
     tables: Vec<Table>,
+    #[serde(rename = "loop")]
+    feedback: Option<LoopTable>,
     steps: Spanned<Vec<Step>>,
     output: OutputTable,
     dead_letters: Option<OutputTable>,
@@ -175,28 +182,6 @@ struct Table {
 #[serde(deny_unknown_fields)]
 struct OutputTable {
     topic: Spanned<String>,
-}
-
-impl Spec {
-    /// The topics it writes to, each once.
-    pub fn targets(&self) -> BTreeSet<TopicName> {
-        let mut targets = BTreeSet::from([self.output.clone(), self.dead_letters.clone()]);
-        for step in &self.steps {
-            targets.extend(step.window.iter().map(|window| window.late.clone()));
-            targets.extend(step.outputs.values().filter_map(|target| match target {
-                Target::Topic(topic) => Some(topic.clone()),
-                Target::Watermark | Target::Idle | Target::Active => None,
-            }));
-        }
-        targets
-    }
-
-    /// All topics that it reads or writes.
-    pub fn topics(&self) -> BTreeSet<TopicName> {
-        let mut topics = self.targets();
-        topics.extend(self.sources.iter().chain(self.tables.values()).cloned());
-        topics
-    }
 }
 
 impl FromStr for Spec {
@@ -231,18 +216,24 @@ impl Text<'_> {
         let watermark = self.watermark(&manifest.watermark)?;
         let checkpoint = self.checkpoint(&manifest.checkpoint)?;
         let tables = self.tables(&manifest.tables, &sources)?;
-        let steps = self.steps(&name, manifest.steps, &sources, manifest.source.headers, &tables, &watermark)?;
+        let feedback = self.feedback(manifest.feedback.as_ref(), &sources)?;
+        let inputs = Inputs { sources: &sources, tables: &tables, feedback: feedback.as_ref() };
+        let steps = self.steps(&name, manifest.steps, &inputs, manifest.source.headers, &watermark)?;
         self.check_after(&manifest.watermark, &steps)?;
         let output: TopicName = self.parse(&manifest.output.topic)?;
-        self.check_own_loop(&manifest.output.topic, &output, "its output", &sources, &tables)?;
+        self.check_result(&manifest.output.topic, &output, "its output", &inputs)?;
         let (dead_letters, span) = match &manifest.dead_letters {
             Some(table) => (self.parse(&table.topic)?, &table.topic),
             None => (self.derived(&manifest.name, &format!("{name}.dead-letters"))?, &manifest.name),
         };
-        self.check_own_loop(span, &dead_letters, "where its dead letters go", &sources, &tables)?;
+        self.check_own_loop(span, &dead_letters, "where its dead letters go", &inputs)?;
+        if let (Some(table), Some(feedback)) = (&manifest.feedback, &feedback) {
+            self.check_way_round(table, feedback, &steps, &output)?;
+        }
         Ok(Spec {
             name,
             sources,
+            feedback,
             start: manifest.source.start,
             headers: manifest.source.headers,
             watermark,

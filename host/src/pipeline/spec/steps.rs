@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::loops::Inputs;
 use super::window::WindowTable;
 use super::{ManifestError, STEPS_MAX, StepSpec, Target, Text, WatermarkSpec, WindowSpec};
 use crate::ids::{PipelineName, StepName, TopicName};
@@ -35,9 +36,8 @@ impl Text<'_> {
         &self,
         pipeline: &PipelineName,
         steps: Spanned<Vec<Step>>,
-        sources: &[TopicName],
+        inputs: &Inputs<'_>,
         headers: bool,
-        tables: &BTreeMap<TopicName, TopicName>,
         watermark: &WatermarkSpec,
     ) -> Result<Vec<StepSpec>, ManifestError> {
         let count = steps.get_ref().len();
@@ -61,7 +61,7 @@ impl Text<'_> {
                 );
                 return Err(self.at(header, message));
             }
-            specs.push(self.step(pipeline, name, step, sources, tables, watermark)?);
+            specs.push(self.step(pipeline, name, step, inputs, watermark)?);
         }
         let marks = specs.iter().flat_map(|spec| spec.outputs.values()).any(|target| *target == Target::Watermark);
         if watermark.source == Source::Marks && !marks {
@@ -76,8 +76,7 @@ impl Text<'_> {
         pipeline: &PipelineName,
         name: StepName,
         step: Step,
-        sources: &[TopicName],
-        tables: &BTreeMap<TopicName, TopicName>,
+        inputs: &Inputs<'_>,
         watermark: &WatermarkSpec,
     ) -> Result<StepSpec, ManifestError> {
         let plugin = self.parse(&step.plugin)?;
@@ -92,7 +91,7 @@ impl Text<'_> {
             let to = self.target(target, watermark)?;
             if let Target::Topic(topic) = &to {
                 let what = format!("where output `{output}` of step `{name}` goes");
-                self.check_own_loop(target, topic, &what, sources, tables)?;
+                self.check_result(target, topic, &what, inputs)?;
             }
             outputs.insert(output.clone(), to);
         }
@@ -103,7 +102,7 @@ impl Text<'_> {
                     Some(late) => (self.parse(late)?, late),
                     None => (self.derived(&step.name, &format!("{pipeline}.late"))?, &step.name),
                 };
-                self.check_own_loop(span, &late, &format!("where late rows of step `{name}` go"), sources, tables)?;
+                self.check_own_loop(span, &late, &format!("where late rows of step `{name}` go"), inputs)?;
                 Some(WindowSpec { windowing, late })
             }
             (None, Some(late)) => {
@@ -111,8 +110,8 @@ impl Text<'_> {
             }
             (None, None) => None,
         };
-        let only = self.known(&step.only, sources.iter(), "topic", "a source of the pipeline")?;
-        let lookups = self.known(&step.lookup, tables.keys(), "table", "in the manifest's `tables`")?;
+        let only = self.known(&step.only, inputs.sources.iter(), "topic", "a source of the pipeline")?;
+        let lookups = self.known(&step.lookup, inputs.tables.keys(), "table", "in the manifest's `tables`")?;
         let mut table = false;
         for grant in &step.grants {
             if grant.get_ref() != "table" {

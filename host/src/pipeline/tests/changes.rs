@@ -90,7 +90,7 @@ fn feed(driver: &mut Driver, values: &[&str]) {
 }
 
 fn started(case: &Case, kind: usize) -> Driver {
-    let mut driver = Driver::new(&manifest(kind, case.window), |_| 1, load(kind, false)).expect("the manifest is good");
+    let mut driver = Driver::new(&given(case, kind), |_| 1, load(kind, false)).expect("the manifest is good");
     feed(&mut driver, case.before);
     // The other source says what time it is; it has no rows.
     let at = TopicPartition { topic: name("more"), partition: 0 };
@@ -128,9 +128,14 @@ fn results(driver: &Driver) -> Vec<String> {
     values
 }
 
+/// The manifest that a case begins with.
+fn given(case: &Case, kind: usize) -> String {
+    case.given.iter().fold(manifest(kind, case.window), |text, (from, to)| text.replace(from, to))
+}
+
 /// The manifest with the edits of a case, if any applies.
 fn edited(case: &Case, kind: usize) -> Option<String> {
-    let before = manifest(kind, case.window);
+    let before = given(case, kind);
     let after = case.edits.iter().fold(before.clone(), |text, (from, to)| text.replace(from, to));
     (after != before || case.newer || !case.drop.is_empty()).then_some(after)
 }

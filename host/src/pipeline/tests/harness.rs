@@ -188,7 +188,7 @@ impl Driver {
         for (input, &take) in take.iter().enumerate() {
             let (offsets, records) = self.records(input, take);
             if !records.is_empty() {
-                inputs.push(Input { input, offsets, records, more: self.more });
+                inputs.push(Input { input, offsets, records, came_round: None, more: self.more });
             }
         }
         let batch = MicroBatch { inputs, clock: self.clock, ..MicroBatch::default() };

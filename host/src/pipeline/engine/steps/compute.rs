@@ -260,8 +260,11 @@ impl Run<'_> {
         let lost =
             BatchRef { timestamps: &times, keys: key.view(), values: rows.values.split_at(1).0, ..BatchRef::default() };
         let windows = [window];
-        let alone =
-            Arrival { rows: lost, source: Source::Derived { rows: lost, windows: &windows }, ..Arrival::default() };
+        let alone = Arrival {
+            rows: lost,
+            source: Source::Derived { rows: lost, windows: &windows, rounds: &[] },
+            ..Arrival::default()
+        };
         // A pair alone is not halved, and its letter is the first of `alone`.
         let place = if nodes.len() == 1 { 0 } else { at };
         sink.failed(&self.fold.step, failure, calls, (place, rows), alone)?;

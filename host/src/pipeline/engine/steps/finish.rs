@@ -47,7 +47,7 @@ pub(in crate::pipeline) async fn on_watermark(
     spend(left, due.keys.len(), bytes_of(&rows.batch));
     let places = vec![due.window.last() - 1; rows.batch.len()];
     let windows = vec![due.window; rows.batch.len()];
-    Ok(Some(Emission { rows: rows.batch, places, windows }))
+    Ok(Some(Emission { rows: rows.batch, places, windows, rounds: Vec::new() }))
 }
 
 /// Makes the result rows of windows; the origin of each is its window's place.
@@ -63,7 +63,7 @@ pub(in crate::pipeline) async fn finish(
     let arrival = Arrival {
         rows: groups,
         origins: Origins::From(0),
-        source: Source::Derived { rows: groups, windows: firing.windows },
+        source: Source::Derived { rows: groups, windows: firing.windows, rounds: &[] },
         source_partition: 0,
         input: 0,
     };
@@ -76,14 +76,7 @@ pub(in crate::pipeline) async fn finish(
         match fold.step.guest.finish(closed).await {
             Ok(called) => {
                 sink.succeeded(called.fuel);
-                sink.route(
-                    &fold.step,
-                    rows,
-                    arrival.origins.skip(at),
-                    &called.answer,
-                    &mut next,
-                    arrival.source_partition,
-                );
+                sink.route(&fold.step, rows, at, &called.answer, &mut next, arrival);
                 sink.reject(&fold.step, &called.answer.rejected, at, arrival);
             }
             Err(failure) => sink.failed(&fold.step, failure, &mut calls, (at, rows), arrival)?,

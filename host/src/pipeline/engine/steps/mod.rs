@@ -15,6 +15,7 @@ use crate::record::{Batch, BatchRef, ColumnRef, HeadersRef};
 use crate::time::Mark;
 
 mod compute;
+mod deliver;
 pub(in crate::pipeline) mod finish;
 pub(in crate::pipeline) mod keyed_windows;
 mod pick;
@@ -152,16 +153,18 @@ impl Sink<'_> {
         self.outputs.dead_letter(self.plan, self.usage, letter.view(), source_partition);
     }
 
-    /// Sends each emitted row where its output leads; what goes on to the next step is appended to `next`.
+    /// Sends each emitted row where its output leads; what goes on to the next step is appended to `next`. `at` is the place
+    /// of the call's first row.
     fn route(
         &mut self,
         step: &Step,
         call: BatchRef<'_>,
-        origins: Origins<'_>,
+        at: usize,
         answer: &Answer,
         next: &mut StageRows,
-        source_partition: PartitionId,
+        arrival: Arrival<'_>,
     ) {
+        let origins = arrival.origins.skip(at);
         if step.routes.first() == Some(&Route::Next) && answer.pieces().all(|piece| piece.outputs.is_empty()) {
             answer.pieces().for_each(|piece| next.append(call, origins, piece));
             return;
@@ -173,16 +176,19 @@ impl Sink<'_> {
             // Without outputs all leave by the first one.
             outputs.resize(all.origins.len(), 0);
         }
-        self.distribute(step, &all, &outputs, next, source_partition);
+        let round = |origin| arrival.source.round(origin);
+        self.distribute(step, &all, &outputs, next, round, arrival.source_partition);
     }
 
-    /// Sends rows where their outputs lead; what goes on to the next step is appended to `next`.
+    /// Sends rows where their outputs lead; what goes on to the next step is appended to `next`. `round` says of which round
+    /// the rows of an origin are.
     fn distribute(
         &mut self,
         step: &Step,
         all: &StageRows,
         outputs: &[u16],
         next: &mut StageRows,
+        round: impl Fn(u32) -> u32,
         source_partition: PartitionId,
     ) {
         let mut marks: Vec<(u32, Mark)> = Vec::new();
@@ -195,7 +201,8 @@ impl Sink<'_> {
                 Route::Topic(topic) => {
                     let mut rows = StageRows::default();
                     rows.append(all.batch.view(), Origins::Listed(&all.origins), &here);
-                    self.deliver(*topic, rows.batch.view(), source_partition);
+                    let round_of = |row: u32| round(rows.origins[row as usize]);
+                    self.deliver(*topic, rows.batch.view(), round_of, source_partition);
                 }
                 Route::Watermark => {
                     let mark = |&row: &u32| (row, Mark::Watermark(all.batch.timestamps[row as usize]));
@@ -238,11 +245,6 @@ impl Sink<'_> {
         let mut strange = strange.iter().peekable();
         let plausible = (0..arrival.rows.len() as u32).filter(|row| strange.next_if_eq(&row).is_none()).collect();
         Some(select(arrival.rows, arrival.origins, plausible))
-    }
-
-    /// Writes results to a topic.
-    pub(in crate::pipeline) fn deliver(&mut self, topic: usize, rows: BatchRef<'_>, source_partition: PartitionId) {
-        self.outputs.result(self.plan, self.usage, topic, rows, source_partition);
     }
 
     /// Writes rows that came too late for a step's windows to their topic.

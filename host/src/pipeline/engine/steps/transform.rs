@@ -18,7 +18,7 @@ pub(in crate::pipeline) async fn transform(
         match step.guest.transform(visible(step, rows)).await {
             Ok(called) => {
                 sink.succeeded(called.fuel);
-                sink.route(step, rows, arrival.origins.skip(at), &called.answer, &mut next, arrival.source_partition);
+                sink.route(step, rows, at, &called.answer, &mut next, arrival);
                 sink.reject(step, &called.answer.rejected, at, arrival);
             }
             Err(failure) => sink.failed(step, failure, &mut calls, (at, rows), arrival)?,

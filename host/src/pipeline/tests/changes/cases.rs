@@ -7,6 +7,8 @@ pub(super) struct Case {
     pub(super) name: &'static str,
     /// The windows of the third column.
     pub(super) window: &'static str,
+    /// What the manifest has from the beginning that the usual one has not.
+    pub(super) given: &'static [(&'static str, &'static str)],
     /// What is replaced in the manifest; what is not in it does not apply.
     pub(super) edits: &'static [(&'static str, &'static str)],
     /// Whether the steps get another version of their plugins.
@@ -24,6 +26,7 @@ pub(super) struct Case {
 const USUAL: Case = Case {
     name: "",
     window: "session = \"10ms\"",
+    given: &[],
     edits: &[],
     newer: false,
     drop: &[],
@@ -31,6 +34,10 @@ const USUAL: Case = Case {
     after: &["3 a"],
     outcome: &[],
 };
+
+/// A loop by what the first step does not give to the next.
+const LOOP: &[(&str, &str)] =
+    &[("\"more\"]", "\"more\", \"side\"]"), ("[output]", "[loop]\ntopic = \"side\"\nrounds = 4\n[output]")];
 
 /// The rows, in the order of the table.
 pub(super) const CASES: &[Case] = &[
@@ -50,6 +57,28 @@ pub(super) const CASES: &[Case] = &[
         ..USUAL
     },
     Case { name: "last source topic removed", edits: &[("topics = [\"in\", \"more\"]", "topics = [\"in\"]")], ..USUAL },
+    Case {
+        name: "`[loop]` added",
+        edits: &[("\"more\"]", "\"more\", \"side\"]"), ("[output]", "[loop]\ntopic = \"side\"\nrounds = 4\n[output]")],
+        ..USUAL
+    },
+    Case {
+        name: "`[loop]` removed",
+        given: LOOP,
+        edits: &[(", \"side\"]", "]"), ("[loop]\ntopic = \"side\"\nrounds = 4\n", "")],
+        ..USUAL
+    },
+    Case { name: "`rounds` of `[loop]`", given: LOOP, edits: &[("rounds = 4", "rounds = 2")], ..USUAL },
+    Case {
+        name: "topic of `[loop]`",
+        given: LOOP,
+        edits: &[
+            ("\"side\"]", "\"side-2\"]"),
+            ("topic = \"side\"", "topic = \"side-2\""),
+            ("side = \"side\"", "side = \"side-2\""),
+        ],
+        ..USUAL
+    },
     Case { name: "`start`", edits: &[("headers = true", "headers = true\nstart = \"latest\"")], ..USUAL },
     Case { name: "`headers`", edits: &[("headers = true", "headers = false")], ..USUAL },
     Case { name: "`disorder`", edits: &[("disorder = \"5ms\"", "disorder = \"1ms\"")], ..USUAL },

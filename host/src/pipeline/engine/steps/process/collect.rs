@@ -16,6 +16,7 @@ use crate::pipeline::engine::dead_letter::{Cause, Source, causes};
 use crate::pipeline::engine::gather::{gather, row};
 use crate::pipeline::engine::outputs;
 use crate::pipeline::engine::plan::{Route, Step};
+use crate::pipeline::engine::rounds::UNKNOWN;
 use crate::pipeline::engine::rows::StageRows;
 use crate::pipeline::engine::steps::{Sink, bytes_of};
 use crate::plugin::{AS_SOURCE, Domain, Done, Emitted, Timers};
@@ -37,6 +38,13 @@ struct Order {
 
 /// The rank of a row.
 const ROW: u8 = 2;
+
+impl Order {
+    /// The round of what is here: that of the row of `from`. Of a timer none is known.
+    fn round(&self, from: Arrival<'_>) -> u32 {
+        if self.rank == ROW { from.round(self.place) } else { UNKNOWN }
+    }
+}
 
 /// What a dead letter is of.
 #[derive(Debug, Clone, Copy)]
@@ -275,22 +283,34 @@ impl Collected {
         }
         let order = in_order(state, &self.orders, from.rows.len());
         let (mut rows, mut outputs, mut marks) = (self.rows, self.outputs, self.marks);
+        let mut rounds: Vec<u32> = match sink.plan.feedback {
+            Some(_) => self.orders.iter().map(|order| order.round(from)).collect(),
+            None => Vec::new(),
+        };
         if let Some(order) = order {
             rows = gather(rows.view(), &order);
             marks = order.iter().map(|&at| marks[at as usize]).collect();
             if !outputs.is_empty() {
                 outputs = order.iter().map(|&at| outputs[at as usize]).collect();
             }
+            if !rounds.is_empty() {
+                rounds = order.iter().map(|&at| rounds[at as usize]).collect();
+            }
         }
         if outputs.is_empty() && step.routes.first() == Some(&Route::Next) {
             append(&mut emission.rows, rows);
             emission.places.append(&mut marks);
+            emission.rounds.append(&mut rounds);
             return;
         }
         let origins = (0..rows.len() as u32).collect();
         let mut next = StageRows::default();
-        sink.distribute(step, &StageRows { batch: rows, origins }, &outputs, &mut next, 0);
+        let round = |row: u32| rounds.get(row as usize).copied().unwrap_or_default();
+        sink.distribute(step, &StageRows { batch: rows, origins }, &outputs, &mut next, round, 0);
         append(&mut emission.rows, next.batch);
+        if !rounds.is_empty() {
+            emission.rounds.extend(next.origins.iter().map(|&origin| rounds[origin as usize]));
+        }
         emission.places.extend(next.origins.iter().map(|&origin| marks[origin as usize]));
     }
 }

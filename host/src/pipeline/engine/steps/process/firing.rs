@@ -58,7 +58,7 @@ pub(in crate::pipeline) async fn on_watermark(
     }
     result?;
     let nothing = BatchRef::default();
-    let source = Source::Derived { rows: nothing, windows: &[] };
+    let source = Source::Derived { rows: nothing, windows: &[], rounds: &[] };
     let from = Arrival { rows: nothing, origins: Origins::From(0), source, source_partition: 0, input: 0 };
     let mut emission = Emission::default();
     let bytes = collected.bytes();
