@@ -95,7 +95,7 @@ pub enum Error {
     },
     /// What a manifest writes comes back to what it reads.
     #[error(
-        "pipeline `{name}` would close a loop, in which records go round without end: {cycle}; let one of these pipelines write to another topic"
+        "pipeline `{name}` would close a loop, in which records go round without end: {cycle}; let one of these pipelines write to another topic (`[loop]` bounds the rounds of a single pipeline that reads what it writes, not those of a way over several)"
     )]
     PipelineLoop {
         /// The pipeline.

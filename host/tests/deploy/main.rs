@@ -7,6 +7,7 @@ mod gated;
 #[path = "../sandbox/guests.rs"]
 #[expect(dead_code, reason = "the guests of the sandbox's own tests, of which these need a few")]
 mod guests;
+mod loops;
 mod names;
 mod places;
 mod replays;

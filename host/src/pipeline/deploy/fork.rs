@@ -21,14 +21,19 @@ impl Deployment {
             |error: &dyn std::fmt::Display| Error::CannotFork { name: name.clone(), reason: error.to_string() };
         let mut manifest: Table = self.manifest.parse().map_err(|error: toml::de::Error| unreadable(&error))?;
         manifest.insert("name".to_owned(), Value::String(name.to_string()));
+        let round: BTreeSet<TopicName> = spec.feedback.iter().map(|feedback| feedback.topic.clone()).collect();
         for (key, value) in &mut manifest {
             match key.as_str() {
-                "output" | "dead-letters" | "dead_letters" => rename(value, &spec.targets(), name),
+                "output" | "dead-letters" | "dead_letters" | "loop" => rename(value, &spec.targets(), name),
+                // What comes round to the fork is what it writes itself.
+                "source" => rename(value, &round, name),
                 "steps" => {
                     let steps = value.as_array_mut().into_iter().flatten().filter_map(Value::as_table_mut);
                     for (_, value) in steps.flatten().filter(|(key, _)| matches!(key.as_str(), "late" | "outputs")) {
                         rename(value, &spec.targets(), name);
                     }
+                    let steps = value.as_array_mut().into_iter().flatten().filter_map(Value::as_table_mut);
+                    steps.filter_map(|step| step.get_mut("only")).for_each(|only| rename(only, &round, name));
                 }
                 _ => {}
             }
@@ -48,6 +53,7 @@ impl Deployment {
 fn rename(value: &mut Value, targets: &BTreeSet<TopicName>, name: &PipelineName) {
     match value {
         Value::String(text) if targets.iter().any(|topic| topic.as_str() == text) => *text = format!("{name}.{text}"),
+        Value::Array(items) => items.iter_mut().for_each(|value| rename(value, targets, name)),
         Value::Table(table) => table.iter_mut().for_each(|(_, value)| rename(value, targets, name)),
         _ => {}
     }
@@ -91,5 +97,38 @@ late = "too-late"
         assert_eq!(forked.steps[0].config, before.steps[0].config, "what a plugin is told is its own");
         let targets: Vec<_> = forked.targets().into_iter().map(String::from).collect();
         assert_eq!(targets, ["what-if.dead-letters", "what-if.rest", "what-if.too-late", "what-if.views"]);
+    }
+
+    #[test]
+    fn a_fork_has_a_loop_of_its_own() {
+        let manifest = r#"
+name = "graph"
+source = { topics = ["edges", "merges"] }
+loop = { topic = "merges", rounds = 16 }
+output = { topic = "least" }
+
+[[steps]]
+name = "link"
+plugin = "link"
+only = ["edges", "merges"]
+
+[[steps]]
+name = "unite"
+plugin = "unite"
+outputs = { again = "merges" }
+"#;
+        let deployment = Deployment {
+            tenant: default_tenant(),
+            pipeline: "graph".parse().expect("a name"),
+            id: PipelineId(1),
+            manifest: manifest.to_owned(),
+            digests: Default::default(),
+        };
+        let forked = deployment.manifest_for(&"what-if".parse().expect("a name")).expect("it can be forked");
+        let forked: Spec = forked.parse().expect("a manifest");
+        let names = |topics: &[TopicName]| topics.iter().map(|topic| topic.as_str().to_owned()).collect::<Vec<_>>();
+        assert_eq!(names(&forked.sources), ["edges", "what-if.merges"]);
+        assert_eq!(names(&forked.steps[0].only), ["edges", "what-if.merges"]);
+        assert!(forked.goes_round(&"what-if.merges".parse().expect("a name")));
     }
 }

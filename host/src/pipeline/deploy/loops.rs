@@ -4,6 +4,9 @@
 //! its dead letters and late rows among them. Reference tables carry nothing: a row of a table enters no step. A manifest is
 //! checked against what is deployed, paused and failed pipelines too, and against what is being deployed: whoever comes
 //! second of two that make a loop together is refused.
+//!
+//! The loop of one pipeline that its manifest bounds is none here: rounds are counted by the pipeline that writes and reads
+//! them, so over several pipelines nothing would be bounded.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -19,12 +22,15 @@ struct Flow {
     pipeline: PipelineName,
     sources: BTreeSet<TopicName>,
     targets: BTreeSet<TopicName>,
+    /// The topic by which its rows may come round, a bounded number of times.
+    feedback: Option<TopicName>,
 }
 
 impl From<&Spec> for Flow {
     fn from(spec: &Spec) -> Self {
         let (pipeline, targets) = (spec.name.clone(), spec.targets());
-        Self { pipeline, sources: spec.sources.iter().cloned().collect(), targets }
+        let feedback = spec.feedback.as_ref().map(|feedback| feedback.topic.clone());
+        Self { pipeline, sources: spec.sources.iter().cloned().collect(), targets, feedback }
     }
 }
 
@@ -91,7 +97,7 @@ fn find_cycle(of: &Flow, others: &[&Flow]) -> Option<String> {
     let mut waiting = VecDeque::new();
     for source in &of.sources {
         for target in &of.targets {
-            if target == source {
+            if target == source && of.feedback.as_ref() != Some(target) {
                 return Some(format!("topic `{source}` -> pipeline `{}` -> topic `{source}`", of.pipeline));
             }
             if !came_from.contains_key(target) {
@@ -142,7 +148,12 @@ mod tests {
 
     fn flow(pipeline: &str, sources: &[&str], targets: &[&str]) -> Flow {
         let topics = |names: &[&str]| names.iter().map(|name| name.parse().expect("a name")).collect();
-        Flow { pipeline: pipeline.parse().expect("a name"), sources: topics(sources), targets: topics(targets) }
+        Flow {
+            pipeline: pipeline.parse().expect("a name"),
+            sources: topics(sources),
+            targets: topics(targets),
+            feedback: None,
+        }
     }
 
     fn cycle(of: &Flow, others: &[Flow]) -> Option<String> {
@@ -157,6 +168,26 @@ mod tests {
         assert_eq!(named, way);
         let own = cycle(&flow("a", &["x"], &["y", "x"]), &[]).expect("a loop");
         assert_eq!(own, "topic `x` -> pipeline `a` -> topic `x`");
+    }
+
+    #[test]
+    fn a_bounded_loop_is_one_pipeline_s_alone() {
+        let bounded = Flow { feedback: "m".parse().ok(), ..flow("a", &["x", "m"], &["m", "y"]) };
+        let readers = [flow("b", &["m"], &["z"]), flow("c", &["w"], &["m"])];
+        assert_eq!(cycle(&bounded, &readers), None);
+        for reader in &readers {
+            assert_eq!(cycle(reader, std::slice::from_ref(&bounded)), None);
+        }
+        let round = flow("d", &["m"], &["x"]);
+        let named = cycle(&bounded, std::slice::from_ref(&round)).expect("a loop of two pipelines");
+        assert_eq!(named, "topic `x` -> pipeline `a` -> topic `m` -> pipeline `d` -> topic `x`");
+        assert!(cycle(&round, std::slice::from_ref(&bounded)).is_some());
+        // Nor may another one write to the topic what comes of it.
+        let beside = flow("d", &["y"], &["m"]);
+        assert!(cycle(&bounded, std::slice::from_ref(&beside)).is_some());
+        assert!(cycle(&beside, &[bounded]).is_some());
+        let other = Flow { feedback: "y".parse().ok(), ..flow("a", &["x", "m", "y"], &["m", "y"]) };
+        assert!(cycle(&other, &[]).is_some(), "the bound is of one topic");
     }
 
     #[test]

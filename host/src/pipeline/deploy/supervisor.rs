@@ -74,7 +74,7 @@ impl EngineContext {
         let as_many = sources.map(|source| source.config.partitions).max().unwrap_or(1);
         Plan::new(stored.tenant.clone(), spec, loaded, references, |topic| match topics.get(topic) {
             Some(topic) => Some(topic.config.partitions),
-            None if spec.sources.contains(topic) || spec.tables.values().any(|table| table == topic) => None,
+            None if spec.needs(topic) => None,
             None if *topic == spec.dead_letters => Some(1),
             None => Some(as_many),
         })?
