@@ -175,6 +175,13 @@ impl Headers {
         self.counts.push((self.names.len() - before) as u32);
     }
 
+    /// Appends the headers of all rows of another batch.
+    pub fn extend(&mut self, rows: HeadersRef<'_>) {
+        self.counts.extend_from_slice(rows.counts);
+        self.names.extend(rows.names);
+        self.values.extend(rows.values);
+    }
+
     /// The headers as a borrowed view.
     pub fn view(&self) -> HeadersRef<'_> {
         HeadersRef { counts: &self.counts, names: self.names.view(), values: self.values.view() }

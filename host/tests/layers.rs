@@ -28,7 +28,8 @@ const CRATE: Layers = &[
 const PIPELINE: Layers = &[&["spec", "status"], &["error"], &["engine"], &["io"], &["deploy", "driver"]];
 
 const ENGINE: Layers = &[
-    &["calls", "gather", "lineage", "references", "rows", "thresholds", "work"],
+    &["calls", "gather", "lineage", "references", "thresholds", "work"],
+    &["rows"],
     &["plan", "rounds", "row_watermarks", "sweep"],
     &["dead_letter", "step_state", "topic_ids"],
     &["arrival", "backlog", "carry", "outputs"],

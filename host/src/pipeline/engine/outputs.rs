@@ -174,9 +174,7 @@ pub(in crate::pipeline) fn extend(batch: &mut Batch, rows: BatchRef<'_>) {
         pad_headers_if_carried(batch);
     } else {
         pad_headers(batch, rows.len());
-        batch.headers.counts.extend_from_slice(rows.headers.counts);
-        batch.headers.names.extend(rows.headers.names);
-        batch.headers.values.extend(rows.headers.values);
+        batch.headers.extend(rows.headers);
     }
 }
 

@@ -1,7 +1,8 @@
 //! From a guest's answer to rows: what the guest left "as source" is filled in.
 
+use super::gather::{HeadersAt, Walk, take, take_headers};
 use crate::plugin::{AS_SOURCE, Emitted};
-use crate::record::{Batch, BatchRef, Column, ColumnRef, HeadersRef};
+use crate::record::{Batch, BatchRef, Column, ColumnRef, total};
 
 /// Rows on their way through a stage, each with the input row that it comes from.
 #[derive(Debug, Default)]
@@ -28,31 +29,11 @@ impl StageRows {
         }
         append_column(&mut self.batch.keys, &emitted.keys, source.keys, rows, same);
         append_column(&mut self.batch.values, &emitted.values, source.values, rows, same);
+        let headers = &mut self.batch.headers;
         if emitted.headers.are_carried() {
-            self.append_headers(emitted.headers.view().rows());
+            headers.extend(emitted.headers.view());
         } else {
-            self.append_source_headers(source.headers, rows);
-        }
-    }
-
-    fn append_headers<'a>(&mut self, rows: impl Iterator<Item = Vec<(&'a [u8], Option<&'a [u8]>)>>) {
-        for headers in rows {
-            self.batch.headers.push_row(headers);
-        }
-    }
-
-    fn append_source_headers(&mut self, source: HeadersRef<'_>, rows: &[u32]) {
-        let mut headers = source.rows();
-        let (mut next, mut current) = (0, Vec::new());
-        if source.counts.is_empty() {
-            return;
-        }
-        for &row in rows {
-            while next <= row {
-                current = headers.next().unwrap_or_default();
-                next += 1;
-            }
-            self.batch.headers.push_row(current.iter().copied());
+            take_headers(headers, source.headers, rows.iter().copied(), &mut HeadersAt::<Walk>::default());
         }
     }
 }
@@ -87,34 +68,31 @@ impl Origins<'_> {
 /// Appends one column. `same` says that the rows are the source's, one by one.
 fn append_column(into: &mut Column, emitted: &Column, source: ColumnRef<'_>, rows: &[u32], same: bool) {
     if emitted.is_empty() {
-        if same { into.extend(source) } else { gather(into, source, rows, None) }
+        if same {
+            into.extend(source);
+        } else {
+            take(into, source, rows.iter().copied(), &mut Walk::default());
+        }
     } else if emitted.lengths.contains(&AS_SOURCE) {
-        gather(into, source, rows, Some(emitted));
+        mix(into, source, rows, emitted);
     } else {
         into.extend(emitted.view());
     }
 }
 
-/// Walks along the source, which rows never go back in, and takes from `emitted` what is given there.
-fn gather(into: &mut Column, source: ColumnRef<'_>, rows: &[u32], emitted: Option<&Column>) {
-    let (mut at, mut byte) = (0_usize, 0_usize);
-    let mut given = emitted.map_or(&[][..], |emitted| &emitted.bytes);
-    for (place, &row) in rows.iter().enumerate() {
-        while at < row as usize {
-            byte += source.lengths[at].max(0) as usize;
-            at += 1;
-        }
-        let length = emitted.map_or(AS_SOURCE, |emitted| emitted.lengths[place]);
-        let (length, bytes) = if length == AS_SOURCE {
-            let length = source.lengths[at];
-            (length, &source.bytes[byte..byte + length.max(0) as usize])
+/// Takes what is given from `emitted`, and the rest from the source.
+fn mix(into: &mut Column, source: ColumnRef<'_>, rows: &[u32], emitted: &Column) {
+    let (mut given, mut walk, mut at) = (emitted.bytes.as_slice(), Walk::default(), 0);
+    for lengths in emitted.lengths.chunk_by(|one, other| (*one == AS_SOURCE) == (*other == AS_SOURCE)) {
+        let end = at + lengths.len();
+        if lengths[0] == AS_SOURCE {
+            take(into, source, rows[at..end].iter().copied(), &mut walk);
         } else {
-            let (bytes, rest) = given.split_at(length.max(0) as usize);
+            let (bytes, rest) = given.split_at(total(lengths));
             given = rest;
-            (length, bytes)
-        };
-        into.lengths.push(length);
-        into.bytes.extend_from_slice(bytes);
+            into.extend(ColumnRef { lengths, bytes });
+        }
+        at = end;
     }
 }
 

@@ -7,12 +7,12 @@
 use std::collections::HashSet;
 
 use super::finish::{Firing, finish};
-use super::pick::Picker;
 use super::windows::untouched;
 use super::{Sink, Stop, visible};
 use crate::pipeline::engine::arrival::{Arrival, Emission};
 use crate::pipeline::engine::calls::Calls;
 use crate::pipeline::engine::dead_letter::{Source, causes};
+use crate::pipeline::engine::gather::{Taker, gather};
 use crate::pipeline::engine::outputs::extend;
 use crate::pipeline::engine::plan::Fold;
 use crate::pipeline::engine::rows::Origins;
@@ -30,7 +30,7 @@ const NO_GROUP: u32 = u32::MAX;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rows<'a> {
     pub(super) arrival: Arrival<'a>,
-    pub(super) picker: &'a Picker<'a>,
+    pub(super) taker: &'a Taker<'a>,
 }
 
 /// Computes a program and lets the keyed windows take in what it comes to; results are appended to `emission`. If it stops before
@@ -118,7 +118,7 @@ impl Run<'_> {
         let arrival = if all {
             rows.arrival
         } else {
-            picked = rows.picker.pick(adds.iter().map(|&(row, _)| row));
+            picked = rows.taker.take(adds.iter().map(|&(row, _)| row));
             origins = adds.iter().map(|&(row, _)| rows.arrival.origins.of(row)).collect();
             Arrival { rows: picked.view(), origins: Origins::Listed(&origins), ..rows.arrival }
         };
@@ -316,7 +316,7 @@ fn collect(program: &Program, results: &Batch, causes: &[u32], emission: &mut Em
         extend(&mut emission.rows, results.view());
     } else {
         order.sort_by_key(|&row| causes[row as usize]);
-        let sorted = Picker::new(results.view()).pick(order.iter().copied());
+        let sorted = gather(results.view(), &order);
         extend(&mut emission.rows, sorted.view());
     }
     let fires = order.iter().map(|&row| program.fires[causes[row as usize] as usize]);

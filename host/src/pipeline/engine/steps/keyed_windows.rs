@@ -4,10 +4,10 @@
 //! piece: however much one row sets off, a piece is bounded, and so is the state after it.
 
 use super::compute::{Rows, compute};
-use super::pick::Picker;
 use super::{Sink, Stop, bytes_of, spend};
 use crate::pipeline::engine::arrival::{Arrival, Emission};
 use crate::pipeline::engine::dead_letter::Cause;
+use crate::pipeline::engine::gather::Taker;
 use crate::pipeline::engine::plan::Fold;
 use crate::pipeline::engine::row_watermarks::RowWatermarks;
 use crate::pipeline::engine::step_state::STATE_BYTES_MAX;
@@ -39,13 +39,13 @@ pub(in crate::pipeline) async fn process_batch(
     let gaps = gaps(fold, arrival, sink);
     let (known, late) = (places.known, places.late);
     let arrived = Arrived { times, keys: &keys, hashes: &hashes, known, late, gaps: &gaps, clock };
-    let picker = Picker::new(arrival.rows);
+    let taker = Taker::new(arrival.rows);
     let (mut at, mut emission) = (0, Emission::default());
     while at < times.len() {
         let mut program = Program::with_limit(sink.plan.thresholds.window_operations);
         at = keyed_windows.plan(&arrived, at, &mut program);
-        set_apart(fold, &program, arrival, &picker, sink);
-        compute(fold, keyed_windows, &program, Rows { arrival, picker: &picker }, sink, &mut emission).await?;
+        set_apart(fold, &program, arrival, &taker, sink);
+        compute(fold, keyed_windows, &program, Rows { arrival, taker: &taker }, sink, &mut emission).await?;
         check_bytes(keyed_windows, sink)?;
     }
     Ok((!emission.places.is_empty()).then_some(emission))
@@ -66,21 +66,14 @@ pub(in crate::pipeline) async fn on_watermark(
     }
     let mut emission = Emission::default();
     let none = Arrival::default();
-    compute(
-        fold,
-        keyed_windows,
-        &program,
-        Rows { arrival: none, picker: &Picker::new(none.rows) },
-        sink,
-        &mut emission,
-    )
-    .await?;
+    compute(fold, keyed_windows, &program, Rows { arrival: none, taker: &Taker::new(none.rows) }, sink, &mut emission)
+        .await?;
     spend(left, program.due, bytes_of(&emission.rows));
     Ok(Some(emission))
 }
 
 /// Late rows go to their topic, and those that no window can have to the dead letters.
-fn set_apart(fold: &Fold, program: &Program, arrival: Arrival<'_>, picker: &Picker<'_>, sink: &mut Sink<'_>) {
+fn set_apart(fold: &Fold, program: &Program, arrival: Arrival<'_>, taker: &Taker<'_>, sink: &mut Sink<'_>) {
     for &row in &program.unassignable {
         let time = arrival.rows.timestamps[row as usize];
         let windows = fold.windowing.describe();
@@ -92,7 +85,7 @@ fn set_apart(fold: &Fold, program: &Program, arrival: Arrival<'_>, picker: &Pick
         return;
     }
     for late in program.late.chunk_by(|&one, &other| arrival.partition(one) == arrival.partition(other)) {
-        let rows = picker.pick(late.iter().copied());
+        let rows = taker.take(late.iter().copied());
         sink.late(fold, rows.view(), arrival.partition(late[0]));
     }
 }

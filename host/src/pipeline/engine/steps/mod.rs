@@ -18,7 +18,6 @@ mod compute;
 mod deliver;
 pub(in crate::pipeline) mod finish;
 pub(in crate::pipeline) mod keyed_windows;
-mod pick;
 pub(in crate::pipeline) mod process;
 mod transform;
 pub(in crate::pipeline) mod windows;

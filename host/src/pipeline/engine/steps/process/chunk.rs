@@ -1,11 +1,10 @@
 //! Rows of a chunk, grouped by key.
 
 use std::ops::Range;
-use std::sync::OnceLock;
 
 use super::NEVER;
 use super::run::Unit;
-use crate::pipeline::engine::gather::{gather, starts};
+use crate::pipeline::engine::gather::{Taker, gather};
 use crate::pipeline::engine::plan::Step;
 use crate::pipeline::engine::steps::visible;
 use crate::record::{Batch, BatchRef};
@@ -31,10 +30,8 @@ pub(super) struct Chunk<'a> {
     grouped_marks: Vec<i64>,
     /// Where each group ends among the grouped rows.
     ends: Vec<u32>,
-    /// Where each row's key begins, once somebody asks.
-    key_starts: OnceLock<Vec<usize>>,
-    /// Where each row's value begins, once somebody asks.
-    value_starts: OnceLock<Vec<usize>>,
+    /// Takes of `rows` what the plugin leaves as it was.
+    pub(super) taker: Taker<'a>,
 }
 
 /// Memory to group rows in, used chunk after chunk.
@@ -77,8 +74,7 @@ impl<'a> Chunk<'a> {
             order: Vec::new(),
             grouped_marks: Vec::new(),
             ends,
-            key_starts: OnceLock::new(),
-            value_starts: OnceLock::new(),
+            taker: Taker::new(rows),
         };
         if row_groups.is_sorted() {
             running_sum(&mut chunk.ends);
@@ -105,8 +101,7 @@ impl<'a> Chunk<'a> {
             order: Vec::new(),
             grouped_marks: Vec::new(),
             ends: Vec::new(),
-            key_starts: OnceLock::new(),
-            value_starts: OnceLock::new(),
+            taker: Taker::default(),
         }
     }
 
@@ -149,16 +144,6 @@ impl<'a> Chunk<'a> {
     pub(super) fn row_bytes(&self, place: u32) -> usize {
         let row = self.row(place) as usize;
         (self.rows.keys.lengths[row].max(0) + self.rows.values.lengths[row].max(0)) as usize
-    }
-
-    /// Where each row's key begins.
-    pub(super) fn key_starts(&self) -> &[usize] {
-        self.key_starts.get_or_init(|| starts(self.rows.keys))
-    }
-
-    /// Where each row's value begins.
-    pub(super) fn value_starts(&self) -> &[usize] {
-        self.value_starts.get_or_init(|| starts(self.rows.values))
     }
 
     /// The first row at whose place the watermark has reached a time.

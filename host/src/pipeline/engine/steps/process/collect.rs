@@ -13,7 +13,7 @@ use super::chunk::sort;
 use super::run::Run;
 use crate::pipeline::engine::arrival::{Arrival, Emission};
 use crate::pipeline::engine::dead_letter::{Cause, Source, causes};
-use crate::pipeline::engine::gather::{gather, row};
+use crate::pipeline::engine::gather::gather;
 use crate::pipeline::engine::outputs;
 use crate::pipeline::engine::plan::{Route, Step};
 use crate::pipeline::engine::rounds::UNKNOWN;
@@ -204,19 +204,15 @@ impl Collected {
             };
             self.marks.push(mark);
             self.rows.timestamps.push(emitted.timestamps.get(at).copied().unwrap_or(time));
-            let key = match given(&emitted.keys, at) {
-                AS_SOURCE => match what {
-                    What::Row(of) => row(chunk.rows.keys, chunk.key_starts(), of as usize),
-                    What::Timer(_, slot, _) => run.state.key(slot),
-                },
-                length => next(&mut keys, length),
-            };
-            self.rows.keys.push(key);
-            let value = match (given(&emitted.values, at), what) {
-                (AS_SOURCE, What::Row(of)) => row(chunk.rows.values, chunk.value_starts(), of as usize),
-                (length, _) => next(&mut values, length),
-            };
-            self.rows.values.push(value);
+            match (given(&emitted.keys, at), what) {
+                (AS_SOURCE, What::Row(of)) => chunk.taker.take_key(&mut self.rows.keys, of),
+                (AS_SOURCE, What::Timer(_, slot, _)) => self.rows.keys.push(run.state.key(slot)),
+                (length, _) => self.rows.keys.push(next(&mut keys, length)),
+            }
+            match (given(&emitted.values, at), what) {
+                (AS_SOURCE, What::Row(of)) => chunk.taker.take_value(&mut self.rows.values, of),
+                (length, _) => self.rows.values.push(next(&mut values, length)),
+            }
         }
         self.headers(run, sources, emitted);
     }
@@ -231,15 +227,20 @@ impl Collected {
         }
         headers.counts.resize(self.rows.timestamps.len() - count, 0);
         if emitted.headers.are_carried() {
-            emitted.headers.view().rows().for_each(|row| headers.push_row(row));
+            headers.extend(emitted.headers.view());
             return;
         }
-        let all: Vec<_> = of_rows.rows().collect();
+        if of_rows.counts.is_empty() {
+            headers.counts.resize(self.rows.timestamps.len(), 0);
+            return;
+        }
         for &source in &emitted.source_rows {
-            let row = (source as usize) < sources.range.len();
-            let row = row.then(|| run.chunk.row(sources.range.start as u32 + source) as usize);
-            let of_row = row.and_then(|row| all.get(row)).map_or(&[][..], Vec::as_slice);
-            headers.push_row(of_row.iter().copied());
+            if (source as usize) < sources.range.len() {
+                let row = run.chunk.row(sources.range.start as u32 + source);
+                run.chunk.taker.take_headers(headers, std::iter::once(row));
+            } else {
+                headers.counts.push(0);
+            }
         }
     }
 
