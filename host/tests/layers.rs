@@ -41,7 +41,7 @@ const ENGINE: Layers = &[
 
 /// What a store carries has the state of the interfaces that a plugin may import, and those take their toll from it.
 const PLUGIN: Layers = &[
-    &["bindings", "limits", "memory", "metric", "ticker"],
+    &["bindings", "guest", "limits", "memory", "metric", "ticker"],
     &["engine"],
     &["failure"],
     &["emission", "error"],

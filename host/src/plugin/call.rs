@@ -22,7 +22,8 @@ use super::host::log::{Lines, Owner, Sink};
 use super::host::metrics::{GuestMetrics, Metric};
 use super::ticker::Ticker;
 use super::{
-    Answer, Call, Called, Closed, Contribution, Description, Done, Failure, Folded, Grants, Guest, Lookups, Work, wasi,
+    Aggregator, Answer, Call, Called, Closed, Contribution, Description, Done, Failure, Folded, Grants, Guest, Lookups,
+    Migrator, Plugin, Processor, Stateful, Transformer, Work, wasi,
 };
 use crate::record::{BatchRef, Column, ColumnRef};
 
@@ -189,7 +190,18 @@ fn not_of_this_world(function: &str, description: &Description) -> Failure {
     Trap::new(FailureCode::Host, message).charged(0)
 }
 
-impl Guest for Image {
+impl Image {
+    /// The guest of the world that the code is made for.
+    pub fn guest(self: Arc<Self>) -> Guest {
+        match self.code.entry {
+            Entry::Transform { .. } => Guest::Transform(self),
+            Entry::Aggregate { .. } => Guest::Aggregate(self),
+            Entry::Process { .. } => Guest::Process(self),
+        }
+    }
+}
+
+impl Plugin for Image {
     fn description(&self) -> &Description {
         &self.code.description
     }
@@ -197,7 +209,9 @@ impl Guest for Image {
     fn metrics(&self) -> BTreeMap<String, Metric> {
         self.metrics.snapshot()
     }
+}
 
+impl Transformer for Image {
     fn transform<'a>(&'a self, rows: BatchRef<'a>) -> Call<'a, Answer> {
         Box::pin(async move {
             let Entry::Transform { transform } = &self.code.entry else {
@@ -209,7 +223,9 @@ impl Guest for Image {
             self.call(transform, shape.units, reach, (BatchParam::from(rows),), check).await
         })
     }
+}
 
+impl Aggregator for Image {
     fn add<'a>(&'a self, rows: Contribution<'a>) -> Call<'a, Folded> {
         Box::pin(async move {
             let Entry::Aggregate { add, .. } = &self.code.entry else {
@@ -246,7 +262,9 @@ impl Guest for Image {
             self.call(merge, pairs, Reach::default(), params, check).await
         })
     }
+}
 
+impl Processor for Image {
     fn process<'a>(&'a self, work: Work<'a>) -> Call<'a, Done> {
         Box::pin(async move {
             let Entry::Process { process } = &self.code.entry else {
@@ -263,11 +281,15 @@ impl Guest for Image {
     fn has_pages(&self) -> bool {
         self.code.has_pages
     }
+}
 
-    fn migrates(&self) -> bool {
-        self.code.migrate.is_some()
+impl Stateful for Image {
+    fn migrator(&self) -> Option<&dyn Migrator> {
+        self.code.migrate.as_ref().map(|_| self as &dyn Migrator)
     }
+}
 
+impl Migrator for Image {
     fn migrate<'a>(&'a self, from: &'a str, state: ColumnRef<'a>) -> Call<'a, Result<Column, String>> {
         Box::pin(async move {
             let Some(migrate) = &self.code.migrate else {

@@ -29,6 +29,7 @@ mod error;
 mod failure;
 #[cfg(feature = "sandbox")]
 mod grant;
+mod guest;
 #[cfg(feature = "sandbox")]
 mod host;
 mod limits;
@@ -48,10 +49,7 @@ mod wire;
 #[cfg(feature = "sandbox")]
 mod worker;
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
@@ -64,6 +62,7 @@ pub use self::error::{Check, Error};
 pub use self::failure::{Code as FailureCode, Trap};
 #[cfg(feature = "sandbox")]
 pub use self::grant::Grant;
+pub use self::guest::{Aggregator, Call, Guest, Migrator, Plugin, Processor, Stateful, Transformer};
 #[cfg(feature = "sandbox")]
 pub use self::host::log::Owner;
 #[cfg(feature = "sandbox")]
@@ -78,50 +77,6 @@ use crate::record::{BatchRef, Column, ColumnRef, Headers};
 
 /// The length in an [`Emitted`] column that stands for the source row's key or value.
 pub const AS_SOURCE: i32 = -2;
-
-/// A call of a guest.
-pub type Call<'a, T> = Pin<Box<dyn Future<Output = Result<Called<T>, Failure>> + Send + 'a>>;
-
-/// A step's code with its configuration, ready to be called any number of times, also at once.
-///
-/// # Contract
-/// - Calls are independent: the same arguments give the same answer, whatever was called before.
-/// - An answer has been checked: rows and outputs that it names exist, columns are consistent and within limits.
-/// - A failed call had no effect at all but the fuel it is charged.
-pub trait Guest: Send + Sync + fmt::Debug {
-    /// What the plugin takes and gives.
-    fn description(&self) -> &Description;
-
-    /// Counters and gauges that the plugin has kept since it was loaded, by name. For people: nothing depends on them.
-    fn metrics(&self) -> BTreeMap<String, Metric>;
-
-    /// Rows in, rows out.
-    fn transform<'a>(&'a self, rows: BatchRef<'a>) -> Call<'a, Answer>;
-
-    /// Folds rows into the accumulators of their groups.
-    fn add<'a>(&'a self, rows: Contribution<'a>) -> Call<'a, Folded>;
-
-    /// Merges accumulators of the same key, pair by pair; those of `left` are the earlier. None is null.
-    fn merge<'a>(&'a self, left: ColumnRef<'a>, right: ColumnRef<'a>) -> Call<'a, Column>;
-
-    /// Makes result rows of complete windows. Keys and values of the answer's rows may be [`AS_SOURCE`] only for keys.
-    fn finish<'a>(&'a self, windows: Closed<'a>) -> Call<'a, Answer>;
-
-    /// Processes rows and due timers of many keys.
-    fn process<'a>(&'a self, work: Work<'a>) -> Call<'a, Done>;
-
-    /// Whether state of keys may go on in pages, so that calls of `process` need tables that nobody granted.
-    fn has_pages(&self) -> bool {
-        false
-    }
-
-    /// Whether state of another version goes through [`migrate`](Self::migrate) before this one reads it.
-    fn migrates(&self) -> bool;
-
-    /// Turns state values or accumulators that the version `from` wrote into this version's; null drops one. The outer
-    /// result is the call's, the inner one the guest's: an error is its reason to refuse.
-    fn migrate<'a>(&'a self, from: &'a str, state: ColumnRef<'a>) -> Call<'a, Result<Column, String>>;
-}
 
 /// What a plugin can do, by the world it is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

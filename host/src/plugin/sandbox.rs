@@ -111,7 +111,7 @@ pub trait GuestLoader: Send + Sync + fmt::Debug {
 }
 
 /// A guest that is being made.
-pub type Loading<'a> = Pin<Box<dyn Future<Output = Result<Arc<dyn Guest>, Error>> + Send + 'a>>;
+pub type Loading<'a> = Pin<Box<dyn Future<Output = Result<Guest, Error>> + Send + 'a>>;
 
 impl GuestLoader for Sandbox {
     fn load<'a>(
@@ -121,7 +121,7 @@ impl GuestLoader for Sandbox {
         owner: Owner,
         grants: Grants,
     ) -> Loading<'a> {
-        Box::pin(async move { Ok(self.image(component, config, owner, grants).await? as Arc<dyn Guest>) })
+        Box::pin(async move { Ok(self.image(component, config, owner, grants).await?.guest()) })
     }
 }
 

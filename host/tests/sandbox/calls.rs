@@ -1,7 +1,7 @@
 //! From a component to an answer, through the compiling process and the image.
 
 use millstream::error::Coded as _;
-use millstream::plugin::{Closed, Contribution, Grants, Guest as _, Metric, World};
+use millstream::plugin::{Aggregator as _, Closed, Contribution, Grants, Metric, Plugin as _, Transformer as _, World};
 use millstream::record::{Batch, Column};
 use serde_json::json;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use millstream::plugin::{Failure, Grants, Guest as _, Sandbox, SandboxConfig};
+use millstream::plugin::{Failure, Grants, Sandbox, SandboxConfig, Transformer as _};
 use serde_json::json;
 
 use crate::guests::{IDENTITY, Transform, owner, rows, sandbox};

@@ -1,7 +1,7 @@
 //! The import `lookup`, in plugins of both worlds that may have it.
 
 use millstream::error::Coded as _;
-use millstream::plugin::{Answer, CallLimits, Grants, Guest as _, Work};
+use millstream::plugin::{Answer, CallLimits, Grants, Processor as _, Transformer as _, Work};
 use serde_json::json;
 
 use crate::guests::{Transform, owner, rows, sandbox};

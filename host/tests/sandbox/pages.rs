@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use millstream::plugin::{CallLimits, Grants, Guest as _, Work};
+use millstream::plugin::{CallLimits, Grants, Processor as _, Work};
 use serde_json::json;
 
 use crate::guests::{owner, sandbox};

@@ -1,6 +1,6 @@
 //! Rows that are handed over while a call runs.
 
-use millstream::plugin::{CallLimits, Done, Emitted, Failure, Grants, Guest as _};
+use millstream::plugin::{CallLimits, Done, Emitted, Failure, Grants, Processor as _, Transformer as _};
 use serde_json::json;
 
 use crate::guests::{IDENTITY, Transform, owner, rows, sandbox};

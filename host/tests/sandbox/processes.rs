@@ -1,6 +1,9 @@
 //! Keyed processing, merging and migration: from the arguments to a checked answer.
 
-use millstream::plugin::{AS_SOURCE, Domain, Grants, Guest as _, Image, Metric, World};
+use millstream::plugin::{
+    AS_SOURCE, Aggregator as _, Domain, Grants, Image, Metric, Migrator as _, Plugin as _, Processor as _,
+    Stateful as _, World,
+};
 use millstream::record::{Column, ColumnRef, NULL};
 use serde_json::json;
 
@@ -34,7 +37,7 @@ async fn what_a_plugin_is_given_comes_back_from_one_that_echoes() {
     assert!(certificate.snapshot, "{:?}", certificate.no_snapshot);
     assert_eq!(certificate.needs(), []);
     let image = sandbox.image(&component, &json!({}), owner(), Grants::default()).await.unwrap();
-    assert!(!image.migrates());
+    assert!(image.migrator().is_none());
     let made = made();
     let called = image.process(made.work()).await.unwrap();
     let done = called.answer;
@@ -228,7 +231,7 @@ async fn state_of_another_version_is_migrated() {
          (i32.store (i32.const 3016) (i32.sub (local.get 5) (i32.const 3)))"
     )))
     .await;
-    assert!(image.migrates());
+    assert!(image.migrator().is_some());
     let migrated = image.migrate("sha256:ab", state.view()).await.unwrap().answer.unwrap();
     assert_eq!(migrated, [None, None, Some("three")].into_iter().collect());
     assert_eq!(image.migrate("sha256:abc", state.view()).await.unwrap_err().code, "trap_unreachable");

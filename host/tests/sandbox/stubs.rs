@@ -1,6 +1,6 @@
 //! The stubs of WASI: an honest program of `wasm32-wasip2` loads and runs, and gets nothing.
 
-use millstream::plugin::{Grants, Guest as _};
+use millstream::plugin::{Grants, Transformer as _};
 use serde_json::json;
 
 use crate::guests::{IDENTITY, Transform, component_of, owner, rows, sandbox};

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use millstream::error::Coded as _;
-use millstream::plugin::{CallLimits, Grants, Guest as _, SandboxConfig, Work};
+use millstream::plugin::{CallLimits, Grants, Processor as _, SandboxConfig, Work};
 use serde_json::json;
 
 use crate::guests::{IDENTITY, Transform, component_of, owner, sandbox};

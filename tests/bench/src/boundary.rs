@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use millstream::ids::default_tenant;
-use millstream::plugin::{Grants, Guest, Owner};
+use millstream::plugin::{Grants, Owner, Transformer as _};
 use millstream::record::{Batch, BatchRef};
 
 use crate::measure::best_of;

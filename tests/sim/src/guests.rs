@@ -4,8 +4,6 @@
 //! Each comes in three versions: `-1`, `-2` (other code, the same state) and `-3`, which migrates the state that it finds.
 //! All versions keep the same state, so that any may follow any.
 
-use std::sync::Arc;
-
 use millstream::plugin::{Grants, Guest};
 use millstream_sdk::Migrate;
 use millstream_sdk::prelude::*;
@@ -19,7 +17,7 @@ pub const COMPONENTS: &[&str] =
     &["pass-1", "pass-2", "look-1", "look-2", "chain-1", "chain-2", "chain-3", "collect-1", "collect-2", "collect-3"];
 
 /// The guest that a component's bytes name.
-pub fn load(component: &str, config: &str, grants: Grants) -> std::result::Result<Arc<dyn Guest>, String> {
+pub fn load(component: &str, config: &str, grants: Grants) -> std::result::Result<Guest, String> {
     match component {
         "pass-1" | "pass-2" => native::load::<Pass>(config, grants),
         "look-1" | "look-2" => native::load::<Look>(config, grants),

@@ -39,7 +39,7 @@ impl Components {
     ) -> Result<Loaded, Error> {
         let owner = Owner { tenant: default_tenant(), pipeline: pipeline.clone(), step: step.name.clone() };
         let image = self.sandbox.image(component, &step.config, owner, grants);
-        let guest = self.runtime.block_on(image).map_err(|source| Error::Plugin { step: step.name.clone(), source })?;
-        Ok(Loaded { digest: Digest::of(component), guest })
+        let image = self.runtime.block_on(image).map_err(|source| Error::Plugin { step: step.name.clone(), source })?;
+        Ok(Loaded { digest: Digest::of(component), guest: image.guest() })
     }
 }

@@ -228,7 +228,7 @@ impl Machine {
             more.push(input.more || lane.records() < input.records.len());
             lanes.push(lane);
         }
-        let in_order = !matches!(self.states[0], StepState::Windows(_));
+        let in_order = !matches!(self.states[0], StepState::Windows(..));
         hold_back(&mut lanes, &more, &self.watermarks, &plan.watermark, bounds, in_order);
         let before = self.watermarks.output();
         let with_say = lanes.iter().filter(|lane| !plan.is_feedback(lane.input));

@@ -23,7 +23,7 @@ pub(in crate::pipeline) fn backlog(states: &[StepState], now: Now, most: usize) 
 
 /// How many rows of a micro-batch may come: few, if a step has timers that go on.
 pub(in crate::pipeline) fn rows_max(states: &[StepState]) -> usize {
-    let wide = |state: &StepState| matches!(state, StepState::Keyed(keyed) if keyed.pace.wide);
+    let wide = |state: &StepState| matches!(state, StepState::Keyed(_, keyed) if keyed.pace.wide);
     if states.iter().any(wide) { WIDE_ROWS } else { usize::MAX }
 }
 
@@ -31,10 +31,10 @@ impl StepState {
     /// See [`backlog`].
     fn backlog(&self, now: Now, most: usize) -> Option<i64> {
         match self {
-            Self::Windows(_) => None,
-            Self::KeyedWindows(keyed_windows) => keyed_windows.backlog(now.watermark, most),
-            Self::Keyed(keyed) if keyed.is_due(now) => keyed_backlog(keyed, now, most),
-            Self::Keyed(_) => None,
+            Self::Windows(..) => None,
+            Self::KeyedWindows(_, keyed_windows) => keyed_windows.backlog(now.watermark, most),
+            Self::Keyed(_, keyed) if keyed.is_due(now) => keyed_backlog(keyed, now, most),
+            Self::Keyed(..) => None,
         }
     }
 }

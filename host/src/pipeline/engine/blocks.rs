@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
+use super::carry::unwanted;
 use super::lineage::Lineage;
 use super::machine::Machine;
 use super::references::Table;
-use super::step_state::StepState;
 use super::sweep::{Sweep, Turn};
 use crate::ids::{PipelineName, TopicPartition};
 use crate::pipeline::error::Error;
@@ -200,7 +200,7 @@ impl Machine {
             return read_store(reader, &mut *table.content.write(), &step);
         }
         if self.carry.drops(&step) {
-            return pass_over(reader, StepState::unwanted(&had).store_mut());
+            return pass_over(reader, &mut *unwanted(&had));
         }
         if let Some(reason) = self.carry.refuses(&step) {
             return Err(conflict(reason.to_owned()));

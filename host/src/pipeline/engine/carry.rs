@@ -8,10 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::plan::{KEYED, Keyed, Plan};
-use super::step_state::StepState;
 use crate::ids::{Digest, StepName, TopicName, TopicPartition};
 use crate::pipeline::error::Error;
 use crate::pipeline::spec::{Spec, StepSpec};
+use crate::state::Store;
 use crate::time::Windowing;
 
 /// What becomes of state.
@@ -140,7 +140,7 @@ impl Carry {
 /// their windows is compared when they are read.
 fn misfit(old: &StepSpec, new: &StepSpec, (before, after): (&Spec, &Spec), plan: &Plan) -> Option<String> {
     let keyed = plan.keyed().find(|keyed| keyed.step().name == new.name)?;
-    if old.plugin.name != new.plugin.name && !keyed.step().guest.migrates() {
+    if old.plugin.name != new.plugin.name && keyed.guest().migrator().is_none() {
         let (old, new) = (&old.plugin.name, &new.plugin.name);
         return Some(format!("it was written by plugin `{old}`, and `{new}` does not export `migrate`"));
     }
@@ -165,19 +165,16 @@ fn is_retimed(before: &Windowing, after: &Windowing) -> bool {
     before.describe() == after.describe() && (before.early != after.early || before.lateness_ms < after.lateness_ms)
 }
 
-impl StepState {
-    /// A store that reads what a step of that description wrote, to be left behind.
-    pub(in crate::pipeline) fn unwanted(description: &str) -> Self {
-        use crate::state::{Keyed, KeyedWindows, Windows};
-        use crate::time::{Early, Kind, Mode};
-        if let Some(tumbling) = Windowing::plain_tumbling_of(description) {
-            return Self::Windows(Windows::new(tumbling));
-        }
-        if description == KEYED {
-            return Self::Keyed(Box::new(Keyed::new(None)));
-        }
-        let any =
-            Windowing { kind: Kind::Global, lateness_ms: 0, early: Some(Early::Rows(1)), mode: Mode::Accumulating };
-        Self::KeyedWindows(Box::new(KeyedWindows::new(any)))
+/// A store that reads what a step of that description wrote, to be left behind.
+pub(in crate::pipeline) fn unwanted(description: &str) -> Box<dyn Store> {
+    use crate::state::{Keyed, KeyedWindows, Windows};
+    use crate::time::{Early, Kind, Mode};
+    if let Some(tumbling) = Windowing::plain_tumbling_of(description) {
+        return Box::new(Windows::new(tumbling));
     }
+    if description == KEYED {
+        return Box::new(Keyed::new(None));
+    }
+    let any = Windowing { kind: Kind::Global, lateness_ms: 0, early: Some(Early::Rows(1)), mode: Mode::Accumulating };
+    Box::new(KeyedWindows::new(any))
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::arrival::{Arrival, Emission};
 use super::backlog::backlog;
-use super::plan::{Keyed, Plan, Stage};
+use super::plan::{Plan, Stage};
 use super::row_watermarks::RowWatermarks;
 use super::step_state::StepState;
 use super::steps::{Sink, Stop, finish, keyed_windows, process, transform, windows};
@@ -41,7 +41,7 @@ pub(in crate::pipeline) async fn transforms(
         }
         let marks = sink.marks.len();
         sink.meter.enter(first + number);
-        let rows = transform(&step.step, arrival.behind(&transformed), sink).await?;
+        let rows = transform(step, arrival.behind(&transformed), sink).await?;
         transformed.lead_back(&mut sink.marks[marks..]);
         transformed.rows = Some(rows);
     }
@@ -119,38 +119,32 @@ impl Flow<'_> {
         arrival: Arrival<'_>,
         places: RowWatermarks<'_>,
     ) -> Result<Option<Emission>, Stop> {
-        let Some(keyed) = &self.plan.stages[stage].keyed else {
+        let Some(state) = self.states.get_mut(stage) else {
             self.sink.deliver(self.plan.output, arrival.rows, |row| arrival.round(row), arrival.source_partition);
             return Ok(None);
         };
         self.sink.meter.enter(self.plan.first_step(stage + 1) - 1);
-        match (keyed, &mut self.states[stage]) {
-            (Keyed::Fold(step), StepState::Windows(windows)) => {
-                windows::process_batch(step, windows, arrival, places, &mut self.sink).await.map(|()| None)
+        match state {
+            StepState::Windows(fold, windows) => {
+                windows::process_batch(fold, windows, arrival, places, &mut self.sink).await.map(|()| None)
             }
-            (Keyed::Fold(step), StepState::KeyedWindows(keyed_windows)) => {
-                keyed_windows::process_batch(step, keyed_windows, arrival, places, self.clock, &mut self.sink).await
+            StepState::KeyedWindows(fold, windows) => {
+                keyed_windows::process_batch(fold, windows, arrival, places, self.clock, &mut self.sink).await
             }
-            (Keyed::Process(step), StepState::Keyed(state)) => {
-                process::process_batch(step, state, self.clock, arrival, places, &mut self.sink).await
+            StepState::Keyed(process, state) => {
+                process::process_batch(process, state, self.clock, arrival, places, &mut self.sink).await
             }
-            _ => unreachable!("a step's state is of its kind"),
         }
     }
 
     async fn on_watermark(&mut self, stage: usize, now: Now, left: &mut usize) -> Result<Option<Emission>, Stop> {
         self.sink.meter.enter(self.plan.first_step(stage + 1) - 1);
-        match (&self.plan.stages[stage].keyed, &mut self.states[stage]) {
-            (Some(Keyed::Fold(step)), StepState::Windows(windows)) => {
-                finish::on_watermark(step, windows, now, left, &mut self.sink).await
+        match &mut self.states[stage] {
+            StepState::Windows(fold, windows) => finish::on_watermark(fold, windows, now, left, &mut self.sink).await,
+            StepState::KeyedWindows(fold, windows) => {
+                keyed_windows::on_watermark(fold, windows, now, left, &mut self.sink).await
             }
-            (Some(Keyed::Process(step)), StepState::Keyed(state)) => {
-                process::on_watermark(step, state, now, left, &mut self.sink).await
-            }
-            (Some(Keyed::Fold(step)), StepState::KeyedWindows(keyed_windows)) => {
-                keyed_windows::on_watermark(step, keyed_windows, now, left, &mut self.sink).await
-            }
-            _ => unreachable!("a step's state is of its kind"),
+            StepState::Keyed(process, state) => process::on_watermark(process, state, now, left, &mut self.sink).await,
         }
     }
 }

@@ -168,10 +168,18 @@ impl Machine {
         self.plan.references.clear();
     }
 
-    /// The same under a plan that holds the same.
+    /// The same under a plan that holds the same; none if a step's state is of another kind there.
     #[cfg(feature = "server")]
-    pub(in crate::pipeline) fn rebind(self, plan: Arc<Plan>) -> Self {
-        Self { outputs: Outputs::new(&plan.topics), poison: Poison::default(), paces: Paces::default(), plan, ..self }
+    pub(in crate::pipeline) fn rebind(self, plan: Arc<Plan>) -> Option<Self> {
+        let states: Option<_> = plan.keyed().zip(self.states).map(|(keyed, state)| state.rebind(keyed)).collect();
+        Some(Self {
+            states: states?,
+            outputs: Outputs::new(&plan.topics),
+            poison: Poison::default(),
+            paces: Paces::default(),
+            plan,
+            ..self
+        })
     }
 
     /// Runs the steps over a micro-batch, as far as that is of use and not too much work. See the module's text for what
@@ -354,8 +362,8 @@ impl Machine {
     pub(in crate::pipeline) fn state(&self, step: &StepName, key: Option<&[u8]>) -> Option<&[u8]> {
         let found = self.plan.keyed().zip(&self.states).find(|(keyed, _)| keyed.step().name == *step);
         match found?.1 {
-            StepState::Keyed(state) => state.value(key),
-            StepState::Windows(_) | StepState::KeyedWindows(_) => None,
+            StepState::Keyed(_, state) => state.value(key),
+            StepState::Windows(..) | StepState::KeyedWindows(..) => None,
         }
     }
 

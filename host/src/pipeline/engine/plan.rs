@@ -11,7 +11,7 @@ use crate::ids::{Digest, PipelineName, PluginName, StepName, TenantId, TopicName
 use crate::names::nearest;
 use crate::pipeline::error::Error;
 use crate::pipeline::spec::{AT_SOURCE, After, Spec, StepSpec, Target, WatermarkSpec};
-use crate::plugin::{Guest, Metric, World};
+use crate::plugin::{Aggregator, Guest, Metric, Plugin, Processor, Stateful, Transformer, World};
 use crate::state::Room;
 use crate::time::Windowing;
 
@@ -80,6 +80,7 @@ pub(in crate::pipeline) struct Stage {
 #[derive(Debug)]
 pub(in crate::pipeline) struct Transform {
     pub(in crate::pipeline) step: Step,
+    pub(in crate::pipeline) guest: Arc<dyn Transformer>,
     /// The sources whose rows it takes; all, if there are none.
     pub(in crate::pipeline) only: Vec<u16>,
 }
@@ -97,7 +98,8 @@ pub(in crate::pipeline) struct Step {
     pub(in crate::pipeline) name: StepName,
     pub(in crate::pipeline) plugin: PluginName,
     pub(in crate::pipeline) digest: Digest,
-    pub(in crate::pipeline) guest: Arc<dyn Guest>,
+    /// What its plugin says of itself, whatever its world.
+    pub(in crate::pipeline) guest: Arc<dyn Plugin>,
     /// Where each output leads.
     pub(in crate::pipeline) routes: Vec<Route>,
 }
@@ -123,15 +125,16 @@ pub(in crate::pipeline) enum Route {
 #[derive(Debug)]
 pub(in crate::pipeline) enum Keyed {
     /// It folds rows into windows.
-    Fold(Fold),
+    Fold(Arc<Fold>),
     /// It has state and timers of its own.
-    Process(Process),
+    Process(Arc<Process>),
 }
 
 /// A step that folds rows into windows.
 #[derive(Debug)]
 pub(in crate::pipeline) struct Fold {
     pub(in crate::pipeline) step: Step,
+    pub(in crate::pipeline) guest: Arc<dyn Aggregator>,
     pub(in crate::pipeline) windowing: Windowing,
     pub(in crate::pipeline) late: TopicId,
 }
@@ -140,6 +143,7 @@ pub(in crate::pipeline) struct Fold {
 #[derive(Debug)]
 pub(in crate::pipeline) struct Process {
     pub(in crate::pipeline) step: Step,
+    pub(in crate::pipeline) guest: Arc<dyn Processor>,
     /// Whether its plugin may keep tables of its own.
     pub(in crate::pipeline) table: bool,
 }
@@ -147,7 +151,7 @@ pub(in crate::pipeline) struct Process {
 impl Process {
     /// Whether calls have tables: the plugin's own, or those in which the state of keys goes on.
     pub(in crate::pipeline) fn has_tables(&self) -> bool {
-        self.table || self.step.guest.has_pages()
+        self.table || self.guest.has_pages()
     }
 }
 
@@ -157,6 +161,14 @@ impl Keyed {
         match self {
             Self::Fold(fold) => &fold.step,
             Self::Process(process) => &process.step,
+        }
+    }
+
+    /// Its plugin, of whichever world with state.
+    pub(in crate::pipeline) fn guest(&self) -> &dyn Stateful {
+        match self {
+            Self::Fold(fold) => &*fold.guest,
+            Self::Process(process) => &*process.guest,
         }
     }
 
@@ -184,7 +196,7 @@ pub struct Loaded {
     /// The version.
     pub digest: Digest,
     /// Its code, configured.
-    pub guest: Arc<dyn Guest>,
+    pub guest: Guest,
 }
 
 impl Plan {
@@ -220,27 +232,33 @@ impl Plan {
         }
         let topic = |name: &TopicName| topics.iter().position(|topic| topic.name == *name).unwrap_or_default();
         let mut stages = vec![Stage::default()];
-        for (step_spec, loaded) in spec.steps.iter().zip(loaded) {
-            let is_process = loaded.guest.description().world == World::Process;
-            let step = step(step_spec, loaded, topic)?;
+        for (step_spec, Loaded { digest, guest }) in spec.steps.iter().zip(loaded) {
             let first_stage = stages.len() == 1;
             let Some(stage) = stages.last_mut() else { break };
-            if !step_spec.only.is_empty() && (step_spec.window.is_some() || is_process || !first_stage) {
-                return Err(Error::OnlyMisplaced { step: step.name });
-            }
-            let keyed = match &step_spec.window {
-                Some(window) => {
-                    Keyed::Fold(Fold { step, windowing: window.windowing.clone(), late: topic(&window.late) })
-                }
-                None if is_process => Keyed::Process(Process { step, table: step_spec.table }),
-                None => {
+            let step = |guest: Arc<dyn Plugin>, may_choose: bool| {
+                let step = step(step_spec, digest, guest, topic)?;
+                let chooses = !step_spec.only.is_empty();
+                if chooses && !may_choose { Err(Error::OnlyMisplaced { step: step.name }) } else { Ok(step) }
+            };
+            stage.keyed = Some(match (guest, &step_spec.window) {
+                (Guest::Transform(guest), None) => {
+                    let step = step(Arc::clone(&guest) as _, first_stage)?;
                     let place = |topic: &TopicName| spec.sources.iter().position(|source| source == topic);
                     let only = step_spec.only.iter().filter_map(place).map(|place| place as u16).collect();
-                    stage.transforms.push(Transform { step, only });
+                    stage.transforms.push(Transform { step, guest, only });
                     continue;
                 }
-            };
-            stage.keyed = Some(keyed);
+                (Guest::Process(guest), None) => {
+                    let step = step(Arc::clone(&guest) as _, false)?;
+                    Keyed::Process(Arc::new(Process { step, guest, table: step_spec.table }))
+                }
+                (Guest::Aggregate(guest), Some(window)) => {
+                    let step = step(Arc::clone(&guest) as _, false)?;
+                    let (windowing, late) = (window.windowing.clone(), topic(&window.late));
+                    Keyed::Fold(Arc::new(Fold { step, guest, windowing, late }))
+                }
+                (guest, window) => return Err(wrong_place(&step_spec.name, &guest, window.is_some())),
+            });
             stages.push(Stage::default());
         }
         stages[0].timed_after = timed_after(&spec.watermark.after, &stages[0])?;
@@ -364,19 +382,22 @@ fn timed_after(after: &After, first: &Stage) -> Result<Option<usize>, Error> {
     Ok(Some(count).filter(|count| *count < first.transforms.len()))
 }
 
-fn step(spec: &StepSpec, loaded: Loaded, topic: impl Fn(&TopicName) -> TopicId) -> Result<Step, Error> {
-    let description = loaded.guest.description();
-    let advice = match (description.world, spec.window.is_some()) {
-        (World::Aggregate, true) | (World::Transform | World::Process, false) => None,
-        (World::Aggregate, false) => {
-            Some("give the step a `window`, such as { tumbling = \"1m\" }, or name another plugin")
-        }
-        (_, true) => Some("a step with a `window` folds rows: remove the window, or name an aggregate"),
+/// Why a plugin cannot run a step that has windows, or has none.
+fn wrong_place(step: &StepName, guest: &Guest, window: bool) -> Error {
+    let (needed, advice) = match window {
+        true => (World::Aggregate, "a step with a `window` folds rows: remove the window, or name an aggregate"),
+        false => (World::Transform, "give the step a `window`, such as { tumbling = \"1m\" }, or name another plugin"),
     };
-    if let Some(advice) = advice {
-        let needed = if spec.window.is_some() { World::Aggregate } else { World::Transform };
-        return Err(Error::WrongPlace { step: spec.name.clone(), world: description.world, needed, advice });
-    }
+    Error::WrongPlace { step: step.clone(), world: guest.plugin().description().world, needed, advice }
+}
+
+fn step(
+    spec: &StepSpec,
+    digest: Digest,
+    guest: Arc<dyn Plugin>,
+    topic: impl Fn(&TopicName) -> TopicId,
+) -> Result<Step, Error> {
+    let description = guest.description();
     let mut routes = vec![Route::Nowhere; description.outputs.len()];
     if let Some(first) = routes.first_mut() {
         *first = Route::Next;
@@ -402,11 +423,5 @@ fn step(spec: &StepSpec, loaded: Loaded, topic: impl Fn(&TopicName) -> TopicId) 
             }
         }
     }
-    Ok(Step {
-        name: spec.name.clone(),
-        plugin: spec.plugin.name.clone(),
-        digest: loaded.digest,
-        guest: loaded.guest,
-        routes,
-    })
+    Ok(Step { name: spec.name.clone(), plugin: spec.plugin.name.clone(), digest, guest, routes })
 }

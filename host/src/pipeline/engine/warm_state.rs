@@ -65,7 +65,8 @@ impl WarmState {
         if !before.references.give(&plan.references) {
             return None;
         }
-        Some(Self { machine: self.machine.rebind(Arc::clone(plan)), ..self })
+        let machine = self.machine.rebind(Arc::clone(plan))?;
+        Some(Self { machine, ..self })
     }
 }
 
@@ -75,7 +76,7 @@ pub(in crate::pipeline) fn migrating(plan: &Plan, wrote: &BTreeMap<StepName, Dig
     let changed = plan.keyed().filter_map(|keyed| {
         let step = keyed.step();
         let wrote = *wrote.get(&step.name)?;
-        (wrote != step.digest && step.guest.migrates()).then(|| (step.name.clone(), wrote))
+        (wrote != step.digest && keyed.guest().migrator().is_some()).then(|| (step.name.clone(), wrote))
     });
     changed.collect()
 }
@@ -95,6 +96,7 @@ impl WarmState {
         for (keyed, state) in plan.keyed().zip(&mut machine.states) {
             let step = keyed.step();
             let Some((_, wrote)) = steps.iter().find(|(name, _)| *name == step.name) else { continue };
+            let Some(migrator) = keyed.guest().migrator() else { continue };
             let bytes = state.store().bytes_on_disk();
             if bytes > 0 {
                 return Err(Error::MigrationTooLarge { step: step.name.clone(), bytes });
@@ -104,7 +106,7 @@ impl WarmState {
             while let Some(values) = state.values_from(place) {
                 place = values.next();
                 let failed = |source| Error::MigrationFailed { step: step.name.clone(), source };
-                let called = step.guest.migrate(&wrote, values.column().view()).await.map_err(failed)?;
+                let called = migrator.migrate(&wrote, values.column().view()).await.map_err(failed)?;
                 machine.usage.fuel += called.fuel;
                 let migrated =
                     called.answer.map_err(|reason| Error::MigrationRefused { step: step.name.clone(), reason })?;
@@ -128,7 +130,7 @@ impl Machine {
     fn retime(&mut self, steps: &BTreeMap<StepName, Windowing>) {
         let mut now = Now { watermark: self.watermark(), clock: self.clock.now() };
         for (keyed, state) in self.plan.keyed().zip(&mut self.states) {
-            if let (Some(before), StepState::KeyedWindows(windows)) = (steps.get(&keyed.step().name), &mut *state) {
+            if let (Some(before), StepState::KeyedWindows(_, windows)) = (steps.get(&keyed.step().name), &mut *state) {
                 windows.retime(before, now);
             }
             now.watermark = state.store().output_watermark(now.watermark);

@@ -12,7 +12,7 @@ use crate::pipeline::driver::{Crash, Driver};
 use crate::pipeline::engine::plan::Loaded;
 use crate::pipeline::spec::StepSpec;
 use crate::pipeline::{Error, Take};
-use crate::plugin::{Grants, Guest};
+use crate::plugin::Grants;
 use crate::record::Batch;
 use crate::time::Mark;
 
@@ -65,7 +65,7 @@ topic = "dead"
 fn load(kind: usize, newer: bool) -> impl Fn(&StepSpec, Grants) -> Result<Loaded, Error> {
     move |step: &StepSpec, _| {
         let name = step.plugin.name.as_str();
-        let guest: std::sync::Arc<dyn Guest> = match (name, kind) {
+        let guest = match (name, kind) {
             ("parse", _) => parse(),
             ("pass", _) | (_, 0) => sift(),
             (_, 1 | 2) => count(),

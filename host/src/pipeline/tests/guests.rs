@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::plugin::{
-    AS_SOURCE, Answer, Call, Called, Closed, Contribution, Description, Done, Failure, Folded, Guest, Metric, Output,
-    Reads, Work, World,
+    AS_SOURCE, Aggregator, Answer, Call, Called, Closed, Contribution, Description, Failure, Folded, Guest, Metric,
+    Output, Plugin, Reads, Stateful, Transformer, World,
 };
 use crate::record::{BatchRef, Column, ColumnRef};
 
@@ -25,18 +25,18 @@ pub(super) struct Count(Description);
 pub(super) struct Collect(Description, [AtomicU64; 3]);
 
 /// Keeps the last word of each row's value; results are `KEY [START END) WORDS`, the words sorted.
-pub(super) fn collect() -> Arc<dyn Guest> {
-    Arc::new(Collect(description(World::Aggregate, &["lists"]), Default::default()))
+pub(super) fn collect() -> Guest {
+    Guest::Aggregate(Arc::new(Collect(description(World::Aggregate, &["lists"]), Default::default())))
 }
 
 /// Gives each row the event time that its value says, `TIME ...`.
-pub(super) fn parse() -> Arc<dyn Guest> {
-    Arc::new(Parse(description(World::Transform, &["rows", "side"])))
+pub(super) fn parse() -> Guest {
+    Guest::Transform(Arc::new(Parse(description(World::Transform, &["rows", "side"]))))
 }
 
 /// Counts rows; results are `KEY START COUNT`.
-pub(super) fn count() -> Arc<dyn Guest> {
-    Arc::new(Count(description(World::Aggregate, &["counts"])))
+pub(super) fn count() -> Guest {
+    Guest::Aggregate(Arc::new(Count(description(World::Aggregate, &["counts"]))))
 }
 
 pub(super) fn description(world: World, outputs: &[&str]) -> Description {
@@ -57,15 +57,13 @@ pub(super) fn failure(guest: bool) -> Failure {
     Failure { code: "trap_unreachable", message: "it fell".to_owned(), backtrace: vec!["f".to_owned()], fuel: 5, guest }
 }
 
-impl Guest for Parse {
+impl Plugin for Parse {
     fn description(&self) -> &Description {
         &self.0
     }
+}
 
-    fn metrics(&self) -> BTreeMap<String, Metric> {
-        BTreeMap::new()
-    }
-
+impl Transformer for Parse {
     fn transform<'a>(&'a self, rows: BatchRef<'a>) -> Call<'a, Answer> {
         let mut out = Answer::default();
         for (row, value) in (0..).zip(rows.values.iter()) {
@@ -101,45 +99,17 @@ impl Guest for Parse {
         }
         answer(Ok(out))
     }
-
-    fn add<'a>(&'a self, _: Contribution<'a>) -> Call<'a, Folded> {
-        unreachable!("a transform is not asked to fold")
-    }
-
-    fn finish<'a>(&'a self, _: Closed<'a>) -> Call<'a, Answer> {
-        unreachable!("a transform is not asked to finish")
-    }
-
-    fn merge<'a>(&'a self, _: ColumnRef<'a>, _: ColumnRef<'a>) -> Call<'a, Column> {
-        unreachable!("nothing is merged")
-    }
-
-    fn process<'a>(&'a self, _: Work<'a>) -> Call<'a, Done> {
-        unreachable!("it is no process")
-    }
-
-    fn migrates(&self) -> bool {
-        false
-    }
-
-    fn migrate<'a>(&'a self, _: &'a str, _: ColumnRef<'a>) -> Call<'a, Result<Column, String>> {
-        unreachable!("it does not migrate")
-    }
 }
 
-impl Guest for Count {
+impl Plugin for Count {
     fn description(&self) -> &Description {
         &self.0
     }
+}
 
-    fn metrics(&self) -> BTreeMap<String, Metric> {
-        BTreeMap::new()
-    }
+impl Stateful for Count {}
 
-    fn transform<'a>(&'a self, _: BatchRef<'a>) -> Call<'a, Answer> {
-        unreachable!("an aggregate is not asked to transform")
-    }
-
+impl Aggregator for Count {
     fn add<'a>(&'a self, rows: Contribution<'a>) -> Call<'a, Folded> {
         let mut out = Folded::default();
         let number = |bytes: Option<&[u8]>| bytes.map_or(0, |b| u64::from_le_bytes(b.try_into().expect("8 bytes")));
@@ -181,18 +151,6 @@ impl Guest for Count {
             left.iter().zip(right.iter()).map(|(left, right)| Some((number(left) + number(right)).to_le_bytes()));
         answer(Ok(sums.collect()))
     }
-
-    fn process<'a>(&'a self, _: Work<'a>) -> Call<'a, Done> {
-        unreachable!("it is no process")
-    }
-
-    fn migrates(&self) -> bool {
-        false
-    }
-
-    fn migrate<'a>(&'a self, _: &'a str, _: ColumnRef<'a>) -> Call<'a, Result<Column, String>> {
-        unreachable!("it does not migrate")
-    }
 }
 
 impl Collect {
@@ -201,7 +159,7 @@ impl Collect {
     }
 }
 
-impl Guest for Collect {
+impl Plugin for Collect {
     fn description(&self) -> &Description {
         &self.0
     }
@@ -211,11 +169,11 @@ impl Guest for Collect {
             |(name, count): (&str, &AtomicU64)| (name.to_owned(), Metric::Counter(count.load(Ordering::Relaxed)));
         ["add", "merge", "finish"].into_iter().zip(&self.1).map(count).collect()
     }
+}
 
-    fn transform<'a>(&'a self, _: BatchRef<'a>) -> Call<'a, Answer> {
-        unreachable!("an aggregate is not asked to transform")
-    }
+impl Stateful for Collect {}
 
+impl Aggregator for Collect {
     fn add<'a>(&'a self, rows: Contribution<'a>) -> Call<'a, Folded> {
         self.count(0);
         let mut out = Folded::default();
@@ -265,17 +223,5 @@ impl Guest for Collect {
             Some([left.expect("never null"), right.expect("never null")].join(&b','))
         };
         answer(Ok(left.iter().zip(right.iter()).map(both).collect()))
-    }
-
-    fn process<'a>(&'a self, _: Work<'a>) -> Call<'a, Done> {
-        unreachable!("it is no process")
-    }
-
-    fn migrates(&self) -> bool {
-        false
-    }
-
-    fn migrate<'a>(&'a self, _: &'a str, _: ColumnRef<'a>) -> Call<'a, Result<Column, String>> {
-        unreachable!("it does not migrate")
     }
 }

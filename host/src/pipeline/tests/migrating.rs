@@ -12,9 +12,10 @@ use crate::pipeline::engine::references::References;
 use crate::pipeline::engine::warm_state::{WarmState, migrating};
 use crate::pipeline::spec::Spec;
 use crate::plugin::{
-    Answer, Call, Called, Closed, Contribution, Description, Done, Failure, Folded, Grants, Guest, Metric, Work,
+    Aggregator, Answer, Call, Called, Closed, Contribution, Description, Failure, Folded, Grants, Guest, Migrator,
+    Plugin, Stateful,
 };
-use crate::record::{BatchRef, Column, ColumnRef};
+use crate::record::{Column, ColumnRef};
 
 /// What a version does with a count that another wrote.
 pub(super) type How = fn(u64) -> Result<Option<u64>, Option<String>>;
@@ -22,23 +23,17 @@ pub(super) type How = fn(u64) -> Result<Option<u64>, Option<String>>;
 /// A version of a guest that migrates; a refusal without a reason is a trap.
 #[derive(Debug)]
 struct Migrating {
-    guest: Arc<dyn Guest>,
+    guest: Arc<dyn Aggregator>,
     how: How,
 }
 
-impl Guest for Migrating {
+impl Plugin for Migrating {
     fn description(&self) -> &Description {
         self.guest.description()
     }
+}
 
-    fn metrics(&self) -> BTreeMap<String, Metric> {
-        self.guest.metrics()
-    }
-
-    fn transform<'a>(&'a self, rows: BatchRef<'a>) -> Call<'a, Answer> {
-        self.guest.transform(rows)
-    }
-
+impl Aggregator for Migrating {
     fn add<'a>(&'a self, rows: Contribution<'a>) -> Call<'a, Folded> {
         self.guest.add(rows)
     }
@@ -50,15 +45,15 @@ impl Guest for Migrating {
     fn finish<'a>(&'a self, windows: Closed<'a>) -> Call<'a, Answer> {
         self.guest.finish(windows)
     }
+}
 
-    fn process<'a>(&'a self, work: Work<'a>) -> Call<'a, Done> {
-        self.guest.process(work)
+impl Stateful for Migrating {
+    fn migrator(&self) -> Option<&dyn Migrator> {
+        Some(self)
     }
+}
 
-    fn migrates(&self) -> bool {
-        true
-    }
-
+impl Migrator for Migrating {
     fn migrate<'a>(&'a self, from: &'a str, state: ColumnRef<'a>) -> Call<'a, Result<Column, String>> {
         assert_eq!(from, Digest::of(b"count").to_string());
         let mut migrated = Column::default();
@@ -92,9 +87,11 @@ pub(super) fn upgraded(driver: &Driver, manifest: &str, how: How) -> Arc<Plan> {
     let topics = driver.log.topics(&default_tenant()).expect("the log answers");
     let version = |step| {
         let loaded: Loaded = load(step, Grants::default()).expect("it is native");
-        match step.window.is_some() {
-            true => Loaded { digest: Digest::of(b"new"), guest: Arc::new(Migrating { guest: loaded.guest, how }) },
-            false => loaded,
+        match loaded.guest {
+            Guest::Aggregate(guest) => {
+                Loaded { digest: Digest::of(b"new"), guest: Guest::Aggregate(Arc::new(Migrating { guest, how })) }
+            }
+            guest => Loaded { guest, ..loaded },
         }
     };
     let loaded = spec.steps.iter().map(version).collect();

@@ -1,25 +1,22 @@
 //! Guests of one pipeline: `spread` makes rows of records, `sift` sorts them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::guests::{answer, description, failure};
-use crate::plugin::{
-    AS_SOURCE, Answer, Call, Closed, Contribution, Description, Done, Folded, Guest, Metric, Work, World,
-};
-use crate::record::{BatchRef, Column, ColumnRef};
+use crate::plugin::{AS_SOURCE, Answer, Call, Description, Guest, Plugin, Transformer, World};
+use crate::record::BatchRef;
 
 /// Makes a row `TIME KEY DEED` of each part of a record, which are divided by `;`. A row whose deed is `lost` is dropped,
 /// one of `away` leaves by the second output.
-pub(super) fn spread() -> Arc<dyn Guest> {
-    Arc::new(Sift { description: description(World::Transform, &["rows", "away"]), spreads: true })
+pub(super) fn spread() -> Guest {
+    Guest::Transform(Arc::new(Sift { description: description(World::Transform, &["rows", "away"]), spreads: true }))
 }
 
 /// Does with each row as it says: `gone` is dropped, `refused` rejected, `trap` fails the call, `side`, `sleep` and
 /// `wake` leave by outputs of those names, `back` is 30 ms older than it says, `twin` comes twice. Others pass.
-pub(super) fn sift() -> Arc<dyn Guest> {
+pub(super) fn sift() -> Guest {
     let outputs = ["rows", "side", "sleep", "wake"];
-    Arc::new(Sift { description: description(World::Transform, &outputs), spreads: false })
+    Guest::Transform(Arc::new(Sift { description: description(World::Transform, &outputs), spreads: false }))
 }
 
 /// By how much `back` makes a row older.
@@ -55,15 +52,13 @@ fn spread_row(out: &mut Answer, row: u32, text: &str) {
     }
 }
 
-impl Guest for Sift {
+impl Plugin for Sift {
     fn description(&self) -> &Description {
         &self.description
     }
+}
 
-    fn metrics(&self) -> BTreeMap<String, Metric> {
-        BTreeMap::new()
-    }
-
+impl Transformer for Sift {
     fn transform<'a>(&'a self, rows: BatchRef<'a>) -> Call<'a, Answer> {
         let mut out = Answer::default();
         for (row, value) in (0..).zip(rows.values.iter()) {
@@ -95,29 +90,5 @@ impl Guest for Sift {
             }
         }
         answer(Ok(out))
-    }
-
-    fn add<'a>(&'a self, _: Contribution<'a>) -> Call<'a, Folded> {
-        unreachable!("a transform is not asked to fold")
-    }
-
-    fn finish<'a>(&'a self, _: Closed<'a>) -> Call<'a, Answer> {
-        unreachable!("a transform is not asked to finish")
-    }
-
-    fn merge<'a>(&'a self, _: ColumnRef<'a>, _: ColumnRef<'a>) -> Call<'a, Column> {
-        unreachable!("nothing is merged")
-    }
-
-    fn process<'a>(&'a self, _: Work<'a>) -> Call<'a, Done> {
-        unreachable!("it is no process")
-    }
-
-    fn migrates(&self) -> bool {
-        false
-    }
-
-    fn migrate<'a>(&'a self, _: &'a str, _: ColumnRef<'a>) -> Call<'a, Result<Column, String>> {
-        unreachable!("it does not migrate")
     }
 }

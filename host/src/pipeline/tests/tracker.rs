@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use super::guests::{answer, description, failure};
 use crate::plugin::{
-    AS_SOURCE, Answer, Call, Closed, Contribution, Description, Domain, Done, Folded, Guest, Metric, SharedTables,
-    TableRange, Work, World,
+    AS_SOURCE, Call, Description, Domain, Done, Guest, Plugin, Processor, SharedTables, Stateful, TableRange, Work,
+    World,
 };
-use crate::record::{BatchRef, Column, ColumnRef};
+use crate::record::Column;
 
 /// The guest.
 #[derive(Debug)]
@@ -23,22 +23,22 @@ pub(super) struct Tracker {
     endless: bool,
 }
 
-fn made(leaves: bool, endless: bool) -> Arc<dyn Guest> {
-    Arc::new(Tracker { description: description(World::Process, &["rows", "side"]), leaves, endless })
+fn made(leaves: bool, endless: bool) -> Guest {
+    Guest::Process(Arc::new(Tracker { description: description(World::Process, &["rows", "side"]), leaves, endless }))
 }
 
 /// One that fires what it can.
-pub(super) fn tracker() -> Arc<dyn Guest> {
+pub(super) fn tracker() -> Guest {
     made(false, false)
 }
 
 /// One that fires no more than the contract asks for.
-pub(super) fn leaving_tracker() -> Arc<dyn Guest> {
+pub(super) fn leaving_tracker() -> Guest {
     made(true, false)
 }
 
 /// One whose timers of key `a` never end.
-pub(super) fn endless_tracker() -> Arc<dyn Guest> {
+pub(super) fn endless_tracker() -> Guest {
     made(true, true)
 }
 
@@ -266,15 +266,15 @@ impl Calling<'_> {
     }
 }
 
-impl Guest for Tracker {
+impl Plugin for Tracker {
     fn description(&self) -> &Description {
         &self.description
     }
+}
 
-    fn metrics(&self) -> BTreeMap<String, Metric> {
-        BTreeMap::new()
-    }
+impl Stateful for Tracker {}
 
+impl Processor for Tracker {
     fn process<'a>(&'a self, work: Work<'a>) -> Call<'a, Done> {
         let tables = work.tables.clone().expect("the manifest grants them");
         let mut calling = Calling {
@@ -342,29 +342,5 @@ impl Guest for Tracker {
             done.rejected.reasons.push(Some(b"it says so"));
         }
         answer(Ok(done))
-    }
-
-    fn transform<'a>(&'a self, _: BatchRef<'a>) -> Call<'a, Answer> {
-        unreachable!("it is no transform")
-    }
-
-    fn add<'a>(&'a self, _: Contribution<'a>) -> Call<'a, Folded> {
-        unreachable!("it does not fold")
-    }
-
-    fn finish<'a>(&'a self, _: Closed<'a>) -> Call<'a, Answer> {
-        unreachable!("it has no windows")
-    }
-
-    fn merge<'a>(&'a self, _: ColumnRef<'a>, _: ColumnRef<'a>) -> Call<'a, Column> {
-        unreachable!("nothing is merged")
-    }
-
-    fn migrates(&self) -> bool {
-        false
-    }
-
-    fn migrate<'a>(&'a self, _: &'a str, _: ColumnRef<'a>) -> Call<'a, Result<Column, String>> {
-        unreachable!("it does not migrate")
     }
 }

@@ -7,10 +7,8 @@ use super::guests::{answer, description, failure};
 use super::harness::{self, Driver};
 use crate::pipeline::engine::machine::Machine;
 use crate::plugin::{
-    AS_SOURCE, Answer, Call, Closed, Contribution, Description, Done, Emitted, Failure, Folded, Guest, Metric, Work,
-    World,
+    AS_SOURCE, Call, Description, Done, Emitted, Failure, Guest, Plugin, Processor, Stateful, Work, World,
 };
-use crate::record::{BatchRef, Column, ColumnRef};
 
 const WIDE: &str = r#"
 name = "p"
@@ -46,7 +44,7 @@ pub(super) struct Wide {
 }
 
 /// One that is so wide.
-pub(super) fn wide(name: &str) -> Arc<dyn Guest> {
+pub(super) fn wide(name: &str) -> Guest {
     let (part, most, idle) = match name {
         "wide" => (100, usize::MAX, false),
         "wide-at-once" => (0, usize::MAX, false),
@@ -54,7 +52,7 @@ pub(super) fn wide(name: &str) -> Arc<dyn Guest> {
         "wide-idle" => (0, usize::MAX, true),
         other => panic!("no guest {other}"),
     };
-    Arc::new(Wide { description: description(World::Process, &["rows"]), part, most, idle })
+    Guest::Process(Arc::new(Wide { description: description(World::Process, &["rows"]), part, most, idle }))
 }
 
 /// What is left to emit of each timer, by its time.
@@ -156,41 +154,17 @@ impl Wide {
     }
 }
 
-impl Guest for Wide {
+impl Plugin for Wide {
     fn description(&self) -> &Description {
         &self.description
     }
+}
 
-    fn metrics(&self) -> BTreeMap<String, Metric> {
-        BTreeMap::new()
-    }
+impl Stateful for Wide {}
 
+impl Processor for Wide {
     fn process<'a>(&'a self, work: Work<'a>) -> Call<'a, Done> {
         answer(self.work(&work))
-    }
-
-    fn transform<'a>(&'a self, _: BatchRef<'a>) -> Call<'a, Answer> {
-        unreachable!("it is no transform")
-    }
-
-    fn add<'a>(&'a self, _: Contribution<'a>) -> Call<'a, Folded> {
-        unreachable!("it does not fold")
-    }
-
-    fn finish<'a>(&'a self, _: Closed<'a>) -> Call<'a, Answer> {
-        unreachable!("it has no windows")
-    }
-
-    fn merge<'a>(&'a self, _: ColumnRef<'a>, _: ColumnRef<'a>) -> Call<'a, Column> {
-        unreachable!("nothing is merged")
-    }
-
-    fn migrates(&self) -> bool {
-        false
-    }
-
-    fn migrate<'a>(&'a self, _: &'a str, _: ColumnRef<'a>) -> Call<'a, Result<Column, String>> {
-        unreachable!("it does not migrate")
     }
 }
 

@@ -54,7 +54,7 @@ impl Refused {
 }
 
 /// Makes the native plugin of a step.
-type Make = fn(&str, &str, Grants, Lines) -> Result<Arc<dyn millstream::plugin::Guest>, String>;
+type Make = fn(&str, &str, Grants, Lines) -> Result<millstream::plugin::Guest, String>;
 
 #[derive(Debug, Clone)]
 enum Source {

@@ -13,7 +13,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use millstream::plugin as host;
-use millstream::plugin::{Call, Called, Closed, Contribution, Failure, Folded, Guest, Metric};
+use millstream::plugin::{
+    Aggregator, Call, Called, Closed, Contribution, Failure, Folded, Guest, Metric, Migrator, Plugin, Processor,
+    Stateful, Transformer,
+};
 use millstream::record;
 
 use self::columns::{batch, column, due, emitted, rejected, timers};
@@ -40,56 +43,52 @@ pub(super) type Lines = Arc<Mutex<Vec<(String, u8, String)>>>;
 /// What a plugin does, by its world.
 #[derive(Debug)]
 pub struct World<P> {
-    world: host::World,
     summary: &'static str,
     reads: Reads,
     outputs: &'static [Output],
     schema: fn() -> String,
-    transform: fn(&P, record::BatchRef<'_>) -> host::Answer,
+    calls: Calls<P>,
+}
+
+/// The functions of a world.
+#[derive(Debug, Clone, Copy)]
+enum Calls<P> {
+    Transform(Transforms<P>),
+    Aggregate(Aggregates<P>),
+    Process(Processes<P>),
+}
+
+/// Rows in, rows out.
+type Transforms<P> = fn(&P, record::BatchRef<'_>) -> host::Answer;
+
+/// Folds rows into windows.
+#[derive(Debug, Clone, Copy)]
+struct Aggregates<P> {
     add: fn(&P, Contribution<'_>) -> Folded,
     merge: fn(&P, &Column, &Column) -> Column,
     finish: fn(&P, Closed<'_>) -> host::Answer,
-    process: fn(&P, &process::Work) -> host::Done,
 }
 
-impl<P> World<P> {
-    const fn new(world: host::World, summary: &'static str, reads: Reads, outputs: &'static [Output]) -> Self {
-        Self {
-            world,
-            summary,
-            reads,
-            outputs,
-            schema: String::new,
-            transform: |_, _| unreachable!("the plan asks transforms only"),
-            add: |_, _| unreachable!("the plan asks aggregates only"),
-            merge: |_, _, _| unreachable!("the plan asks aggregates only"),
-            finish: |_, _| unreachable!("the plan asks aggregates only"),
-            process: |_, _| unreachable!("the plan asks keyed plugins only"),
-        }
-    }
-}
+/// Rows and timers of keys.
+type Processes<P> = fn(&P, &process::Work) -> host::Done;
 
 impl<P: Transform> World<P> {
     /// The world `transform`.
     pub fn transform() -> Self {
-        Self {
-            schema: config::schema::<P::Config>,
-            transform: |plugin, rows| {
-                let rows = batch(rows);
-                let mut out = Answer::new(&rows, P::OUTPUTS);
-                plugin.batch(&rows, &mut out);
-                columns::answer(out.into_parts())
-            },
-            ..Self::new(host::World::Transform, P::SUMMARY, P::READS, P::OUTPUTS)
-        }
+        let calls = Calls::Transform(|plugin: &P, rows| {
+            let rows = batch(rows);
+            let mut out = Answer::new(&rows, P::OUTPUTS);
+            plugin.batch(&rows, &mut out);
+            columns::answer(out.into_parts())
+        });
+        Self { summary: P::SUMMARY, reads: P::READS, outputs: P::OUTPUTS, schema: config::schema::<P::Config>, calls }
     }
 }
 
 impl<P: Aggregate> World<P> {
     /// The world `aggregate`.
     pub fn aggregate() -> Self {
-        Self {
-            schema: config::schema::<P::Config>,
+        let calls = Calls::Aggregate(Aggregates {
             add: |plugin, call| {
                 let (groups, rejects) = fold::add(plugin, &column(call.groups), call.row_groups, &batch(call.rows));
                 Folded { groups: columns::back(groups), rejected: rejected(rejects) }
@@ -99,30 +98,27 @@ impl<P: Aggregate> World<P> {
                 let (groups, keys) = (column(windows.groups), column(windows.keys));
                 columns::answer(fold::finish(plugin, &groups, keys, windows.starts, windows.ends))
             },
-            ..Self::new(host::World::Aggregate, P::SUMMARY, P::READS, P::OUTPUTS)
-        }
+        });
+        Self { summary: P::SUMMARY, reads: P::READS, outputs: P::OUTPUTS, schema: config::schema::<P::Config>, calls }
     }
 }
 
 impl<P: Process> World<P> {
     /// The world `process`.
     pub fn process() -> Self {
-        Self {
-            schema: config::schema::<P::Config>,
-            process: |plugin, work| {
-                let done = process::process(plugin, work);
-                host::Done {
-                    early: columns::early(done.early),
-                    emitted: emitted(done.rows),
-                    rejected: rejected(done.rejected),
-                    state: columns::back(done.state),
-                    timers: timers(done.timers),
-                    fired: columns::fired(done.fired),
-                    going_on: done.going_on,
-                }
-            },
-            ..Self::new(host::World::Process, P::SUMMARY, P::READS, P::OUTPUTS)
-        }
+        let calls = Calls::Process(|plugin: &P, work| {
+            let done = process::process(plugin, work);
+            host::Done {
+                early: columns::early(done.early),
+                emitted: emitted(done.rows),
+                rejected: rejected(done.rejected),
+                state: columns::back(done.state),
+                timers: timers(done.timers),
+                fired: columns::fired(done.fired),
+                going_on: done.going_on,
+            }
+        });
+        Self { summary: P::SUMMARY, reads: P::READS, outputs: P::OUTPUTS, schema: config::schema::<P::Config>, calls }
     }
 }
 
@@ -150,9 +146,10 @@ where
 
 /// A plugin in the place of a step.
 #[derive(Debug)]
-struct Native<P> {
+struct Native<P, C> {
     plugin: P,
-    world: World<P>,
+    /// The functions of its world.
+    calls: C,
     description: host::Description,
     migration: Option<Migration<P>>,
     grants: host::Grants,
@@ -162,7 +159,7 @@ struct Native<P> {
 }
 
 /// A plugin for programs that run the engine themselves, such as a simulator. What it logs is not kept.
-pub fn load<P: Drivable>(config: &str, grants: host::Grants) -> Result<Arc<dyn Guest>, String> {
+pub fn load<P: Drivable>(config: &str, grants: host::Grants) -> Result<Guest, String> {
     guest::<P>("step", config, grants, Lines::default())
 }
 
@@ -172,14 +169,19 @@ pub(super) fn guest<P: Drivable>(
     config: &str,
     grants: host::Grants,
     lines: Lines,
-) -> Result<Arc<dyn Guest>, String> {
+) -> Result<Guest, String> {
     drop(crate::host::take());
     let plugin = P::from_config(config)?;
     let world = P::world();
+    let kind = match world.calls {
+        Calls::Transform(_) => host::World::Transform,
+        Calls::Aggregate(_) => host::World::Aggregate,
+        Calls::Process(_) => host::World::Process,
+    };
     let Reads { keys, values, headers } = world.reads;
     let output = |output: &Output| host::Output { name: output.name.to_owned(), summary: output.summary.to_owned() };
     let description = host::Description {
-        world: world.world,
+        world: kind,
         summary: world.summary.to_owned(),
         config_schema: (world.schema)(),
         reads: host::Reads { keys, values, headers },
@@ -187,7 +189,7 @@ pub(super) fn guest<P: Drivable>(
     };
     let native = Native {
         plugin,
-        world,
+        calls: (),
         description,
         migration: P::migration(),
         grants,
@@ -196,10 +198,21 @@ pub(super) fn guest<P: Drivable>(
         lines,
     };
     native.take_said(true);
-    Ok(Arc::new(native))
+    Ok(match world.calls {
+        Calls::Transform(calls) => Guest::Transform(Arc::new(native.calling(calls))),
+        Calls::Aggregate(calls) => Guest::Aggregate(Arc::new(native.calling(calls))),
+        Calls::Process(calls) => Guest::Process(Arc::new(native.calling(calls))),
+    })
 }
 
-impl<P: Debug + Send + Sync> Native<P> {
+impl<P> Native<P, ()> {
+    fn calling<C>(self, calls: C) -> Native<P, C> {
+        let Self { plugin, calls: (), description, migration, grants, step, metrics, lines } = self;
+        Native { plugin, calls, description, migration, grants, step, metrics, lines }
+    }
+}
+
+impl<P: Code, C> Native<P, C> {
     fn call<'a, T: Send + 'a>(&'a self, tables: Option<host::SharedTables>, run: impl FnOnce(&P) -> T) -> Call<'a, T> {
         drop(crate::host::take());
         let result = within(&self.grants, tables, || catch_unwind(AssertUnwindSafe(|| run(&self.plugin))));
@@ -240,7 +253,12 @@ fn message(panic: &(dyn std::any::Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it printed nothing")
 }
 
-impl<P: Debug + Send + Sync> Guest for Native<P> {
+/// What is called, also at once.
+trait Code: Debug + Send + Sync {}
+
+impl<P: Debug + Send + Sync> Code for P {}
+
+impl<P: Code, C: Code> Plugin for Native<P, C> {
     fn description(&self) -> &host::Description {
         &self.description
     }
@@ -248,23 +266,29 @@ impl<P: Debug + Send + Sync> Guest for Native<P> {
     fn metrics(&self) -> BTreeMap<String, Metric> {
         self.metrics.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
 
+impl<P: Code> Transformer for Native<P, Transforms<P>> {
     fn transform<'a>(&'a self, rows: record::BatchRef<'a>) -> Call<'a, host::Answer> {
-        self.call(None, |plugin| (self.world.transform)(plugin, rows))
+        self.call(None, |plugin| (self.calls)(plugin, rows))
     }
+}
 
+impl<P: Code> Aggregator for Native<P, Aggregates<P>> {
     fn add<'a>(&'a self, rows: Contribution<'a>) -> Call<'a, Folded> {
-        self.call(None, |plugin| (self.world.add)(plugin, rows))
+        self.call(None, |plugin| (self.calls.add)(plugin, rows))
     }
 
     fn merge<'a>(&'a self, left: record::ColumnRef<'a>, right: record::ColumnRef<'a>) -> Call<'a, record::Column> {
-        self.call(None, |plugin| columns::back((self.world.merge)(plugin, &column(left), &column(right))))
+        self.call(None, |plugin| columns::back((self.calls.merge)(plugin, &column(left), &column(right))))
     }
 
     fn finish<'a>(&'a self, windows: Closed<'a>) -> Call<'a, host::Answer> {
-        self.call(None, |plugin| (self.world.finish)(plugin, windows))
+        self.call(None, |plugin| (self.calls.finish)(plugin, windows))
     }
+}
 
+impl<P: Code> Processor for Native<P, Processes<P>> {
     fn process<'a>(&'a self, work: host::Work<'a>) -> Call<'a, host::Done> {
         let native = process::Work {
             group_rows: work.group_rows.to_vec(),
@@ -277,17 +301,21 @@ impl<P: Debug + Send + Sync> Guest for Native<P> {
             watermark: work.watermark,
             processing_time: work.processing_time,
         };
-        self.call(work.tables, |plugin| (self.world.process)(plugin, &native))
+        self.call(work.tables, |plugin| (self.calls)(plugin, &native))
     }
 
     fn has_pages(&self) -> bool {
-        self.description.world == host::World::Process
+        true
     }
+}
 
-    fn migrates(&self) -> bool {
-        self.migration.is_some()
+impl<P: Code, C: Code> Stateful for Native<P, C> {
+    fn migrator(&self) -> Option<&dyn Migrator> {
+        self.migration.is_some().then_some(self as &dyn Migrator)
     }
+}
 
+impl<P: Code, C: Code> Migrator for Native<P, C> {
     fn migrate<'a>(&'a self, from: &'a str, state: record::ColumnRef<'a>) -> Call<'a, Result<record::Column, String>> {
         self.call(None, |plugin| match self.migration {
             Some(migrate) => migrate(plugin, from, &column(state)).map(columns::back),

@@ -127,7 +127,7 @@ impl Run<'_> {
             let (nodes, row_groups, groups) = self.group(&adds[at..at + rows.len()]);
             let rows_seen = visible(&self.fold.step, rows);
             let contribution = Contribution { groups: groups.view(), row_groups: &row_groups, rows: rows_seen };
-            match self.fold.step.guest.add(contribution).await {
+            match self.fold.guest.add(contribution).await {
                 Ok(called) => {
                     sink.succeeded(called.fuel);
                     let untouched = untouched(&row_groups, nodes.len(), &called.answer);
@@ -216,7 +216,7 @@ impl Run<'_> {
         let mut calls = Calls::new(rows);
         while let Some((at, rows)) = calls.next() {
             let nodes = &pairs[at..at + rows.len()];
-            match self.fold.step.guest.merge(rows.keys, rows.values).await {
+            match self.fold.guest.merge(rows.keys, rows.values).await {
                 Ok(called) => {
                     sink.succeeded(called.fuel);
                     for (&node, value) in nodes.iter().zip(called.answer.iter()) {

@@ -73,7 +73,7 @@ pub(in crate::pipeline) async fn finish(
         let range = at..at + rows.len();
         let closed =
             Closed { groups: rows.values, keys: rows.keys, starts: &starts[range.clone()], ends: &ends[range] };
-        match fold.step.guest.finish(closed).await {
+        match fold.guest.finish(closed).await {
             Ok(called) => {
                 sink.succeeded(called.fuel);
                 sink.route(&fold.step, rows, at, &called.answer, &mut next, arrival);

@@ -74,7 +74,7 @@ async fn add(fold: &Fold, windows: &mut Windows, arrival: Arrival<'_>, sink: &mu
             row_groups: &groups.row_groups,
             rows: visible(step, rows),
         };
-        match step.guest.add(contribution).await {
+        match fold.guest.add(contribution).await {
             Ok(called) => {
                 sink.succeeded(called.fuel);
                 let untouched = untouched(&groups.row_groups, groups.accumulators.len(), &called.answer);

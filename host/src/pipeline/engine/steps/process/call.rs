@@ -70,7 +70,7 @@ impl Run<'_, '_> {
             processing_time: self.clock,
             tables: tables.clone().map(|tables: Arc<Mutex<CallTables>>| tables as SharedTables),
         };
-        let result = self.process.step.guest.process(work).await;
+        let result = self.process.guest.process(work).await;
         let result = result.and_then(|called| self.within_limits(&slots, &timers, &due, called));
         let mut goes_on = result.as_ref().is_ok_and(|called| !called.answer.going_on.is_empty());
         let among_rows = goes_on && !self.chunk.rows.is_empty();
