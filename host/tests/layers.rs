@@ -39,15 +39,16 @@ const ENGINE: Layers = &[
     &["apply", "blocks", "warm_state"],
 ];
 
-/// What a store carries has the state of the interfaces that a plugin may import, and those take their toll from it.
 const PLUGIN: Layers = &[
-    &["bindings", "guest", "limits", "memory", "metric", "ticker"],
-    &["engine"],
+    &["bindings", "guest", "limits", "memory", "metric", "ticker", "wasi_state"],
+    &["engine", "lines", "measured"],
     &["failure"],
     &["emission", "error"],
-    &["check", "grant"],
-    &["ctx host wasi"],
-    &["describe", "prescan", "wire"],
+    &["check", "grant", "reach"],
+    &["ctx"],
+    &["host"],
+    &["wasi"],
+    &["describe", "linker", "prescan", "wire"],
     &["cache", "code", "compile", "worker"],
     &["call"],
     &["sandbox"],

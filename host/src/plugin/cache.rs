@@ -122,7 +122,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::plugin::host::log::Lines;
+    use crate::plugin::lines::Lines;
     use crate::plugin::{Description, Reads, World};
 
     fn made() -> Made {

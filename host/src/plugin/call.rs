@@ -17,13 +17,13 @@ use super::ctx::{self, Ctx};
 use super::emission::Emission;
 use super::failure::{self, Code as FailureCode, Trap};
 use super::grant::Grant;
-use super::host::Reach;
-use super::host::log::{Lines, Owner, Sink};
-use super::host::metrics::{GuestMetrics, Metric};
+use super::lines::{Lines, Owner, Sink};
+use super::measured::GuestMetrics;
+use super::reach::Reach;
 use super::ticker::Ticker;
 use super::{
     Aggregator, Answer, Call, Called, Closed, Contribution, Description, Done, Failure, Folded, Grants, Guest, Lookups,
-    Migrator, Plugin, Processor, Stateful, Transformer, Work, wasi,
+    Metric, Migrator, Plugin, Processor, Stateful, Transformer, Work, wasi,
 };
 use crate::record::{BatchRef, Column, ColumnRef};
 

@@ -10,6 +10,7 @@ use super::ctx::{self, Ctx};
 use super::error::Error;
 use super::grant::Grant;
 use super::limits::{CallLimits, Limits};
+use super::linker::linker;
 use super::wire::Made;
 use super::{Description, World};
 
@@ -66,7 +67,7 @@ impl Code {
         limits: &Limits,
     ) -> Result<Self, Error> {
         let component = deserialize(engine, artifact).map_err(|error| Error::host("load the artifact", error))?;
-        let pre = ctx::linker(engine, &component)
+        let pre = linker(engine, &component)
             .and_then(|linker| linker.instantiate_pre(&component))
             .map_err(|error| Error::host("link the artifact", error))?;
         let find = |interface: &str, function: &str| {

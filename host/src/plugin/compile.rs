@@ -18,8 +18,9 @@ use super::bindings::{
 use super::ctx::{self, Ctx};
 use super::error::Error;
 use super::failure;
-use super::host::log::Lines;
 use super::limits::{CallLimits, CompileLimits, Limits};
+use super::lines::Lines;
+use super::linker::linker;
 use super::prescan::{self, Scanned};
 use super::wire::{self, Certified, Made, Reply, Request, Work};
 use super::{Description, World, describe, engine, wasi};
@@ -113,8 +114,8 @@ fn image(scanned: &Scanned, component: &[u8], config: &str, limits: &Limits) -> 
     let (code, no_snapshot) = match instrumented {
         Err(reason) => (component.to_vec(), Some(reason)),
         // The handles that a guest holds are no part of its memory: in a snapshot they would dangle.
-        Ok(_) if guest.store.data().wasi.handles() > 0 => {
-            let held = guest.store.data().wasi.handles();
+        Ok(_) if guest.store.data().wasi.handles > 0 => {
+            let held = guest.store.data().wasi.handles;
             (component.to_vec(), Some(format!("it holds {held} handles after `init`")))
         }
         Ok((context, _)) => (guest.snapshot(&wizer, &context)?, None),
@@ -169,7 +170,7 @@ impl<'a> Plugin<'a> {
     fn compile(code: &[u8], limits: &'a Limits) -> Result<Self, Error> {
         let engine = engine::runner().map_err(|error| Error::host("make the engine", error))?;
         let component = Component::new(&engine, code).map_err(|error| refused(&error, &limits.compile))?;
-        let linked = ctx::linker(&engine, &component).and_then(|linker| linker.instantiate_pre(&component));
+        let linked = linker(&engine, &component).and_then(|linker| linker.instantiate_pre(&component));
         // Interfaces were checked by name; what is left are functions that are not there or have other types.
         let pre = linked.map_err(|error| Error::ImportUnknown {
             import: "a function".to_owned(),

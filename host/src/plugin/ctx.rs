@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store, StoreContextMut, UpdateDeadline};
 
 use super::failure::{Slice, TooManyHostCalls};
-use super::host::log::{self, Lines};
-use super::host::metrics::{self, Updates};
-use super::host::{Reach, emission, lookup, pages, table};
 use super::limits::CallLimits;
+use super::lines::Lines;
+use super::measured::Updates;
 use super::memory::Memory;
-use super::wasi::{self, Wasi};
+use super::reach::Reach;
+use super::wasi_state::Wasi;
 
 /// Fuel of a host call beside its bytes: 80 ns and more, where the engine charges two.
 const HOST_CALL_FUEL: u64 = 500;
@@ -102,17 +101,4 @@ pub(super) fn grant(store: &mut StoreContextMut<'_, Ctx>, fuel: u64) -> wasmtime
     let ctx = store.data_mut();
     ctx.granted = ctx.granted.saturating_add(fuel);
     store.set_fuel(more)
-}
-
-/// Everything that a component may import. What is not here was refused by the pre-scan.
-pub(super) fn linker(engine: &Engine, component: &Component) -> wasmtime::Result<Linker<Ctx>> {
-    let mut linker = Linker::new(engine);
-    log::define(&mut linker)?;
-    metrics::define(&mut linker)?;
-    pages::define(&mut linker)?;
-    emission::define(&mut linker)?;
-    table::define(&mut linker)?;
-    lookup::define(&mut linker)?;
-    wasi::define(&mut linker, component)?;
-    Ok(linker)
 }

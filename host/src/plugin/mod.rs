@@ -34,16 +34,26 @@ mod guest;
 mod host;
 mod limits;
 #[cfg(feature = "sandbox")]
+mod lines;
+#[cfg(feature = "sandbox")]
+mod linker;
+#[cfg(feature = "sandbox")]
+mod measured;
+#[cfg(feature = "sandbox")]
 mod memory;
 mod metric;
 #[cfg(feature = "sandbox")]
 mod prescan;
+#[cfg(feature = "sandbox")]
+mod reach;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 #[cfg(feature = "sandbox")]
 mod ticker;
 #[cfg(feature = "sandbox")]
 mod wasi;
+#[cfg(feature = "sandbox")]
+mod wasi_state;
 #[cfg(feature = "sandbox")]
 mod wire;
 #[cfg(feature = "sandbox")]
@@ -63,11 +73,11 @@ pub use self::failure::{Code as FailureCode, Trap};
 #[cfg(feature = "sandbox")]
 pub use self::grant::Grant;
 pub use self::guest::{Aggregator, Call, Guest, Migrator, Plugin, Processor, Stateful, Transformer};
-#[cfg(feature = "sandbox")]
-pub use self::host::log::Owner;
-#[cfg(feature = "sandbox")]
-pub use self::host::metrics::GuestMetrics;
 pub use self::limits::{CallLimits, CompileLimits, ComponentLimits, Limits};
+#[cfg(feature = "sandbox")]
+pub use self::lines::Owner;
+#[cfg(feature = "sandbox")]
+pub use self::measured::GuestMetrics;
 pub use self::metric::Metric;
 #[cfg(feature = "sandbox")]
 pub use self::sandbox::{Certificate, GuestLoader, Loading, Sandbox, SandboxConfig};

@@ -13,7 +13,7 @@ use wasmtime::component::{Component, Linker, ResourceDynamic, ResourceType, Type
 
 use super::ctx::{Ctx, charge};
 use super::failure::Exited;
-use super::host::log::{INFO, WARN};
+use super::lines::{INFO, WARN};
 
 /// The interfaces, each of WASI 0.2.
 const INTERFACES: [&str; 20] = [
@@ -56,40 +56,6 @@ const WRITE_BYTES: u64 = 4096;
 
 /// Most random bytes of one call.
 const RANDOM_BYTES: u64 = 4096;
-
-/// Seed of the random numbers: the digits of pi, nothing up the sleeve.
-const SEED: u64 = 0x3141_5926_5358_9793;
-
-/// State of the stubs in one instance.
-#[derive(Debug)]
-pub(super) struct Wasi {
-    random: u64,
-    handles: usize,
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
-}
-
-impl Default for Wasi {
-    fn default() -> Self {
-        Self { random: SEED, handles: 0, stdout: Vec::new(), stderr: Vec::new() }
-    }
-}
-
-impl Wasi {
-    /// Handles that the guest holds. They are not part of its memory, so no snapshot has them.
-    pub(super) fn handles(&self) -> usize {
-        self.handles
-    }
-
-    /// SplitMix64.
-    fn draw(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-}
 
 /// Whether an import is one of the stubs.
 pub(super) fn is_stub(import: &str) -> bool {
@@ -298,15 +264,5 @@ mod tests {
         for import in ["wasi:cli/stdout@0.3.0", "wasi:sockets/tcp@0.2.0", "wasi:http/types@0.2.0", "wasi:cli/stdout"] {
             assert!(!is_stub(import), "{import}");
         }
-    }
-
-    #[test]
-    fn random_numbers_are_the_same_in_every_instance() {
-        let draw = || {
-            let mut wasi = Wasi::default();
-            [wasi.draw(), wasi.draw(), wasi.draw()]
-        };
-        assert_eq!(draw(), draw());
-        assert_ne!(draw()[0], draw()[1]);
     }
 }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Description;
 use super::error::Error;
-use super::host::log::Lines;
 use super::limits::Limits;
+use super::lines::Lines;
 
 /// Longest head. The longest part of it are the configuration and a description's texts, both bounded.
 pub(super) const HEAD_BYTES_MAX: usize = 4 << 20;
