@@ -54,8 +54,12 @@ const PLUGIN: Layers = &[
     &["sandbox"],
 ];
 
-const STATE: Layers =
-    &[&["groups", "spill", "summary", "ticks"], &["block"], &["keyed", "keyed_windows", "reference", "windows"]];
+const STATE: Layers = &[
+    &["spill", "summary", "ticks"],
+    &["slots"],
+    &["block", "groups"],
+    &["keyed", "keyed_windows", "reference", "windows"],
+];
 
 fn root() -> PathBuf {
     Path::new(env!("MILLSTREAM_WORKSPACE")).join("host/src")

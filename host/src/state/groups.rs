@@ -1,95 +1,39 @@
-//! The accumulators of one window, by key: a hash table made for a lookup a row.
+//! The accumulators of one window, by key.
 //!
-//! A slot is one cache line that holds what a row needs: hash, key, accumulator and two marks. Longer keys and
-//! accumulators spill into arenas. Slots are numbered in the order in which keys first came; a slot without an accumulator
-//! counts as absent, so that a row whose call failed leaves nothing behind.
+//! Slots are numbered in the order in which keys first came; a slot without an accumulator counts as absent, so that a row
+//! whose call failed leaves nothing behind.
 
-use std::hash::BuildHasher;
+use super::slots::{Arena, Marks, SlotTable, Stored};
+pub use super::slots::{KeyHasher, SlotId};
 
-use hashbrown::HashTable;
-
-use crate::record::NULL;
-
-/// A slot's number.
-pub type SlotId = u32;
-
-/// Bytes of a key that fit into its slot: what is left of 64 after the other fields.
-const KEY_INLINE: usize = 24;
 /// Bytes of an accumulator that fit into its slot; a count takes 8.
 const ACCUMULATOR_INLINE: usize = 16;
-/// Wasted arena bytes below which tidying up costs more than it gives.
-const WASTE_MIN: usize = 1 << 20;
 
 /// Accumulators by key.
 #[derive(Debug, Default)]
 pub struct Groups {
-    table: HashTable<SlotId>,
-    slots: Vec<Slot>,
-    keys: Vec<u8>,
-    accumulators: Vec<u8>,
-    /// Bytes of `accumulators` that no slot uses any more.
-    wasted: usize,
+    slots: SlotTable<Group, 24>,
+    accumulators: Arena,
     present: usize,
 }
 
-#[derive(Debug, Clone)]
-#[repr(C, align(64))]
-struct Slot {
-    hash: u32,
-    key_length: i32,
-    accumulator_length: i32,
-    /// The last call this slot took part in, and its group number there.
-    call: u32,
-    group: u32,
-    /// The last commit in which this slot changed.
-    commit: u32,
-    key: [u8; KEY_INLINE],
-    accumulator: [u8; ACCUMULATOR_INLINE],
-}
-
-/// The hash of a key. Seeded once a process: what a key hashes to is nobody's to choose, and no result depends on it.
+/// What a slot has beside its key.
 #[derive(Debug, Clone, Default)]
-pub struct KeyHasher(foldhash::fast::RandomState);
-
-impl KeyHasher {
-    /// The hash of a key, or of the null key.
-    pub fn hash(&self, key: Option<&[u8]>) -> u32 {
-        match key {
-            Some(key) => self.0.hash_one(key) as u32,
-            None => 0,
-        }
-    }
-}
-
-/// The table wants hashes of 64 bits that differ at both ends.
-pub(super) fn spread(hash: u32) -> u64 {
-    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+#[repr(C)]
+struct Group {
+    accumulator: Stored<ACCUMULATOR_INLINE>,
+    marks: Marks,
 }
 
 impl Groups {
     /// The slot of a key, made if it is new.
     pub fn slot(&mut self, hash: u32, key: Option<&[u8]>) -> SlotId {
-        let Self { table, slots, keys, .. } = self;
-        let found = table.find(spread(hash), |&id| {
-            let slot = &slots[id as usize];
-            slot.hash == hash && slot.key(keys) == key
-        });
-        if let Some(&id) = found {
-            return id;
-        }
-        let id = slots.len() as SlotId;
-        slots.push(Slot::new(hash, key, keys));
-        table.insert_unique(spread(hash), id, |&id| spread(slots[id as usize].hash));
-        id
+        self.slots.slot(hash, key)
     }
 
     /// The slot of a key, if it has one.
     pub fn find(&self, hash: u32, key: Option<&[u8]>) -> Option<SlotId> {
-        let is_it = |&id: &SlotId| {
-            let slot = &self.slots[id as usize];
-            slot.hash == hash && slot.key(&self.keys) == key
-        };
-        self.table.find(spread(hash), is_it).copied()
+        self.slots.find(hash, key)
     }
 
     /// How many slots there are, present or not.
@@ -99,77 +43,53 @@ impl Groups {
 
     /// The key of a slot.
     pub fn key(&self, id: SlotId) -> Option<&[u8]> {
-        self.slots[id as usize].key(&self.keys)
+        self.slots.key(id)
     }
 
     /// What has been accumulated in a slot.
     pub fn accumulator(&self, id: SlotId) -> Option<&[u8]> {
-        self.slots[id as usize].accumulator(&self.accumulators)
+        self.slots.extra(id).accumulator.get(&self.accumulators)
     }
 
     /// Sets what has been accumulated in a slot; `None` makes it absent.
     pub fn set_accumulator(&mut self, id: SlotId, bytes: Option<&[u8]>) {
-        let slot = &mut self.slots[id as usize];
-        let before = slot.accumulator_length;
-        match bytes {
-            Some(bytes) => {
-                if bytes.len() <= ACCUMULATOR_INLINE {
-                    self.wasted += slot.spilled_capacity();
-                    slot.accumulator[..bytes.len()].copy_from_slice(bytes);
-                } else if bytes.len() <= slot.spilled_capacity() {
-                    let (at, _) = slot.spilled();
-                    self.accumulators[at..at + bytes.len()].copy_from_slice(bytes);
-                } else {
-                    self.wasted += slot.spilled_capacity();
-                    slot.spill(self.accumulators.len(), bytes.len());
-                    self.accumulators.extend_from_slice(bytes);
-                }
-                slot.accumulator_length = bytes.len() as i32;
-            }
-            None => {
-                self.wasted += slot.spilled_capacity();
-                slot.accumulator_length = NULL;
-            }
-        }
-        let after = self.slots[id as usize].accumulator_length;
-        self.present = self.present + usize::from(after != NULL) - usize::from(before != NULL);
-        if self.wasted > WASTE_MIN && self.wasted > self.accumulators.len() / 2 {
-            self.tidy();
+        let accumulator = &mut self.slots.extra_mut(id).accumulator;
+        self.present -= usize::from(!accumulator.is_null());
+        self.present += usize::from(bytes.is_some());
+        accumulator.set(bytes, &mut self.accumulators);
+        if self.accumulators.is_untidy() {
+            self.accumulators.tidy(self.slots.extras_mut().map(|group| &mut group.accumulator));
         }
     }
 
     /// The group number of a slot in a call, if it has one already.
     pub fn group_in(&self, id: SlotId, call: u32) -> Option<u32> {
-        let slot = &self.slots[id as usize];
-        (slot.call == call).then_some(slot.group)
+        self.slots.extra(id).marks.group_in(call)
     }
 
     /// Gives a slot its group number in a call.
     pub fn set_group(&mut self, id: SlotId, call: u32, group: u32) {
-        let slot = &mut self.slots[id as usize];
-        slot.call = call;
-        slot.group = group;
+        self.slots.extra_mut(id).marks.set_group(call, group);
     }
 
     /// Marks a slot as changed in a commit; whether it was not yet.
     pub fn mark_changed(&mut self, id: SlotId, commit: u32) -> bool {
-        let slot = &mut self.slots[id as usize];
-        std::mem::replace(&mut slot.commit, commit) != commit
+        self.slots.extra_mut(id).marks.change(commit)
     }
 
     /// Whether a slot is marked as changed in a commit.
     pub fn is_changed(&self, id: SlotId, commit: u32) -> bool {
-        self.slots[id as usize].commit == commit
+        self.slots.extra(id).marks.is_changed(commit)
     }
 
     /// Takes all marks of calls away.
     pub(super) fn clear_calls(&mut self) {
-        self.slots.iter_mut().for_each(|slot| slot.call = 0);
+        self.slots.extras_mut().for_each(|group| group.marks.clear_call());
     }
 
     /// Takes all marks of commits away.
     pub(super) fn clear_commits(&mut self) {
-        self.slots.iter_mut().for_each(|slot| slot.commit = 0);
+        self.slots.extras_mut().for_each(|group| group.marks.clear_commit());
     }
 
     /// The slots that are present, by key, the null key first.
@@ -207,8 +127,8 @@ impl Groups {
 
     /// The same from a slot on.
     pub fn present_from(&self, first: SlotId) -> impl Iterator<Item = SlotId> {
-        let slots = (first..).zip(self.slots.iter().skip(first as usize));
-        slots.filter(|(_, slot)| slot.accumulator_length != NULL).map(|(id, _)| id)
+        let present = self.slots.extras_from(first).filter(|(_, group)| !group.accumulator.is_null());
+        present.map(|(id, _)| id)
     }
 
     /// How many slots are present.
@@ -218,86 +138,8 @@ impl Groups {
 
     /// Bytes of memory in use.
     pub fn bytes(&self) -> usize {
-        self.slots.len() * (size_of::<Slot>() + size_of::<SlotId>() + 1) + self.keys.len() + self.accumulators.len()
+        self.slots.bytes() + self.accumulators.used()
     }
-
-    /// Moves the spilled accumulators together.
-    fn tidy(&mut self) {
-        let mut tidied = Vec::with_capacity(self.accumulators.len() - self.wasted);
-        for slot in &mut self.slots {
-            if slot.spilled_capacity() > 0 {
-                let (at, _) = slot.spilled();
-                let length = slot.accumulator_length as usize;
-                slot.spill(tidied.len(), length);
-                tidied.extend_from_slice(&self.accumulators[at..at + length]);
-            }
-        }
-        self.accumulators = tidied;
-        self.wasted = 0;
-    }
-}
-
-impl Slot {
-    fn new(hash: u32, key: Option<&[u8]>, keys: &mut Vec<u8>) -> Self {
-        let mut slot = Self {
-            hash,
-            key_length: NULL,
-            accumulator_length: NULL,
-            call: 0,
-            group: 0,
-            commit: 0,
-            key: [0; KEY_INLINE],
-            accumulator: [0; ACCUMULATOR_INLINE],
-        };
-        if let Some(key) = key {
-            slot.key_length = key.len() as i32;
-            if key.len() <= KEY_INLINE {
-                slot.key[..key.len()].copy_from_slice(key);
-            } else {
-                slot.key[..8].copy_from_slice(&(keys.len() as u64).to_le_bytes());
-                keys.extend_from_slice(key);
-            }
-        }
-        slot
-    }
-
-    fn key<'a>(&'a self, keys: &'a [u8]) -> Option<&'a [u8]> {
-        let length = usize::try_from(self.key_length).ok()?;
-        Some(if length <= KEY_INLINE {
-            &self.key[..length]
-        } else {
-            let at = word(&self.key[..8]) as usize;
-            &keys[at..at + length]
-        })
-    }
-
-    fn accumulator<'a>(&'a self, accumulators: &'a [u8]) -> Option<&'a [u8]> {
-        let length = usize::try_from(self.accumulator_length).ok()?;
-        Some(if length <= ACCUMULATOR_INLINE {
-            &self.accumulator[..length]
-        } else {
-            let (at, _) = self.spilled();
-            &accumulators[at..at + length]
-        })
-    }
-
-    /// Where a spilled accumulator is, and how much room it has.
-    fn spilled(&self) -> (usize, usize) {
-        (word(&self.accumulator[..8]) as usize, word(&self.accumulator[8..]) as usize)
-    }
-
-    fn spilled_capacity(&self) -> usize {
-        if self.accumulator_length > ACCUMULATOR_INLINE as i32 { self.spilled().1 } else { 0 }
-    }
-
-    fn spill(&mut self, at: usize, capacity: usize) {
-        self.accumulator[..8].copy_from_slice(&(at as u64).to_le_bytes());
-        self.accumulator[8..].copy_from_slice(&(capacity as u64).to_le_bytes());
-    }
-}
-
-fn word(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
 }
 
 #[cfg(test)]
@@ -307,11 +149,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn a_slot_is_one_cache_line() {
-        assert_eq!(size_of::<Slot>(), 64);
-    }
 
     #[test]
     fn the_null_key_is_not_the_empty_key() {
@@ -342,7 +179,7 @@ mod tests {
         for length in 17..4000 {
             groups.set_accumulator(id, Some(&vec![length as u8; length]));
         }
-        assert!(groups.bytes() < 4 << 20, "{} bytes for one slot", groups.bytes());
+        assert!(groups.accumulators.len() < 4 << 20, "{} bytes for one slot", groups.accumulators.len());
         assert_eq!(groups.accumulator(id), Some(&[3999_u64 as u8; 3999][..]));
         assert_eq!(groups.accumulator(other), Some(&[7; 100][..]));
     }

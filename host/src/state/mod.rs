@@ -11,6 +11,7 @@ mod groups;
 mod keyed;
 pub mod keyed_windows;
 mod reference;
+mod slots;
 mod spill;
 mod summary;
 mod ticks;

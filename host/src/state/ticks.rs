@@ -4,7 +4,10 @@
 //! end of these numbers after some weeks; then every mark has to be taken away once, or a slot that was last marked
 //! under the same number would be taken for marked now.
 
-/// The number of a turn: a call, or a commit. 0 is never one, so that a slot with it is unmarked.
+/// What a slot is marked with that was never marked: the number of no turn.
+pub(super) const UNMARKED: u32 = 0;
+
+/// The number of a turn: a call, or a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ticks(u32);
 
@@ -12,7 +15,7 @@ impl Ticks {
     /// The first turn.
     pub(super) const FIRST: Self = Self(1);
     /// Before the first turn.
-    pub(super) const NONE: Self = Self(0);
+    pub(super) const NONE: Self = Self(UNMARKED);
 
     /// The number of this turn.
     pub(super) const fn now(self) -> u32 {

@@ -7,7 +7,6 @@
 //!
 //! Nothing here knows what a call is or how its answer is checked.
 
-mod arena;
 mod blocks;
 mod disk;
 mod exchange;
