@@ -8,15 +8,16 @@ use super::sift::{sift, spread};
 use super::tracker::{endless_tracker, leaving_tracker, tracker};
 use super::wide::wide;
 use crate::ids::{Digest, Offset, PipelineId, TaskId, TenantId, TopicName, TopicPartition, default_tenant};
-use crate::log::batch::{EncodeOptions, Offsets, decode_with_offsets, encode};
+use crate::log::batch::{EncodeOptions, decode, encode};
 use crate::log::memory::MemoryLog;
 use crate::log::{Commit, CommitLog as _, Position, RecordLog as _, TopicAdmin as _, TopicConfig};
 use crate::pipeline::Error;
-use crate::pipeline::engine::machine::{Applied, CAREFUL_RECORDS, Effects, Input, Machine, MicroBatch};
+use crate::pipeline::engine::machine::{Applied, CAREFUL_RECORDS, Effects, Machine, MicroBatch};
 use crate::pipeline::engine::plan::{Loaded, Plan};
 use crate::pipeline::engine::references::References;
 use crate::pipeline::engine::thresholds::Thresholds;
 use crate::pipeline::engine::work::Work;
+use crate::pipeline::io::intake::{Intake, Take};
 use crate::pipeline::spec::{Spec, StepSpec};
 use crate::plugin::{Grants, Metric};
 use crate::record::Batch;
@@ -52,7 +53,7 @@ pub(super) struct Driver {
     pub(super) log: Arc<MemoryLog>,
     pub(super) machine: Machine,
     pub(super) plan: Arc<Plan>,
-    pub(super) positions: Vec<Offset>,
+    intake: Intake,
     pub(super) sequence: u64,
     /// Under which it commits.
     pub(super) epoch: u64,
@@ -149,11 +150,15 @@ impl Driver {
             machine.recover(*number, block).expect("our own blocks");
         }
         machine.recover_usage(&recovery.head.usage).expect("our own counters");
-        let position = |at| recovery.head.positions.get(at).map_or(0, |position| position.offset);
-        let positions = plan.inputs.iter().map(position).collect();
+        let topics = log.topics(&tenant()).expect("the log answers");
+        let position = |at: &TopicPartition| {
+            let offset = recovery.head.positions.get(at).map_or(0, |position| position.offset);
+            Position { topic_id: topics[&at.topic].id, offset }
+        };
+        let intake = Intake::new(plan.inputs.iter().map(position).collect(), Vec::new());
         let sequence = recovery.head.sequence;
         let (work, more) = (Work::default(), false);
-        Self { log, machine, positions, sequence, epoch, retreats: 0, cuts: 0, clock: 0, work, more, plan }
+        Self { log, machine, intake, sequence, epoch, retreats: 0, cuts: 0, clock: 0, work, more, plan }
     }
 
     /// Takes this many records from each partition, applies them and commits.
@@ -175,40 +180,36 @@ impl Driver {
 
     /// Where it is in its inputs, as a commit says it.
     pub(super) fn places(&self) -> Vec<(TopicPartition, Position)> {
-        let topics = self.log.topics(&tenant()).expect("the log answers");
-        let place = |(at, &offset): (&TopicPartition, &Offset)| {
-            (at.clone(), Position { topic_id: topics[&at.topic].id, offset })
-        };
-        self.plan.inputs.iter().zip(&self.positions).map(place).collect()
+        self.plan.inputs.iter().cloned().zip(self.intake.places()).collect()
+    }
+
+    /// The next record of each input.
+    pub(super) fn positions(&self) -> &[Offset] {
+        self.intake.positions()
     }
 
     /// Takes this many records from each partition and applies them; fewer, if the machine asks for that.
     pub(super) fn apply(&mut self, take: &[usize]) -> Result<Effects, Error> {
-        let mut inputs = Vec::new();
-        for (input, &take) in take.iter().enumerate() {
-            let (offsets, records) = self.records(input, take);
-            if !records.is_empty() {
-                inputs.push(Input { input, offsets, records, came_round: None, more: self.more });
-            }
-        }
-        let batch = MicroBatch { inputs, clock: self.clock, ..MicroBatch::default() };
-        let done: Vec<usize> = match wait(self.machine.apply(&batch, &self.work))? {
+        let failed_before = self.machine.usage_mut().failed_calls;
+        let (machine, each) = (&self.machine, Take::Each(take.to_vec()));
+        let reached = |input| machine.reached(input);
+        let mut taken = wait(self.intake.take(&self.plan, &*self.log, &each, |_| false, reached))?;
+        taken.inputs.iter_mut().for_each(|input| input.more = self.more);
+        let batch = MicroBatch { inputs: taken.inputs, clock: self.clock, ..MicroBatch::default() };
+        match wait(self.machine.apply(&batch, &self.work))? {
+            Applied::Whole => self.intake.widen(&batch.inputs),
             Applied::Part(split) => {
                 self.cuts += 1;
-                split.records
+                self.intake.put_back(&batch.inputs, &split);
             }
-            Applied::Whole => batch.inputs.iter().map(|input| input.records.len()).collect(),
             Applied::Retreated => {
                 self.retreats += 1;
+                self.intake.retreat(&batch.inputs);
                 let fewer: Vec<usize> = take.iter().map(|&take| take.min(CAREFUL_RECORDS / 4)).collect();
                 return self.apply(&fewer);
             }
-        };
-        for (input, done) in batch.inputs.iter().zip(done) {
-            let all = done == input.records.len();
-            let next = if all { input.offsets.next().expect("there are records") } else { input.offsets.of(done) };
-            self.positions[input.input] = next;
         }
+        self.intake.advance(self.machine.usage_mut().failed_calls > failed_before);
         Ok(self.machine.take_effects(self.sequence + 1))
     }
 
@@ -221,7 +222,7 @@ impl Driver {
     /// Takes everything, then closes what is left to close.
     pub(super) fn finish(&mut self) -> Result<(), Error> {
         let inputs = self.plan.inputs.len();
-        while (0..inputs).any(|input| !self.records(input, 1).1.is_empty()) {
+        while (0..inputs).any(|input| self.has_records(input)) {
             self.step(&vec![usize::MAX; inputs])?;
         }
         while self.machine.is_due(self.clock) {
@@ -230,24 +231,21 @@ impl Driver {
         Ok(())
     }
 
-    fn records(&self, input: usize, take: usize) -> (Offsets, Batch) {
-        let (mut offsets, all) = self.read_from(&self.plan.inputs[input], self.positions[input]);
-        let take = take.min(all.len());
-        offsets.truncate(take);
-        (offsets, all.view().split_at(take).0.to_owned())
+    fn has_records(&self, input: usize) -> bool {
+        !self.read_from(&self.plan.inputs[input], self.positions()[input]).is_empty()
     }
 
     fn read(&self, at: &TopicPartition) -> Batch {
-        self.read_from(at, 0).1
+        self.read_from(at, 0)
     }
 
-    fn read_from(&self, at: &TopicPartition, from: Offset) -> (Offsets, Batch) {
-        let (mut offsets, mut batch) = (Offsets::default(), Batch::default());
+    fn read_from(&self, at: &TopicPartition, from: Offset) -> Batch {
+        let mut batch = Batch::default();
         let fetched = wait(self.log.fetch(&tenant(), at, from, usize::MAX)).expect("the log answers");
         for encoded in fetched.batches {
-            decode_with_offsets(&encoded, from, true, &mut batch, &mut offsets).expect("our own batch");
+            decode(&encoded, from, true, &mut batch).expect("our own batch");
         }
-        (offsets, batch)
+        batch
     }
 
     /// The values in the only partition of a topic.

@@ -289,7 +289,7 @@ fn a_jump_over_very_many_timers_inside_a_batch_fires_them_over_several_commits()
     let mut driver = Driver::new(TRACKING, &[rows]);
     driver.step(&[keys]).expect("the host is well");
     let (mut counts, mut had) = (Vec::new(), 0);
-    while driver.machine.is_due(0) || driver.positions[0] < keys as u64 + 3 {
+    while driver.machine.is_due(0) || driver.positions()[0] < keys as u64 + 3 {
         driver.step(&[usize::MAX]).expect("the host is well");
         let now = fired(&driver).len();
         counts.push(now - had);

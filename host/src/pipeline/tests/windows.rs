@@ -370,7 +370,7 @@ fn a_jump_over_very_many_windows_inside_a_batch_fires_them_over_several_commits(
     let mut driver = Driver::new(&manifest, &[rows]);
     driver.step(&[keys]).expect("the host is well");
     let (mut steps, mut most) = (0, 0);
-    while driver.machine.is_due(0) || driver.positions[0] < keys as u64 + 3 {
+    while driver.machine.is_due(0) || driver.positions()[0] < keys as u64 + 3 {
         let before = driver.machine.usage.windows_closed;
         driver.step(&[usize::MAX]).expect("the host is well");
         most = most.max(driver.machine.usage.windows_closed - before);
@@ -398,7 +398,7 @@ fn results_behind_which_very_many_windows_wait_come_when_those_have_fired() {
     let mut driver = Driver::new(&manifest, &[rows]);
     driver.step(&[keys]).expect("the host is well");
     let (mut steps, mut most) = (0, 0);
-    while driver.machine.is_due(0) || driver.positions[0] < keys as u64 + 4 {
+    while driver.machine.is_due(0) || driver.positions()[0] < keys as u64 + 4 {
         let before = driver.machine.usage.windows_closed;
         driver.step(&[usize::MAX]).expect("the host is well");
         most = most.max(driver.machine.usage.windows_closed - before);
@@ -419,7 +419,7 @@ fn a_restart_makes_nothing_due_again() {
         let manifest = manifest(3, window);
         let rows = (0..60).map(|n| format!("{n} {} - #{n}", ["a", "b", "c"][n % 3])).collect();
         let mut driver = Driver::new(&manifest, &[rows]);
-        while driver.positions[0] < 60 {
+        while driver.positions()[0] < 60 {
             driver.step(&[1]).expect("the host is well");
             driver.clock += 1;
         }

@@ -81,10 +81,10 @@ fn a_micro_batch_that_takes_long_is_committed_in_part() {
     let elapsed = Box::new(move || wall.fetch_add(100, Ordering::Relaxed));
     driver.work = Work::new(WorkLimits::default(), Arc::default(), elapsed);
     driver.step(&[usize::MAX]).expect("the host is well");
-    let first = driver.positions[0];
+    let first = driver.positions()[0];
     assert!((1..30_000).contains(&first), "{first} records are committed");
     let mut commits = 1;
-    while driver.positions[0] < 30_000 {
+    while driver.positions()[0] < 30_000 {
         driver.step(&[usize::MAX]).expect("the host is well");
         commits += 1;
     }
