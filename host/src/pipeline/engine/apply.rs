@@ -159,15 +159,7 @@ impl Machine {
         let watermark = self.watermarks.output();
         // Rows before it and whatever is due are bounded by themselves: neither may starve the other.
         let may_retreat = may_retreat && done.iter().all(|&records| records == 0);
-        let sink = Sink {
-            plan: &plan,
-            outputs: &mut self.outputs,
-            usage: &mut self.usage,
-            poison: &mut self.poison,
-            marks: Vec::new(),
-            may_retreat,
-            meter: &work.meter,
-        };
+        let sink = Sink::new(&plan, &mut self.outputs, &mut self.usage, &mut self.poison, may_retreat, &work.meter);
         let mut flow = Flow { plan: &plan, states: &mut self.states, clock: self.clock.now(), sink };
         flow.advance(watermark, work, &mut self.paces.due).await?;
         Ok(done)
@@ -186,15 +178,8 @@ impl Machine {
         for (done, input) in done.iter_mut().zip(inputs) {
             while *done < input.records.len() && !part.is_over() {
                 let (rows, mark) = self.paces.transforms.next(&part);
-                let mut sink = Sink {
-                    plan,
-                    outputs: &mut self.outputs,
-                    usage: &mut self.usage,
-                    poison: &mut self.poison,
-                    marks: Vec::new(),
-                    may_retreat,
-                    meter: &work.meter,
-                };
+                let mut sink =
+                    Sink::new(plan, &mut self.outputs, &mut self.usage, &mut self.poison, may_retreat, &work.meter);
                 let records = input.piece(plan, *done, rows);
                 *done = records.end;
                 let arrival = input.arrival(plan, records);
@@ -238,15 +223,7 @@ impl Machine {
         let mut rows_left = rows_max(&self.states);
         let all_wait = wait_at.is_some_and(|wait_at| wait_at == i64::MIN || before.covers(wait_at));
         let mut merge = Merge::new(lanes, in_order, bounds, wait_at);
-        let sink = Sink {
-            plan,
-            outputs: &mut self.outputs,
-            usage: &mut self.usage,
-            poison: &mut self.poison,
-            marks: Vec::new(),
-            may_retreat,
-            meter: &work.meter,
-        };
+        let sink = Sink::new(plan, &mut self.outputs, &mut self.usage, &mut self.poison, may_retreat, &work.meter);
         let mut flow = Flow { plan, states: &mut self.states, clock: self.clock.now(), sink };
         let part = work.part();
         let mut goes_on = !all_wait;
@@ -313,15 +290,7 @@ impl Machine {
         work: &Work,
     ) -> (Result<Piece<'a>, Stop>, SideEffects) {
         let (mut outputs, mut usage) = (Outputs::new(&plan.topics), Usage::default());
-        let mut sink = Sink {
-            plan,
-            outputs: &mut outputs,
-            usage: &mut usage,
-            poison: &mut self.poison,
-            marks: Vec::new(),
-            may_retreat,
-            meter: &work.meter,
-        };
+        let mut sink = Sink::new(plan, &mut outputs, &mut usage, &mut self.poison, may_retreat, &work.meter);
         let made = Piece::make(input, records.clone(), bounds, plan, &mut sink).await;
         (made, SideEffects { records, outputs, usage })
     }

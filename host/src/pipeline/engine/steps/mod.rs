@@ -75,6 +75,20 @@ pub(in crate::pipeline) struct Poison {
     pub(in crate::pipeline) last: Option<(String, Failure)>,
 }
 
+impl<'a> Sink<'a> {
+    /// One without marks yet.
+    pub(in crate::pipeline) fn new(
+        plan: &'a Plan,
+        outputs: &'a mut Outputs,
+        usage: &'a mut Usage,
+        poison: &'a mut Poison,
+        may_retreat: bool,
+        meter: &'a Meter,
+    ) -> Self {
+        Self { plan, outputs, usage, poison, marks: Vec::new(), may_retreat, meter }
+    }
+}
+
 impl Sink<'_> {
     /// Notes a call that succeeded.
     fn succeeded(&mut self, fuel: u64) {
