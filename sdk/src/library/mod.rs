@@ -18,6 +18,7 @@ use std::fmt::Debug;
 use crate::accumulator::Accumulator;
 use crate::process::PLUGIN_IDS;
 
+mod arrival;
 pub mod dedupe;
 pub mod join;
 pub mod last_n;

@@ -183,27 +183,8 @@ impl Text<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::Spec;
+    use super::super::tests::{GOOD, refused};
     use crate::ids::StepName;
-
-    const GOOD: &str = r#"
-name = "page-views"
-source = { topics = ["clicks"] }
-output = { topic = "views-per-minute" }
-
-[[steps]]
-name = "parse"
-plugin = "parse-json"
-outputs = { unmatched = "other" }
-
-[[steps]]
-name = "views"
-plugin = "count"
-window = { tumbling = "1m" }
-"#;
-
-    fn refused(text: &str) -> String {
-        text.parse::<Spec>().map_err(|error| error.to_string()).expect_err("the manifest is wrong")
-    }
 
     #[test]
     fn former_names_are_those_of_no_other_step() {

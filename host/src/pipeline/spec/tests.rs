@@ -3,7 +3,7 @@
 use super::*;
 use crate::time::{Disorder, Early, Hopping, Kind, Mode, Session, Source as WatermarkSource, Tumbling};
 
-const GOOD: &str = r#"
+pub(super) const GOOD: &str = r#"
 name = "page-views"
 
 [source]
@@ -27,7 +27,7 @@ window = { tumbling = "1m" }
 topic = "views-per-minute"
 "#;
 
-fn refused(text: &str) -> String {
+pub(super) fn refused(text: &str) -> String {
     text.parse::<Spec>().map_err(|error| error.to_string()).expect_err("the manifest is wrong")
 }
 

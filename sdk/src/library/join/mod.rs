@@ -23,6 +23,7 @@ mod interval;
 mod latest;
 mod window;
 
+pub use super::arrival::Arrival;
 pub use as_of::{AsOfJoin, Versions};
 pub use interval::{IntervalJoin, IntervalRows};
 pub use latest::{Latest, LatestJoin};
@@ -81,23 +82,6 @@ impl<L, R> Joined<'_, L, R> {
     /// Whether it is two rows.
     pub fn is_pair(&self) -> bool {
         self.left.is_some() && self.right.is_some()
-    }
-}
-
-/// What became of a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "a late row is the plugin's to send somewhere"]
-pub enum Arrival {
-    /// It takes part.
-    Taken,
-    /// It came too late and changed nothing.
-    Late,
-}
-
-impl Arrival {
-    /// Whether the row came too late.
-    pub fn is_late(self) -> bool {
-        self == Self::Late
     }
 }
 

@@ -9,6 +9,7 @@ use super::plan::Plan;
 use super::run::{Id, Matching, Run};
 use super::skip::SkipTo;
 use crate::library::Item;
+use crate::library::arrival::Arrival;
 use crate::{Context, Error, Result, Timer};
 
 /// What a [`Matcher`] finds.
@@ -31,23 +32,6 @@ pub struct Overflow {
     pub value: usize,
     /// How many there would have been.
     pub used: usize,
-}
-
-/// What became of a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "a late row is the plugin's to send somewhere"]
-pub enum Arrival {
-    /// It takes part.
-    Taken,
-    /// It came too late and changed nothing.
-    Late,
-}
-
-impl Arrival {
-    /// Whether the row came too late.
-    pub fn is_late(self) -> bool {
-        self == Self::Late
-    }
 }
 
 /// The most of what a key may keep.

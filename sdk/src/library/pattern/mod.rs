@@ -84,9 +84,10 @@ mod plan;
 mod run;
 mod skip;
 
+pub use super::arrival::Arrival;
 pub use build::{Pattern, Times};
 pub use events::Events;
-pub use matcher::{Arrival, Found, Matcher, Overflow};
+pub use matcher::{Found, Matcher, Overflow};
 pub use plan::Contiguity;
 pub use run::Matching;
 pub use skip::Skip;
