@@ -9,7 +9,7 @@
 //! them, so over several pipelines nothing would be bounded.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Pipelines;
 use crate::ids::{PipelineName, TenantId, TopicName};
@@ -69,7 +69,7 @@ impl Pipelines {
         let flow = Flow::from(spec);
         self.0.flows.lock(|claims| {
             // What this manifest replaces carries nothing any more.
-            let others = self.list_specs(tenant).iter().map(Flow::from).collect::<Vec<_>>();
+            let others = self.list_specs(tenant).iter().map(|spec| Flow::from(&**spec)).collect::<Vec<_>>();
             let claimed = claims.flows.values().filter(|(of, _)| of == tenant).map(|(_, flow)| flow);
             let others: Vec<_> = others.iter().chain(claimed).filter(|other| other.pipeline != flow.pipeline).collect();
             if let Some(cycle) = find_cycle(&flow, &others) {
@@ -83,11 +83,10 @@ impl Pipelines {
     }
 
     /// The manifests that are deployed.
-    fn list_specs(&self, tenant: &TenantId) -> Vec<Spec> {
-        let entries: Vec<_> =
-            self.entries().iter().filter(|((of, _), _)| of == tenant).map(|(_, entry)| entry.stored()).collect();
+    fn list_specs(&self, tenant: &TenantId) -> Vec<Arc<Spec>> {
+        let entries = self.entries();
         // One that cannot be read does not run.
-        entries.iter().filter_map(|stored| stored.manifest.parse().ok()).collect()
+        entries.iter().filter(|((of, _), _)| of == tenant).filter_map(|(_, entry)| entry.spec().ok()).collect()
     }
 }
 

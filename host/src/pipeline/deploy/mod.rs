@@ -1,6 +1,7 @@
 //! What the control plane asks of pipelines: deploy, show, pause, resume, delete.
 
 mod checkpointer;
+mod deployed;
 mod fork;
 mod install;
 mod loops;
@@ -25,6 +26,7 @@ use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
+use self::deployed::Deployed;
 use self::loops::Flows;
 use self::names::Names;
 use self::operations::Operations;
@@ -48,7 +50,7 @@ use crate::pipeline::engine::plan::Plan;
 use crate::pipeline::engine::thresholds::Thresholds;
 use crate::pipeline::error::Error;
 use crate::pipeline::io::shared::Shared;
-use crate::pipeline::spec::Spec;
+use crate::pipeline::spec::{ManifestError, Spec};
 use crate::pipeline::status::{InputStatus, PipelineStatus, Reason, State, StepStatus};
 use crate::plugin::GuestLoader;
 use crate::state::Room;
@@ -76,7 +78,7 @@ struct Inner {
 #[derive(Debug)]
 struct Entry {
     shared: Arc<Shared>,
-    stored: Mutex<StoredPipeline>,
+    deployed: Deployed,
     /// Held while the pipeline is started, stopped or replaced, so that two requests do not do so at once. Taken after the
     /// name is reserved, by those who do that.
     task: tokio::sync::Mutex<Option<Task>>,
@@ -166,8 +168,8 @@ impl Pipelines {
         let before = existing.as_ref().map(|entry| entry.stored());
         let _flow = self.claim_flow(tenant, &spec)?;
         // What cannot be read any more did not run, and says nothing of what its state is.
-        let was: Option<Spec> = before.as_ref().and_then(|before| before.manifest.parse().ok());
-        let versions = self.resolve(tenant, &spec, before.as_ref().zip(was.as_ref()), how.upgrade)?;
+        let was = existing.as_ref().and_then(|entry| entry.spec().ok());
+        let versions = self.resolve(tenant, &spec, before.as_ref().zip(was.as_deref()), how.upgrade)?;
         let mut stored = StoredPipeline {
             tenant: tenant.clone(),
             name: spec.name.clone(),
@@ -337,7 +339,7 @@ impl Pipelines {
         let key = (stored.tenant.clone(), stored.name.clone());
         let entry = Arc::new(Entry {
             shared: Arc::new(Shared::new(State::Starting)),
-            stored: Mutex::new(stored),
+            deployed: Deployed::new(stored),
             task: tokio::sync::Mutex::default(),
             unfenced: AtomicBool::new(false),
         });
@@ -376,8 +378,7 @@ impl Pipelines {
         shared.set(State::Starting, None);
         let (stop, stopped) = watch::channel(false);
         // What is deployed has been parsed before; if it cannot be any more, the supervisor says so.
-        let spec = stored.manifest.parse::<Spec>().ok();
-        let checkpointer = spec.map(|spec| {
+        let checkpointer = entry.spec().ok().map(|spec| {
             checkpointer::run(context.clone(), stored.clone(), spec.checkpoint, Arc::clone(shared), stopped.clone())
         });
         let checkpointer = tokio::spawn(async move {
@@ -420,7 +421,7 @@ impl Pipelines {
     fn status(&self, entry: &Entry) -> Result<PipelineStatus, Error> {
         let stored = entry.stored();
         let view = entry.shared.view();
-        let spec: Spec = stored.manifest.parse()?;
+        let spec = entry.spec()?;
         let topics = self.0.context.log.topics(&stored.tenant)?;
         let inputs = view.progress.inputs.into_iter().map(|(at, position, known)| {
             let partition = topics.get(&at.topic).and_then(|topic| topic.partitions.get(at.partition as usize));
@@ -448,8 +449,8 @@ impl Pipelines {
             reason: view.stopping.or(view.reason),
             steps: steps.collect(),
             inputs: inputs.collect(),
-            output: spec.output,
-            dead_letters: spec.dead_letters,
+            output: spec.output.clone(),
+            dead_letters: spec.dead_letters.clone(),
             dropped_state: stored.dropped_state.into_iter().collect(),
             watermark: view.progress.watermark,
             usage: view.progress.usage,
@@ -473,11 +474,16 @@ impl Entry {
     }
 
     fn stored(&self) -> StoredPipeline {
-        self.stored.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.deployed.stored()
+    }
+
+    /// The manifest that is deployed.
+    fn spec(&self) -> Result<Arc<Spec>, ManifestError> {
+        self.deployed.spec()
     }
 
     fn set_stored(&self, stored: StoredPipeline) {
-        *self.stored.lock().unwrap_or_else(PoisonError::into_inner) = stored;
+        self.deployed.set(stored);
     }
 }
 

@@ -55,7 +55,7 @@ impl Pipelines {
             let entry = pipelines.entry(&of, &asked)?;
             let before = entry.stored();
             let context = &pipelines.0.context;
-            let spec: Spec = before.manifest.parse()?;
+            let spec = entry.spec()?;
             let staged = StagedDeployment::new(context, &before.tenant, &before.name)?;
             let stored = StoredPipeline { id: staged.id, ..before.clone() };
             let plan = context.plan(&stored, &spec).await?;

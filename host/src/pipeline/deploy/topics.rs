@@ -159,10 +159,11 @@ impl Pipelines {
         // In this order: what is being deployed is among the pipelines before it is here no more.
         let mut users: BTreeSet<_> = self.0.context.topics.needing(tenant, topic).into_iter().collect();
         let entries: Vec<_> = self.entries().values().cloned().collect();
-        for stored in entries.iter().map(|entry| entry.stored()).filter(|stored| stored.tenant == *tenant) {
-            // What is deployed has been parsed before; one that cannot be any more runs on nothing.
-            let Ok(spec) = stored.manifest.parse::<Spec>() else { continue };
-            if spec.topics().contains(topic) {
+        for entry in entries {
+            let stored = entry.stored();
+            // One that cannot be parsed any more runs on nothing.
+            let Ok(spec) = entry.spec() else { continue };
+            if stored.tenant == *tenant && spec.topics().contains(topic) {
                 users.insert(stored.name);
             }
         }
