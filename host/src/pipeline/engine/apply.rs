@@ -1,8 +1,17 @@
 //! A micro-batch at work: records through the transforms, rows into the first step with state, then what is due.
 //!
-//! Until rows enter the first step with state, nothing has changed. Where it would be of no use that they do (they are too
-//! far ahead of another input, or behind more than may be due in one commit), or what has been done is enough, the rest is
-//! put back: what the transforms made of it is dropped with all its effects, and made again when it is taken again.
+//! The way of a micro-batch, in the order of this file:
+//!
+//! 1. [`Machine::run`] moves the clock and puts records of reference tables into their tables.
+//! 2. Without a step that has state, [`Machine::pass`] sends records through the transforms to the output. Otherwise
+//!    [`Machine::enter`] does what follows.
+//! 3. [`Machine::transform`] sends records through the transforms before the first step with state, piece by piece, and
+//!    keeps the side effects of each piece apart.
+//! 4. Records that are too far ahead of another input are held back; the rows of the others are merged in the order of
+//!    event time and passed to the first step with state ([`Flow::enter`]), which passes its results to the next.
+//! 5. [`Machine::settle`] adds up the side effects of those records that were taken. The others are put back: what the
+//!    transforms made of them is dropped with all its effects, and made again in a later micro-batch.
+//! 6. [`Machine::run`] counts what was taken, moves the watermarks, and does what is due by them ([`Flow::advance`]).
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -73,7 +82,7 @@ impl Input {
         }
     }
 
-    /// The next records that are done together, at most so many: of those that transforms take, as many as a call has.
+    /// The next records that are done together, at most this many: of those that transforms take, as many as a call has.
     fn piece(&self, plan: &Plan, from: usize, rows: usize) -> Range<usize> {
         if plan.stages[0].transforms.is_empty() {
             return from..self.records.len();
@@ -84,7 +93,7 @@ impl Input {
 }
 
 impl<'a> Piece<'a> {
-    /// Lets records pass the transforms before the first step with state.
+    /// Sends records through the transforms before the first step with state.
     async fn make(
         input: &'a Input,
         records: Range<usize>,
@@ -110,7 +119,7 @@ impl<'a> Piece<'a> {
 }
 
 impl Machine {
-    /// Runs the steps over a micro-batch. How many records of each input are done; what is behind them is to be put back.
+    /// Runs the steps over a micro-batch. Returns how many records of each input are done; the others are to be put back.
     pub(super) async fn run(&mut self, batch: &MicroBatch, work: &Work) -> Result<Vec<usize>, Stop> {
         let plan = Arc::clone(&self.plan);
         self.clock.advance(batch.clock);
@@ -165,7 +174,7 @@ impl Machine {
         Ok(done)
     }
 
-    /// Lets records pass a pipeline of which no step has state.
+    /// Sends records through a pipeline without steps that have state.
     async fn pass(
         &mut self,
         plan: &Plan,
@@ -192,7 +201,7 @@ impl Machine {
         Ok(done)
     }
 
-    /// Lets records pass the transforms, and rows enter the first step with state in the order of event time.
+    /// Sends records through the transforms, and rows into the first step with state in the order of event time.
     async fn enter(
         &mut self,
         plan: &Plan,
@@ -241,7 +250,7 @@ impl Machine {
         Ok(done)
     }
 
-    /// Lets records pass the transforms, each input's first ones in any case and then as many as is not too much.
+    /// Sends records through the transforms: the first ones of each input in any case, then more until it is enough work.
     async fn transform<'a>(
         &mut self,
         plan: &'a Plan,
@@ -295,8 +304,8 @@ impl Machine {
         (made, SideEffects { records, outputs, usage })
     }
 
-    /// Lets the effects of transforms count of those records that are done. Of a piece that is done in part they are made
-    /// again for that part.
+    /// Adds up the side effects of the transforms for those records that are done. For a piece that is done in part, the
+    /// transforms run again over that part.
     async fn settle(
         &mut self,
         plan: &Plan,

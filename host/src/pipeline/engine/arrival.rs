@@ -9,7 +9,6 @@ use crate::time::Window;
 /// Where rows come from and how they came.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::pipeline) struct Arrival<'a> {
-    /// The rows.
     pub(in crate::pipeline) rows: BatchRef<'a>,
     /// The rows of `source` that they come from.
     pub(in crate::pipeline) origins: Origins<'a>,
@@ -66,7 +65,6 @@ impl<'a> Arrival<'a> {
 /// Rows that a keyed step gives, in order.
 #[derive(Debug, Default)]
 pub(in crate::pipeline) struct Emission {
-    /// The rows.
     pub(in crate::pipeline) rows: Batch,
     /// The watermark that rows after each may rely on.
     pub(in crate::pipeline) places: Vec<i64>,

@@ -1,8 +1,8 @@
 //! No commit grows with the state: what rows of a micro-batch would set off is bounded before they are applied.
 //!
-//! What is due by the watermark at a row's place comes before the row, in the same commit. So if time jumps over very many
-//! windows or timers, the rows behind the jump have to wait until those have fired, over as many commits without rows as it
-//! takes. What is behind that is put back: cuts cannot be seen in results, so nothing else changes.
+//! What is due by the watermark at a row's place is done before the row, in the same commit. So if time jumps over very
+//! many windows or timers, the rows behind the jump wait until those have fired, over as many commits without rows as that
+//! takes. They are put back: results do not depend on where a micro-batch is cut, so nothing else changes.
 //!
 //! What is not bounded: what rows of the micro-batch themselves open and bring to its end, and a jump between two rows that
 //! a transform makes of one record, for a record is not divided.

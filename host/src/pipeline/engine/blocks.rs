@@ -43,7 +43,7 @@ impl Unreadable {
 }
 
 impl Machine {
-    /// Writes what changed since the last block as the block of this number. Answers the oldest block that is needed.
+    /// Writes what changed since the last block as the block of this number. Returns the oldest block that is needed.
     pub(in crate::pipeline) fn write_block(&mut self, sequence: u64) -> (Bytes, u64) {
         let mut writer = Writer::default();
         self.write_head(&mut writer);
@@ -221,7 +221,7 @@ fn describe(table: &Table) -> String {
     format!("reference table of {}", table.topic)
 }
 
-/// Writes the state of one store; whether its round of rewriting came to its end.
+/// Writes the state of one store; whether its round of rewriting ended.
 fn write_store(writer: &mut Writer, store: &mut dyn Store, number: usize, turn: Turn, sweep: &mut Sweep) -> bool {
     let before = writer.len();
     let rewrite = if turn.store == number { turn.rewrite } else { 0 };

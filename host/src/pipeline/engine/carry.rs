@@ -21,7 +21,7 @@ pub(in crate::pipeline) struct Carry {
     renamed: BTreeMap<String, StepName>,
     /// Steps, by the names that they had, whose state is left behind.
     dropped: BTreeSet<String>,
-    /// Steps, by the names that they had, whose state is of no use to what runs them now, and why.
+    /// Steps, by the names that they had, whose state their plugins cannot use now, and why.
     refused: BTreeMap<String, String>,
     /// Steps whose windows gave results at other times, or were open for a shorter time, and how it was.
     pub(super) retimed: BTreeMap<StepName, Windowing>,
@@ -92,7 +92,7 @@ impl Carry {
         self
     }
 
-    /// Whether state has to be written anew: it is not what it was.
+    /// Whether state has to be written again: it is not what it was.
     pub(in crate::pipeline) fn rewrites(&self) -> bool {
         let Self { renamed, dropped, refused: _, retimed, tables, forgotten } = self;
         !(renamed.is_empty() && dropped.is_empty() && retimed.is_empty() && tables.is_empty() && forgotten.is_empty())

@@ -22,7 +22,6 @@ const BACKTRACE_BYTES_MAX: usize = 4096;
 pub(in crate::pipeline) enum Source<'a> {
     /// Records of a partition, one a row.
     Records {
-        /// The partition.
         at: &'a TopicPartition,
         /// The offset of each row.
         offsets: &'a Offsets,
@@ -79,7 +78,7 @@ impl<'a> MergedSource<'a> {
 }
 
 impl Source<'_> {
-    /// The partition that a row came by, if rows are told apart by that.
+    /// The partition that a row came from, if rows of several are here.
     pub(in crate::pipeline) fn partition(self, row: u32) -> Option<PartitionId> {
         match self {
             Self::Records { at, .. } => Some(at.partition),

@@ -1,8 +1,8 @@
 //! How far a micro-batch goes: inputs advance together, whatever the size of a backlog.
 //!
-//! Rows that are far newer than what another input has come to would only pile up in the state of their keys, for no
-//! watermark can pass them before that input has. So they wait in the log, where there is room. Cuts cannot be seen in
-//! results, so nothing else changes.
+//! Rows that are far newer than the rows of another input would only pile up in the state of their keys, because the
+//! watermark cannot pass them before that input does. So they wait in the log, where there is room. Results do not depend
+//! on where a micro-batch is cut, so nothing else changes.
 //!
 //! Rows that come round neither wait nor are waited for: how many more of them there will be depends on the others.
 

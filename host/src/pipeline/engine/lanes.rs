@@ -1,7 +1,7 @@
 //! Rows of several inputs on their way into the first step with state, in the order of event time.
 //!
 //! A key's rows may come by several inputs, and what a step keeps of rows that wait for the watermark grows with the
-//! distance between inputs. So inputs are merged as the rows of a live stream would have come: the record whose rows are the
+//! distance between inputs. So inputs are merged as the rows of a live stream would have arrived: the record whose rows are the
 //! oldest is next, each input's own order is kept, and the watermark at a row's place follows the merged order.
 
 use std::cmp::Reverse;
@@ -28,7 +28,6 @@ pub(in crate::pipeline) struct View<'a> {
     pub(in crate::pipeline) moving: Moving<'a>,
     /// Marks, each with its record.
     pub(in crate::pipeline) marks: &'a [(u32, Mark)],
-    /// The records.
     pub(in crate::pipeline) records: Range<usize>,
     /// Rows that are in no slice yet.
     rest: BatchRef<'a>,
@@ -255,7 +254,7 @@ impl<'a> Merge<'a> {
         self.lanes.iter_mut().map(Lane::taken).collect()
     }
 
-    /// The next rows, about so many; none if all have come, or have to wait.
+    /// The next rows, about this many; none if all have come, or have to wait.
     pub(in crate::pipeline) fn next(&mut self, watermarks: &mut Watermarks, rows: usize) -> Option<Slice<'a>> {
         let mut placed = RowWatermarksBuf::default();
         let mut stretches: Vec<Stretch> = Vec::new();

@@ -5,7 +5,7 @@
 //! own place, and what is due comes in an order that only times and keys decide.
 //!
 //! [`Machine::apply`] changes the state before the commit that makes it durable. If that commit fails, or `apply` itself,
-//! the machine is of no use any more and a new one is built from the log.
+//! the machine must not be used again: build a new one from the log.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,7 +42,6 @@ pub struct Input {
     pub(in crate::pipeline) input: usize,
     /// The offset of each record.
     pub(in crate::pipeline) offsets: Offsets,
-    /// The records.
     pub(in crate::pipeline) records: Batch,
     /// What is known of how they came round, once it is.
     pub(in crate::pipeline) came_round: Option<CameRound>,
@@ -182,8 +181,8 @@ impl Machine {
         })
     }
 
-    /// Runs the steps over a micro-batch, as far as that is of use and not too much work. See the module's text for what
-    /// an error leaves.
+    /// Runs the steps over a micro-batch, or over as much of it as one commit should have. After an error the machine must
+    /// not be used again.
     ///
     /// If a call fails while nothing has changed yet and there are more than [`CAREFUL_RECORDS`] records, they are not
     /// applied at all: to be applied again in smaller numbers, so that a plugin that fails on everything fails on few
@@ -207,7 +206,7 @@ impl Machine {
         }
     }
 
-    /// Brings state to disk that there is no room for in memory. Nothing may have changed since the last block: so this
+    /// Moves state to disk that does not fit in memory. Nothing may have changed since the last block: so this
     /// comes between the commit of one micro-batch and the next.
     pub(in crate::pipeline) fn make_room(&mut self) -> Result<(), Error> {
         let mut over = (self.state_bytes() as usize).saturating_sub(self.plan.room.memory);
@@ -217,7 +216,7 @@ impl Machine {
         self.check_state()
     }
 
-    /// Whether the state is within its limits and wholly at hand.
+    /// Whether the state is within its limits and none of it was lost to a failing disk.
     pub(in crate::pipeline) fn check_state(&self) -> Result<(), Error> {
         let name = || self.plan.name.clone();
         if let Some(source) = self.states.iter().find_map(|state| state.store().failure()) {
@@ -320,8 +319,8 @@ impl Machine {
         known.newest.max(known.watermark.time())
     }
 
-    /// Takes notice of inputs that have nothing, for which the time until they are idle begins, and of those that are held
-    /// back, for which it does not. No block has that time: it begins anew after a restart.
+    /// Notes inputs that have nothing, for which the time until they are idle begins, and inputs that are held back, for
+    /// which it does not. That time is in no block: it starts over after a restart.
     pub(in crate::pipeline) fn note_quiet(&mut self, quiet: &[usize], held: &[usize], clock: i64) {
         let clock = self.clock.at(clock);
         for &input in quiet.iter().filter(|input| !self.plan.is_table(**input)) {
@@ -372,7 +371,7 @@ impl Machine {
         &mut self.usage
     }
 
-    /// If at least this many rows in a row were poisonous: the step and its last failure. Counting begins anew.
+    /// If at least this many rows in a row were poisonous: the step and its last failure. Counting starts over.
     pub(in crate::pipeline) fn take_poisoned(&mut self, rows: u32) -> Option<(String, Failure)> {
         if self.poison.rows < rows {
             return None;

@@ -72,7 +72,7 @@ impl Outputs {
         self.extend(plan.dead_letters, letter, source_partition);
     }
 
-    /// Writes rows to a topic, those without a key to the dead letters if the topic needs one. Answers how many records
+    /// Writes rows to a topic, those without a key to the dead letters if the topic needs one. Returns how many records
     /// and bytes of them the topic got.
     fn write(
         &mut self,
@@ -98,7 +98,7 @@ impl Outputs {
         (rest.len() as u64, rest.payload_bytes() as u64)
     }
 
-    /// Adds rows to a topic, each to the partition of its key; a row without key stays in the partition it came by, as
+    /// Adds rows to a topic, each to the partition of its key; a row without key stays in the partition that it came from, as
     /// far as there are as many.
     fn extend(&mut self, topic: TopicId, rows: BatchRef<'_>, source_partition: PartitionId) {
         let partitions = &mut self.topics[topic];

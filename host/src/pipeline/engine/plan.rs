@@ -164,7 +164,7 @@ impl Keyed {
         }
     }
 
-    /// Its plugin, of whichever world with state.
+    /// Its plugin.
     pub(in crate::pipeline) fn guest(&self) -> &dyn Stateful {
         match self {
             Self::Fold(fold) => &*fold.guest,

@@ -13,7 +13,7 @@ use crate::plugin::{Grants, Lookups};
 use crate::record::{Column, ColumnRef};
 use crate::state::Reference;
 
-/// A table that the machine writes between calls and guests read during them.
+/// A table that the machine writes between calls and guests read during calls.
 #[derive(Debug, Clone, Default)]
 pub(in crate::pipeline) struct Shared(Arc<RwLock<Reference>>);
 
@@ -43,7 +43,7 @@ pub(in crate::pipeline) struct Table {
 }
 
 impl References {
-    /// The tables of a manifest, of which nothing has been read.
+    /// The tables of a manifest, with nothing read yet.
     pub fn new(spec: &Spec) -> Self {
         let table = |topic: &TopicName| Table { topic: topic.clone(), content: Shared::default() };
         Self { tables: spec.tables.iter().map(|(name, topic)| (name.clone(), table(topic))).collect() }

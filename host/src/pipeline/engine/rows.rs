@@ -7,7 +7,6 @@ use crate::record::{Batch, BatchRef, Column, ColumnRef, total};
 /// Rows on their way through a stage, each with the input row that it comes from.
 #[derive(Debug, Default)]
 pub(in crate::pipeline) struct StageRows {
-    /// The rows.
     pub(in crate::pipeline) batch: Batch,
     /// The row of the stage's input that each comes from.
     pub(in crate::pipeline) origins: Vec<u32>,

@@ -50,7 +50,7 @@ impl Sweep {
         Self { thresholds, kept, kept_bytes: 0, began: None, store: 0, changed: 0, rewriting: 0 }
     }
 
-    /// Takes notice of a block that was read back.
+    /// Notes a block that was read back.
     pub(in crate::pipeline) fn read(&mut self, number: u64, bytes: usize) {
         self.kept.push_back((number, bytes));
         self.kept_bytes += bytes;
@@ -71,12 +71,12 @@ impl Sweep {
         Turn { store: self.store, rewrite: self.rewriting }
     }
 
-    /// Takes notice of what a store wrote into the block, what it rewrote included.
+    /// Notes what a store wrote into the block, what it rewrote included.
     pub(in crate::pipeline) fn wrote(&mut self, bytes: usize) {
         self.changed += bytes;
     }
 
-    /// Takes notice of the finished block; `ended` says that the store whose turn it was has gone round. Answers the oldest
+    /// Notes the finished block; `ended` says that the store whose turn it was has gone round. Returns the oldest
     /// block that is still needed.
     pub(in crate::pipeline) fn end_turn(&mut self, number: u64, bytes: usize, ended: bool, stores: usize) -> u64 {
         self.changed = self.changed.saturating_sub(self.rewriting);

@@ -34,7 +34,7 @@ enum Timed {
 }
 
 impl TransformOutput {
-    /// Says that event time is final now, though another transform follows. What follows a second time changes nothing.
+    /// Notes that event time is final now, though another transform follows. What follows a second time changes nothing.
     pub(in crate::pipeline) fn fix_times(&mut self) {
         if !matches!(self.timed, Timed::Arriving) {
             return;

@@ -82,7 +82,7 @@ pub(in crate::pipeline) fn migrating(plan: &Plan, wrote: &BTreeMap<StepName, Dig
 }
 
 impl WarmState {
-    /// Passes the state of steps through `migrate` of the versions that now run them. After an error it is of no use.
+    /// Passes the state of steps through `migrate` of the versions that now run them. After an error, drop it.
     pub(in crate::pipeline) async fn migrate(&mut self, steps: &[(StepName, Digest)]) -> Result<(), Error> {
         let machine = &mut self.machine;
         let plan = Arc::clone(&machine.plan);

@@ -1,9 +1,9 @@
 //! How much a micro-batch may cost before what is done of it is committed.
 //!
 //! A step may take a microsecond for a row or a second. So a micro-batch is bounded by work done and not by records alone:
-//! rows are handed to steps in slices, and after each one it is looked whether calls, fuel or the clock on the wall say that
-//! it is enough. What is left is put back. Results do not depend on cuts, so the wall may decide where they are; the engine
-//! itself reads no clock, whoever runs it hands one in.
+//! rows are passed to steps in slices, and after each slice the number of calls, the fuel and the wall-clock time are
+//! compared with their limits. What is left is put back. Results do not depend on where a micro-batch is cut, so wall-clock
+//! time may decide that; the engine itself reads no clock, its caller passes one in.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ const WHOLE: u64 = 1000;
 /// Share of it that a slice may cost so that the next one may be larger, and above which the next one is smaller.
 const CHEAP: u64 = WHOLE / 20;
 const DEAR: u64 = WHOLE / 5;
-/// Rows of the first slice of a pipeline, of which nobody knows what a row costs.
+/// Rows of a pipeline's first slice, before it is known what a row costs.
 const FIRST_ROWS: usize = 1 << 10;
 /// Rows of the smallest slice: a call has costs of its own.
 const LEAST_ROWS: usize = 1 << 4;
@@ -25,9 +25,8 @@ const MOST_ROWS: usize = 1 << 16;
 pub(in crate::pipeline) struct WorkLimits {
     /// Calls of plugins.
     pub(in crate::pipeline) calls: u64,
-    /// Fuel.
     pub(in crate::pipeline) fuel: u64,
-    /// Milliseconds on the wall.
+    /// Milliseconds of wall-clock time.
     pub(in crate::pipeline) wall_ms: u64,
     /// Rows of a slice at most.
     pub(in crate::pipeline) slice_rows: usize,
@@ -40,7 +39,7 @@ impl Default for WorkLimits {
     }
 }
 
-/// What is counted while a micro-batch runs, for whoever looks on from outside.
+/// What is counted while a micro-batch runs, for status requests.
 #[derive(Debug, Default)]
 pub(in crate::pipeline) struct Meter {
     step: AtomicUsize,
@@ -49,14 +48,14 @@ pub(in crate::pipeline) struct Meter {
 }
 
 impl Meter {
-    /// Begins anew.
+    /// Starts over.
     pub(in crate::pipeline) fn reset(&self) {
         self.enter(0);
         self.calls.store(0, Ordering::Relaxed);
         self.fuel.store(0, Ordering::Relaxed);
     }
 
-    /// Says that the step of this number, in the plan's order, is at work.
+    /// Notes that the step of this number, in the plan's order, is at work.
     pub(in crate::pipeline) fn enter(&self, step: usize) {
         self.step.store(step, Ordering::Relaxed);
     }
@@ -154,7 +153,7 @@ impl Pace {
         (self.rows.min(part.work.limits.slice_rows).max(1), part.done())
     }
 
-    /// Takes notice of what a slice cost that began at a mark.
+    /// Notes what a slice cost that began at a mark.
     pub(in crate::pipeline) fn learn(&mut self, part: &Part<'_>, mark: u64) {
         let cost = part.done().saturating_sub(mark);
         if cost < CHEAP {

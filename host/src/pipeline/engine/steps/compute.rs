@@ -193,7 +193,7 @@ impl Run<'_> {
         (nodes, row_groups, groups)
     }
 
-    /// Merges pairs of nodes. Nothing needs to be called for one of which the other half is empty.
+    /// Merges pairs of nodes. No call is needed for a pair with an empty half.
     async fn merge(&mut self, merges: &[NodeId], sink: &mut Sink<'_>) -> Result<(), Stop> {
         let mut pairs = Vec::with_capacity(merges.len());
         let (mut lefts, mut rights) = (Column::default(), Column::default());

@@ -74,7 +74,7 @@ struct Round<'p> {
     /// Whether there may be more keys that are due.
     more: bool,
     reached: i64,
-    /// With how many keys it came to its end, if not with as many as there were.
+    /// How many keys it finished, if not all.
     narrowed: Option<usize>,
 }
 

@@ -29,7 +29,7 @@ pub(super) struct Unit {
     pub(super) rows: Range<u32>,
     /// Event-time timers are due up to here; none by [`NEVER`].
     pub(super) until: i64,
-    /// At most so many timers fire.
+    /// At most this many timers fire.
     pub(super) most: u32,
     /// Whether processing-time timers fire.
     pub(super) clock: bool,
