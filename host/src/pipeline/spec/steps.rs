@@ -123,7 +123,7 @@ impl Text<'_> {
         Ok(StepSpec { name, was, plugin, config, only, outputs, window, table, lookups })
     }
 
-    /// Whether it is clear which step has the state of which.
+    /// Whether the former names of steps are unambiguous.
     fn check_former_names(&self, steps: &[Step]) -> Result<(), ManifestError> {
         let mut former = BTreeSet::new();
         for was in steps.iter().filter_map(|step| step.was.as_ref()) {
