@@ -54,7 +54,7 @@ impl Ahead {
         self.parts.push_front(Part { records: records.to_owned(), offsets, taken: 0, next });
     }
 
-    /// Takes the first records, at most so many: appends them, and answers the position behind them.
+    /// Takes the first records, at most this many: appends them, and answers the position behind them.
     pub(super) fn take(&mut self, most: usize, records: &mut Batch, offsets: &mut Offsets) -> Option<Offset> {
         let (mut left, mut position) = (most, None);
         while left > 0

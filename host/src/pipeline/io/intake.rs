@@ -63,20 +63,20 @@ struct Read {
     asked: bool,
 }
 
-/// How much a micro-batch is to take. What was taken is the same in the end, however it was split.
+/// How much a micro-batch is to take. Results do not depend on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Take {
     /// What has arrived, in the amounts that serve best.
     Arrived,
-    /// No more than so many records.
+    /// No more than this many records.
     Records(usize),
-    /// No more than so many records of each partition, in the order of the sources and their partitions; of those that
+    /// No more than this many records of each partition, in the order of the sources and their partitions; of those that
     /// are not listed, none.
     Each(Vec<usize>),
 }
 
 impl Take {
-    /// No more than so many records of one partition.
+    /// No more than this many records of one partition.
     const fn of(&self, input: usize) -> usize {
         match self {
             Self::Arrived => usize::MAX,
@@ -86,7 +86,7 @@ impl Take {
         }
     }
 
-    /// No more than so many records altogether.
+    /// No more than this many records altogether.
     const fn altogether(&self) -> usize {
         match self {
             Self::Records(most) => *most,
@@ -163,7 +163,7 @@ impl Intake {
         self.forget_surplus();
     }
 
-    /// Takes more of inputs again of which everything was in time.
+    /// Takes more from inputs again if everything taken from them was in time.
     pub(in crate::pipeline) fn widen(&mut self, inputs: &[Input]) {
         for taken in inputs {
             let share = &mut self.shares[taken.input];
@@ -258,7 +258,7 @@ impl Intake {
                     next.push(turn);
                 }
             }
-            // A rest that is hardly worth another read of each is left to the next micro-batch.
+            // What is left is not worth another read of each input: the next micro-batch takes it.
             if next.len() == open.len() && records > limit / 2 {
                 break;
             }

@@ -167,7 +167,7 @@ impl Runner {
         }
     }
 
-    /// Why the pipeline should take a rest, if it should: a step failed on very many rows one after the other.
+    /// Why the pipeline should pause, if it should: a step failed on very many rows one after the other.
     pub(in crate::pipeline) fn take_poisoned(&mut self) -> Option<Reason> {
         let (step, failure) = self.machine.take_poisoned(POISON_ROWS_MAX)?;
         let message = format!(
@@ -227,7 +227,7 @@ impl Runner {
     /// Lets an input pass a mark that no record carries, in a micro-batch of its own.
     pub(in crate::pipeline) async fn mark(&mut self, input: usize, mark: Mark, clock: i64) -> Result<(), Error> {
         let batch = MicroBatch { marks: vec![(input, mark)], clock, ..MicroBatch::default() };
-        // There are no records of which fewer could be taken: it is applied whole.
+        // It has no records to take fewer of, so it is applied whole.
         self.machine.apply(&batch, &Work::default()).await?;
         self.commit().await?;
         self.publish();
