@@ -1,7 +1,7 @@
 //! Artifacts on disk: what was compiled once need not be compiled again by a server that starts.
 //!
 //! An artifact is machine code that the server will run. Each file carries an HMAC-SHA256 under a key that only this
-//! folder has; a file that does not verify is as good as none: reported, and made anew.
+//! folder has; a file that does not verify is reported and made again.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};

@@ -1,4 +1,4 @@
-//! What a store carries: the state of one instance, gone with it.
+//! The data of a store: the state of one instance, dropped with it.
 
 use std::sync::Arc;
 

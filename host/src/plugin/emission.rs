@@ -48,7 +48,7 @@ fn truncate(lengths: &mut Vec<i32>, bytes: &mut Vec<u8>, cells: usize) {
 pub(super) struct Emission {
     /// The rows, piece by piece.
     pub(super) pieces: Vec<RowsResult>,
-    /// The groups of which a timer goes on in a later call.
+    /// The groups with a timer that continues in a later call.
     pub(super) going_on: Vec<u32>,
     /// What they count for.
     pub(super) bytes: usize,

@@ -71,16 +71,10 @@ pub enum Error {
     },
     /// Compiling or `init` took too long.
     #[error("compiling the component took more than {limit_ms} ms; it was stopped")]
-    CompileTimeout {
-        /// The limit.
-        limit_ms: u64,
-    },
+    CompileTimeout { limit_ms: u64 },
     /// Compiling took too much memory.
     #[error("compiling the component took more than {limit_bytes} bytes of memory; it was stopped")]
-    CompileMemory {
-        /// The limit.
-        limit_bytes: u64,
-    },
+    CompileMemory { limit_bytes: u64 },
     /// The compiling process died.
     #[error("the process that compiles the component died: {how}")]
     CompileCrash {
@@ -92,7 +86,6 @@ pub enum Error {
     ArtifactTooLarge {
         /// Its size.
         use_: u64,
-        /// The limit.
         limit: u64,
     },
     /// The configuration is too large to be given to a plugin.
@@ -100,7 +93,6 @@ pub enum Error {
     ConfigTooLarge {
         /// Its size.
         use_: u64,
-        /// The limit.
         limit: u64,
     },
     /// The plugin refused its configuration.
@@ -118,7 +110,6 @@ pub enum Error {
     /// `describe` or `init` was stopped.
     #[error("`{function}` was stopped: {trap}")]
     Trapped {
-        /// The function.
         function: String,
         /// How it was stopped.
         trap: Trap,

@@ -19,11 +19,8 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// Whose code runs: the names that its log lines carry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
-    /// The tenant.
     pub tenant: TenantId,
-    /// The pipeline.
     pub pipeline: PipelineName,
-    /// The step.
     pub step: StepName,
 }
 

@@ -1,6 +1,6 @@
 //! Plugins: code of tenants, run in a sandbox.
 //!
-//! This module owns everything that knows WebAssembly; nothing outside of it names the engine. To the rest of the host a
+//! This module owns everything that knows WebAssembly; nothing outside of it uses the engine. To the rest of the host a
 //! step's code is a [`Guest`]: rows in, an answer or a [`Failure`] out, no memory between calls.
 
 #[cfg(feature = "sandbox")]
@@ -148,7 +148,6 @@ pub struct Output {
 /// The answer of a call, with what the call cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Called<T> {
-    /// The answer.
     pub answer: T,
     /// Fuel that the call used.
     pub fuel: u64,
@@ -200,7 +199,6 @@ pub struct Contribution<'a> {
     pub groups: ColumnRef<'a>,
     /// The group of each row: an index into `groups`.
     pub row_groups: &'a [u32],
-    /// The rows.
     pub rows: BatchRef<'a>,
 }
 
@@ -218,7 +216,6 @@ pub struct Folded {
 pub struct Closed<'a> {
     /// Their accumulators.
     pub groups: ColumnRef<'a>,
-    /// Their keys.
     pub keys: ColumnRef<'a>,
     /// First millisecond of each.
     pub starts: &'a [i64],
@@ -252,7 +249,6 @@ pub struct Timers {
 /// Changes to timers, in columns; per group, domain and id the last one counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TimerChanges {
-    /// The timers.
     pub timers: Timers,
     /// 1 sets the timer, 0 deletes it.
     pub sets: Vec<u8>,
@@ -265,7 +261,7 @@ pub struct Work<'a> {
     pub group_rows: &'a [u32],
     /// The rows, group after group.
     pub rows: BatchRef<'a>,
-    /// The input each row came by; empty if all came by input 0.
+    /// The input that each row came from; empty if all came from input 0.
     pub inputs: &'a [u16],
     /// The watermark at the place of each row, `i64::MIN` for none; empty if it is `watermark` for all.
     pub row_watermarks: &'a [i64],
@@ -299,7 +295,7 @@ pub struct Done {
     pub timers: TimerChanges,
     /// Timers that were set and fired in this call.
     pub fired: Timers,
-    /// Groups of which the first timer has more to emit: it fires again before anything else of the key.
+    /// Groups whose first timer has more to emit: it fires again before anything else of the key.
     pub going_on: Vec<u32>,
 }
 

@@ -36,7 +36,6 @@ pub struct SandboxConfig {
     pub worker: Option<PathBuf>,
     /// How many calls run at once; others wait.
     pub calls: u32,
-    /// The limits.
     pub limits: Limits,
 }
 
@@ -224,7 +223,7 @@ impl Sandbox {
         loaded.codes.entry(id).or_default().clone()
     }
 
-    /// Loads an artifact from the folder. One that does not load was made by another engine: it is made anew.
+    /// Loads an artifact from the folder. One that does not load was made by another engine: it is made again.
     async fn find(&self, id: Digest, config: &str) -> Option<Code> {
         let (inner, config) = (self.0.clone(), config.to_owned());
         let found = tokio::task::spawn_blocking(move || {

@@ -3,7 +3,7 @@
 //!
 //! Clocks stand at zero and random numbers are the same in every instance: a step reads no clock and no randomness
 //! except what its batch carries, or replay would not be exact. They are numbers of a generator rather than zeros, so
-//! that code that draws until it likes what it gets comes to an end.
+//! that code that draws until it likes what it gets ends.
 //!
 //! Functions are defined by name and result type out of what the component imports: the stubs need no copy of WASI.
 

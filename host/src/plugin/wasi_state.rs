@@ -1,6 +1,6 @@
 //! What the stubs of WASI remember in one instance.
 
-/// Seed of the random numbers: the digits of pi, nothing up the sleeve.
+/// Seed of the random numbers: digits of pi, so that it is plainly not chosen for an effect.
 const SEED: u64 = 0x3141_5926_5358_9793;
 
 /// State of the stubs in one instance.

@@ -68,7 +68,7 @@ pub(super) fn get(store: &Store<'_>, table: u32, groups: &WasmList<u32>, keys: &
     in_parts(&ctx.limits, keys, |place, part| tables.get(table, &groups[place..place + part.len()], part))
 }
 
-/// Writes entries of a table, whoever's it is. Answers the bytes that were written.
+/// Writes entries of a table, whoever's it is. Returns the bytes that were written.
 pub(super) fn put(
     store: &Store<'_>,
     table: u32,

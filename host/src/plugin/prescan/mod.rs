@@ -48,7 +48,7 @@ pub(super) fn scan(bytes: &[u8], limits: &Limits) -> Result<Scanned, Error> {
     };
     let mut parser = Parser::new(0);
     parser.set_features(features());
-    // The types of what ended last: in the end, of the component itself.
+    // The types of what ended last: finally, of the component itself.
     let mut types = None;
     for payload in parser.parse_all(bytes) {
         let payload = payload.map_err(invalid)?;

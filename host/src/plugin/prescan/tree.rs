@@ -41,7 +41,7 @@ struct Scope {
 pub(super) struct Tree {
     scopes: Vec<Scope>,
     in_module: bool,
-    /// The dearest component so far: what a component that comes from elsewhere (an import, an instance's export) is
+    /// The most expensive component so far: what a component that comes from elsewhere (an import, an instance's export) is
     /// taken for.
     dearest: Cost,
 }
