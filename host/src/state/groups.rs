@@ -82,12 +82,12 @@ impl Groups {
         self.slots.extra(id).marks.is_changed(commit)
     }
 
-    /// Takes all marks of calls away.
+    /// Clears the marks of all calls.
     pub(super) fn clear_calls(&mut self) {
         self.slots.extras_mut().for_each(|group| group.marks.clear_call());
     }
 
-    /// Takes all marks of commits away.
+    /// Clears the marks of all commits.
     pub(super) fn clear_commits(&mut self) {
         self.slots.extras_mut().for_each(|group| group.marks.clear_commit());
     }

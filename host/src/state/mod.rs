@@ -1,8 +1,8 @@
 //! State of pipelines: what is held in memory between commits, and the delta blocks that it is rebuilt from.
 //!
-//! State is a view of the log. A commit appends one block with the new value of everything that changed, as absolute
-//! values; applying a block twice changes nothing. Nothing here does I/O, but for the disk that a step of many keys may be
-//! given to keep there what memory has no room for.
+//! State is a view of the log. A commit appends one block with the new value of everything that changed. Values are
+//! absolute, so applying a block twice changes nothing. Nothing here does I/O, except to the disk that a step with many
+//! keys may be given for what does not fit in memory.
 
 use crate::time::Watermark;
 
@@ -30,7 +30,6 @@ pub use windows::{CallGroups, Due, WindowAssignment, WindowValues, Windows};
 /// What time it is for a step: in event time and by the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
-    /// The watermark.
     pub watermark: Watermark,
     /// Processing time, which never goes back.
     pub clock: i64,
@@ -58,8 +57,8 @@ pub trait Store: Send + std::fmt::Debug {
     /// Bytes of memory in use.
     fn bytes(&self) -> usize;
 
-    /// Brings about so many bytes of what is used least to disk, where there is one; how many it were. Nothing may have
-    /// changed since the last block.
+    /// Moves about this many of the least recently used bytes to disk, if there is one, and returns how many it moved.
+    /// Nothing may have changed since the last block.
     fn spill(&mut self, bytes: usize) -> usize {
         let _ = bytes;
         0
@@ -70,7 +69,7 @@ pub trait Store: Send + std::fmt::Debug {
         0
     }
 
-    /// Why the disk is of no use any more, if it failed: what was computed since must not be committed.
+    /// Why the disk failed, if it did: what was computed since must not be committed.
     fn failure(&self) -> Option<&SpillError> {
         None
     }
@@ -78,16 +77,16 @@ pub trait Store: Send + std::fmt::Debug {
     /// Whether anything changed since the last block.
     fn is_changed(&self) -> bool;
 
-    /// Writes what changed since the last block, and begins anew to note changes. On top it writes about `rewrite` bytes
-    /// of what did not change, going round: so blocks before a round are not needed after it. Answers whether a round
-    /// came to its end with this block.
+    /// Writes what changed since the last block, and starts over to note changes. On top it writes about `rewrite` bytes
+    /// of what did not change, going round: so blocks before a round are not needed after it. Returns whether a round
+    /// ended with this block.
     fn write_block(&mut self, writer: &mut Writer, rewrite: usize) -> bool;
 
-    /// Writes all of the state, and begins anew to note changes. Where a round of rewriting stands does not matter: it is
-    /// over, and the next one begins at the beginning.
+    /// Writes all of the state, and starts over to note changes. A round of rewriting
+    /// that is under way ends here, and the next one starts at the beginning.
     fn write_whole(&mut self, writer: &mut Writer);
 
-    /// What there is in short, so that whoever reads a whole block back knows whether it is all there.
+    /// A summary of the state, so that a reader of a whole block can check that the block is complete.
     fn summary(&self) -> Summary;
 
     /// Applies a block that `write_block` or `write_whole` wrote; the latter to a store without state. Values are absolute: a block

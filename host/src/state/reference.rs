@@ -71,7 +71,7 @@ impl Reference {
         self.tidy();
     }
 
-    /// Lets go of the slots of removed keys, once they are most. Changes must have been written.
+    /// Drops the slots of removed keys, once these are the majority. Changes must have been written.
     fn tidy(&mut self) {
         if self.groups.slots() <= self.removed_min.max(2 * self.groups.len()) {
             return;

@@ -1,7 +1,7 @@
 //! What a store has, in short: how many entries, and a digest of them.
 //!
 //! A block that is marked whole carries the summary of each store, taken from the state and not from what was
-//! written. Whoever reads the block back compares: what was left out, or came twice, is an error and not a smaller state.
+//! written. A reader of the block compares the two: what is missing, or there twice, is an error and not a smaller state.
 
 use sha2::{Digest as _, Sha256};
 

@@ -1,8 +1,8 @@
 //! Numbers that tell whether a slot was marked in this turn.
 //!
-//! A mark is the number of the turn in which it was made, four bytes of a slot's cache line. A busy step comes to the
-//! end of these numbers after some weeks; then every mark has to be taken away once, or a slot that was last marked
-//! under the same number would be taken for marked now.
+//! A mark is the number of the turn in which it was made, four bytes of a slot's cache line. A busy step uses up
+//! these numbers after some weeks. Then every mark has to be cleared once, or a slot that was last marked under the same
+//! number would count as marked now.
 
 /// What a slot is marked with that was never marked: the number of no turn.
 pub(super) const UNMARKED: u32 = 0;
@@ -22,7 +22,7 @@ impl Ticks {
         self.0
     }
 
-    /// Begins the next turn. `clear` takes all marks away, which is asked for where numbers begin anew.
+    /// Begins the next turn. `clear` clears all marks; it is called when the numbers start over.
     pub(super) fn advance(&mut self, clear: impl FnOnce()) {
         self.0 = match self.0.checked_add(1) {
             Some(next) => next,
@@ -33,7 +33,7 @@ impl Ticks {
         };
     }
 
-    /// As many turns before numbers begin anew.
+    /// This many turns before the numbers start over.
     #[cfg(test)]
     pub(super) const fn before_end(turns: u32) -> Self {
         Self(u32::MAX - turns)

@@ -68,11 +68,9 @@ pub struct CallGroups {
 /// Groups that are complete.
 #[derive(Debug)]
 pub struct Due {
-    /// Their window.
     pub window: Window,
     /// Their keys, ascending.
     pub keys: Column,
-    /// Their accumulators.
     pub accumulators: Column,
 }
 
@@ -185,7 +183,7 @@ impl Windows {
         }
     }
 
-    /// The next groups that are complete by this watermark, all of one window, at most `most` and with about so many
+    /// The next groups that are complete by this watermark, all of one window, at most `most` and with about this many
     /// bytes of accumulators; they are open no more.
     pub fn close(&mut self, watermark: Watermark, most: usize, bytes: usize) -> Option<Due> {
         loop {
@@ -236,7 +234,7 @@ impl Windows {
         }
     }
 
-    /// The next groups of the round that goes over all of them, about so many bytes, by window; whether the round ends
+    /// The next groups of the round that goes over all of them, about this many bytes, by window; whether the round ends
     /// with them. Slots are only ever appended, so a place in the round holds still.
     fn sweep(&mut self, bytes: usize) -> (Vec<Vec<SlotId>>, bool) {
         let mut swept = vec![Vec::new(); self.open.len()];

@@ -67,7 +67,7 @@ struct Changed {
 }
 
 impl Keyed {
-    /// Adds about so many bytes of what did not change. Whether a round came to its end.
+    /// Adds about this many bytes of what did not change. Whether a round ended.
     fn sweep(&mut self, contents: &mut Contents, mut budget: usize) -> bool {
         if budget == 0 {
             return false;

@@ -9,8 +9,8 @@
 //!
 //! Numbers have their greatest byte first, so that the entries of a table are together and in order.
 //!
-//! A disk that failed once is not used again: what is asked of it then is not there, and whoever asks at the end of a
-//! micro-batch is told. So nothing that was computed without it is ever committed.
+//! A disk that failed once is not used again: reads find nothing from then on, and the failure is checked at the end of
+//! each micro-batch. So nothing that was computed without the disk is ever committed.
 
 use std::sync::{Arc, OnceLock};
 
@@ -66,7 +66,7 @@ impl Disk {
         if self.own.get().is_none() {
             match disks.provide() {
                 Ok(provided) => {
-                    // Whoever was faster has one that is as empty.
+                    // Another thread made one first, and it is just as empty.
                     let _ = self.own.set(provided);
                 }
                 Err(error) => {

@@ -1,10 +1,10 @@
 //! Values of keys between memory and disk.
 //!
-//! What is used comes into memory and stays until room is needed; then what was not used for the longest goes, and is
+//! What is used is loaded into memory and stays until room is needed; then what was not used for the longest goes, and is
 //! written only if the disk does not have it as it is. Keys with timers or tables stay: their values go with them.
 //!
-//! Who rewrites the state piece by piece must miss nothing that comes or goes meanwhile. What goes is found on disk,
-//! which is gone over after memory; what comes is noted as changed, so the next block has it.
+//! Rewriting the state piece by piece must not miss what moves meanwhile. What moved to disk is found there, because disk
+//! is rewritten after memory; what was loaded is marked as changed, so the next block has it.
 
 use super::Keyed;
 use super::blocks::Sweep;
@@ -22,14 +22,14 @@ const BYTES_A_LOOK: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Hand {
     slot: SlotId,
-    /// The call at which it came by the first slot: what was used since then stays for another round.
+    /// The call at which the search last passed the first slot: what was used since then stays for another round.
     since: u32,
-    /// The call at which it came by the first slot the time before.
+    /// The call at which the search passed the first slot the time before.
     before: u32,
 }
 
 impl Hand {
-    /// Forgets when it came by: the numbers of calls begin anew.
+    /// Forgets when the search passed: the numbers of calls start over.
     pub(super) fn restart(&mut self) {
         (self.since, self.before) = (0, 0);
     }
@@ -72,7 +72,7 @@ impl Keyed {
         });
     }
 
-    /// Brings as many bytes as are wanted to disk; how many it were. Nothing may have changed since the last block.
+    /// Moves as many bytes as are wanted to disk; how many it were. Nothing may have changed since the last block.
     pub(super) fn evict(&mut self, wanted: usize) -> usize {
         if wanted == 0 || !self.disk.is_there() {
             return 0;

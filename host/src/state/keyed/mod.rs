@@ -60,7 +60,7 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        // After a restart it is not known what a commit left.
+        // What the last commit left undone is not known after a restart.
         Self { keys: FIRING_KEYS, caught_up: false, wide: false }
     }
 }
@@ -123,7 +123,7 @@ impl Keyed {
         }
     }
 
-    /// Begins a call. Where the numbers of calls begin anew, nothing counts as used before.
+    /// Begins a call. Where the numbers of calls start over, nothing counts as used before.
     fn begin_call(&mut self) {
         self.call.advance(|| {
             self.slots.clear_calls();
@@ -352,7 +352,6 @@ impl Keyed {
 /// Some values, with the slots they are of.
 #[derive(Debug)]
 pub struct SomeValues {
-    /// The slots.
     pub slots: Vec<SlotId>,
     /// Their values, none of them null.
     pub column: Column,

@@ -98,7 +98,7 @@ impl Schedule {
         }
     }
 
-    /// Sees to it that the first entry counts, so that [`Schedule::first`] is exact.
+    /// Makes sure that the first entry counts, so that [`Schedule::first`] is exact.
     pub(super) fn settle(&mut self, keys: &mut impl Keys) {
         while let Some(mut bucket) = self.buckets.first_entry() {
             let time = *bucket.key();

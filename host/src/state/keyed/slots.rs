@@ -1,4 +1,4 @@
-//! Keys and their state values, of which a slot keeps its number as long as its key has anything.
+//! Keys and their state values. A slot keeps its number as long as its key has anything.
 //!
 //! Only this file knows where values are.
 
@@ -65,7 +65,7 @@ impl Slots {
         self.slots.add(hash, key)
     }
 
-    /// Gives the number of a slot away, of which nothing is needed any more.
+    /// Frees a slot that is no longer needed; its number is used again.
     pub(super) fn free(&mut self, id: SlotId) {
         self.set_value(id, None);
         self.slots.free(id);

@@ -34,10 +34,10 @@ pub(super) struct Size {
 /// An entry in memory.
 #[derive(Debug)]
 struct Entry {
-    /// None, if it was deleted and the disk is not told yet.
+    /// None, if it was deleted and is still on disk.
     value: Option<Box<[u8]>>,
     disk: OnDisk,
-    /// Whether it was used since the search for what is used least came by.
+    /// Whether it was used since the search for the least recently used entries last passed it.
     used: bool,
 }
 
@@ -276,7 +276,7 @@ impl Tables {
         self.disk.write(&names, &nulls);
     }
 
-    /// Brings entries that are not used to disk until so many bytes are free; how many are.
+    /// Moves entries that are not used to disk until so many bytes are free; how many are.
     pub(super) fn evict<'k>(&mut self, wanted: usize, key: impl Fn(SlotId) -> Option<&'k [u8]>) -> usize {
         let (mut freed, mut looks) = (0, looks(wanted));
         // From the hand to the end, from there to the end, and once more for what stayed for having been used.
@@ -329,7 +329,7 @@ impl Tables {
     }
 }
 
-/// The first name after all that begin with these bytes, of which not all are the greatest.
+/// The first name after all that begin with these bytes. Not all of the bytes may be 255.
 fn after(names: &[u8]) -> Vec<u8> {
     let mut after = names.to_vec();
     while let Some(last) = after.pop() {

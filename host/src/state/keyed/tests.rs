@@ -26,7 +26,7 @@ enum Op {
     Entry(Key, u32, Vec<u8>, Option<Vec<u8>>),
     /// A look at a value and an entry.
     Look(Key, u32, Vec<u8>),
-    /// A look at entries between two, at most so many.
+    /// A look at entries between two, at most this many.
     Range(Key, u32, Vec<u8>, Vec<u8>, u32, bool),
     /// A commit that rewrites so many bytes on top, after which so many go to disk.
     Block(usize, usize),

@@ -1,4 +1,4 @@
-//! Calls and commits whose numbers begin anew.
+//! Calls and commits whose numbers start over.
 
 use super::*;
 use crate::state::{Reader, Store, Writer};

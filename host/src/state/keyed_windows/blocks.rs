@@ -65,7 +65,7 @@ impl KeyedWindows {
         writer.column(values.view());
     }
 
-    /// The next keyed windows of the round that goes over all of them, about so many bytes; whether it ends with them.
+    /// The next keyed windows of the round that goes over all of them, about this many bytes; whether it ends with them.
     fn sweep(&mut self, bytes: usize, ids: &mut Vec<KeyedWindowId>) -> bool {
         let mut written = 0_usize;
         while written < bytes && self.cursor < self.slab.len() {

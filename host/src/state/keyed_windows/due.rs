@@ -35,7 +35,7 @@ impl Timers {
     }
 
     /// The first time at which there is a timer that counts. The others before it are gone with the next commit: they are
-    /// many only after blocks were read, of which each may have another timer of a keyed window.
+    /// many only after blocks were read, each of which may have another timer of a keyed window.
     fn first_that(&self, counts: impl Fn(KeyedWindowId, i64) -> bool) -> Option<i64> {
         if self.left.iter().any(|&id| counts(id, self.now)) {
             return Some(self.now);
@@ -51,7 +51,7 @@ impl Timers {
         }
     }
 
-    /// The time by which more than so many count, up to a time.
+    /// The time by which more than this many count, up to a time.
     fn backlog(&self, until: i64, most: usize, counts: impl Fn(KeyedWindowId, i64) -> bool) -> Option<i64> {
         if self.entries <= most {
             return None;
@@ -144,7 +144,7 @@ impl KeyedWindows {
         })
     }
 
-    /// The event time by which more than so many keyed windows are due before rows that come, if the watermark covers it.
+    /// The event time by which more than this many keyed windows are due before rows that come, if the watermark covers it.
     pub fn backlog(&self, watermark: Watermark, most: usize) -> Option<i64> {
         if self.eager { self.timers.backlog(watermark.time()?, most, |id, time| self.is_set(id, time)) } else { None }
     }

@@ -5,7 +5,7 @@ use crate::state::slots::{KeyHasher, SlotId, SlotTable};
 /// A key's number.
 pub type KeyId = SlotId;
 
-/// Stands for no keyed window.
+/// No keyed window.
 const NONE: u32 = u32::MAX;
 
 /// Keys by number, and numbers by key.

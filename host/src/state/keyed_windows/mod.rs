@@ -360,7 +360,7 @@ impl KeyedWindows {
         self.timers.insert(time, id);
     }
 
-    /// Sees to it that a keyed window that took a row of that time gives a result in time.
+    /// Makes sure that a keyed window that took a row of that time gives a result in time.
     fn expect(&mut self, id: KeyedWindowId, (known, time): (i64, i64), clock: i64) {
         let Meta { window, since, .. } = self.slab[id as usize].meta;
         let is_given = self.slab[id as usize].meta.is(GIVEN);

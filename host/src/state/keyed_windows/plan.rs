@@ -13,7 +13,6 @@ pub(super) const ALL: Window = Window::ALL;
 pub struct Arrived<'a> {
     /// Their event times.
     pub times: &'a [i64],
-    /// Their keys.
     pub keys: &'a [Option<&'a [u8]>],
     /// Their hashes, by [`KeyedWindows::hash`].
     pub hashes: &'a [u32],
@@ -56,7 +55,7 @@ impl KeyedWindows {
         self.keys.hash(key)
     }
 
-    /// Plans for rows from `from` on, in their order, and for what is due before each. Answers how many rows are planned:
+    /// Plans for rows from `from` on, in their order, and for what is due before each. Returns how many rows are planned:
     /// not all, if the program is full before.
     pub fn plan(&mut self, rows: &Arrived<'_>, from: usize, program: &mut Program) -> usize {
         self.find_free();
@@ -161,7 +160,7 @@ impl KeyedWindows {
         }
     }
 
-    /// Gives an early result if enough rows came, or sees to it that one comes in time.
+    /// Gives an early result if enough rows came, or makes sure that one comes in time.
     fn give_early(&mut self, id: KeyedWindowId, row: Row<'_>, program: &mut Program) {
         match self.windowing.early {
             Some(Early::Rows(rows)) if self.slab[id as usize].meta.since >= rows => {

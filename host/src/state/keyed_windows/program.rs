@@ -66,9 +66,7 @@ pub struct Fire {
     /// What changed since the last result, before and after: if they are the same, because every row was rejected, there
     /// is no result.
     pub change: (NodeId, NodeId),
-    /// The key.
     pub key: KeyId,
-    /// The window.
     pub window: Window,
     /// The event time of the result.
     pub time: i64,
@@ -97,7 +95,7 @@ pub struct Program {
     pub late: Vec<u32>,
     /// Rows in windows past the ends of time, ascending.
     pub unassignable: Vec<u32>,
-    /// Windows that came to their end with nothing new to say.
+    /// Windows that ended without a new result.
     pub ended: u64,
     /// Timers that were dealt with.
     pub due: usize,
@@ -106,7 +104,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// A program that is full after about so many operations.
+    /// A program that is full after about this many operations.
     pub fn with_limit(ops_max: usize) -> Self {
         let empty = Node { origin: Origin::Empty, level: 0, uses: 1, sealed: true };
         Self {
@@ -134,7 +132,7 @@ impl Program {
         self.ops >= self.ops_max
     }
 
-    /// Whether it asks for nothing.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.nodes.len() == 1 && self.fires.is_empty() && self.due == 0
     }
@@ -201,7 +199,7 @@ impl Program {
         self.nodes[node as usize].sealed = true;
     }
 
-    /// Says that a node is used once more.
+    /// Notes that a node is used once more.
     pub(super) fn keep(&mut self, node: NodeId) {
         self.nodes[node as usize].uses += 1;
     }

@@ -1,7 +1,7 @@
 //! Going on under other times: when results come, and for how long windows stay open.
 //!
-//! Timers of open windows were set by what was asked for then. They are set anew, so that no window waits for a moment that
-//! does not come any more, or gives a result that nobody asks for.
+//! Timers of open windows were set by the manifest that was deployed then. They are set again, so that no window waits for
+//! a time that no longer comes, or gives a result that the manifest no longer asks for.
 
 use super::due::Timers;
 use super::{DIRTY, HEAD, KeyedWindowId, KeyedWindows, LIVE, NEVER, next_multiple};
@@ -15,7 +15,7 @@ impl KeyedWindows {
         self.cleanup(window) <= watermark || window.last() <= self.over_until
     }
 
-    /// Takes notice that windows were of another description until now. Nothing may have been planned since the last plan
+    /// Notes that windows had another description until now. Nothing may have been planned since the last plan
     /// was settled. What changes is not noted for the next block: all has to be written.
     pub fn retime(&mut self, before: &Windowing, now: Now) {
         let watermark = now.watermark.time().unwrap_or(i64::MIN);

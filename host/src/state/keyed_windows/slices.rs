@@ -114,7 +114,7 @@ impl KeyedWindows {
         taken
     }
 
-    /// Sees to it that a window gives a result at its end, and that what is over at a time goes.
+    /// Makes sure that a window gives a result at its end, and that what is over at a time goes.
     fn head(&mut self, key: KeyId, pending: Option<Window>, over: i64, program: &mut Program) {
         let id = match self.keys.head(key) {
             Some(id) => id,

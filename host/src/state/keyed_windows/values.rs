@@ -73,7 +73,7 @@ impl Values {
         }
     }
 
-    /// Says that a node has the value of another one, which is known.
+    /// Notes that a node has the value of another one, which is known.
     pub fn set_same(&mut self, node: NodeId, other: NodeId) {
         let other = self.resolve(other);
         let uses = self.slots[node as usize].uses;
@@ -81,7 +81,7 @@ impl Values {
         self.slots[other as usize].uses += uses;
     }
 
-    /// Says that a node was used.
+    /// Notes that a node was used.
     pub fn used(&mut self, node: NodeId) {
         let node = self.resolve(node);
         let slot = &mut self.slots[node as usize];

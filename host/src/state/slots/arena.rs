@@ -5,7 +5,7 @@ use super::Stored;
 /// Wasted bytes below which tidying up costs more than it gives.
 const WASTE_MIN: usize = 1 << 20;
 
-/// Bytes end to end, some of which nobody uses any more.
+/// Bytes end to end, some of which are no longer used.
 #[derive(Debug, Default)]
 pub(in crate::state) struct Arena {
     bytes: Vec<u8>,
@@ -46,7 +46,7 @@ impl Arena {
         *self = tidied;
     }
 
-    /// Bytes that somebody uses.
+    /// Bytes in use.
     pub(in crate::state) fn used(&self) -> usize {
         self.bytes.len() - self.wasted
     }

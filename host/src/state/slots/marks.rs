@@ -46,12 +46,12 @@ impl Marks {
         self.commit == commit
     }
 
-    /// Takes the mark of the call away.
+    /// Clears the mark of the call.
     pub(in crate::state) fn clear_call(&mut self) {
         self.call = UNMARKED;
     }
 
-    /// Takes the mark of the commit away.
+    /// Clears the mark of the commit.
     pub(in crate::state) fn clear_commit(&mut self) {
         self.commit = UNMARKED;
     }

@@ -1,7 +1,7 @@
 //! The slot table: keys by number and numbers by key, made for a lookup a row.
 //!
 //! A slot is one cache line that has what a row needs: the hash, the key, and what its user keeps for a key. Longer keys
-//! spill into an arena. A slot keeps its number as long as it is taken; then the number is given away again.
+//! spill into an arena. A slot keeps its number until it is freed; then the number is used again.
 //!
 //! There are three users, each with an extra of its own, which is what differs between them. The groups of a window have
 //! an accumulator and marks, and never give a slot back: a window goes as a whole. Keyed steps have a value, marks, timers
@@ -123,7 +123,7 @@ impl<E: Default, const KEY: usize> SlotTable<E, KEY> {
         id
     }
 
-    /// Gives the number of a slot away, of which nothing is needed any more.
+    /// Frees a slot that is no longer needed; its number is used again.
     pub(super) fn free(&mut self, id: SlotId) {
         let slot = &mut self.slots[id as usize];
         if slot.key.is_vacant() {

@@ -58,7 +58,7 @@ impl<const N: usize> Stored<N> {
         self.length = value.map_or(NULL, |bytes| bytes.len() as i32);
     }
 
-    /// Says that nothing is here, until something is set.
+    /// Notes that nothing is here, until something is set.
     pub(in crate::state) fn vacate(&mut self, arena: &mut Arena) {
         self.set(None, arena);
         self.length = VACANT;

@@ -1,7 +1,7 @@
 //! The disk below the memory of keyed state: what a step keeps there, and who provides it.
 //!
 //! What is on disk is a cache that happens to be larger than memory. The truth is the log's blocks; so nothing here is
-//! synced, a crash may lose all of it, and a machine that cannot read or write it any more is built anew from the log.
+//! synced, a crash may lose all of it, and a machine that cannot read or write it any more is rebuilt from the log.
 
 #[cfg(test)]
 pub(crate) mod memory;
