@@ -28,7 +28,7 @@ impl ProcessingClock {
         self.now
     }
 
-    /// Takes a time that was told before, such as before a restart.
+    /// Takes a time that was given before, such as before a restart.
     pub fn restore(&mut self, told: i64) {
         self.now = self.now.max(told);
     }

@@ -33,7 +33,7 @@ pub struct Disorder {
 }
 
 impl Disorder {
-    /// The watermark after rows of which the newest has this event time.
+    /// The watermark after rows, the newest of which has this event time.
     ///
     /// One millisecond less than the newest minus the bound, because rows of equal time may follow. Near the least time
     /// there is, nothing is known.

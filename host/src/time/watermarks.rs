@@ -98,7 +98,7 @@ impl Watermarks {
         self.inputs[input].watermark.max(self.output)
     }
 
-    /// Takes notice of a row.
+    /// Notes a row.
     pub fn row(&mut self, input: usize, time: i64) {
         if self.feedback[input] {
             let newest = &mut self.inputs[input].newest;
@@ -118,7 +118,7 @@ impl Watermarks {
         self.advance(input, watermark, woke);
     }
 
-    /// Takes notice of a mark.
+    /// Notes a mark.
     pub fn mark(&mut self, input: usize, mark: Mark) {
         match mark {
             _ if self.feedback[input] => {}
@@ -138,7 +138,7 @@ impl Watermarks {
         }
     }
 
-    /// Takes notice of an input that has no rows at this time of the clock. The timeout begins when an input is first
+    /// Notes an input that has no rows at this time of the clock. The timeout begins when an input is first
     /// seen quiet, and is over when it is exceeded.
     pub fn quiet(&mut self, input: usize, clock: i64) {
         self.note_quiet(input, clock);
@@ -152,8 +152,8 @@ impl Watermarks {
         self.quiet_since[input].get_or_insert(clock);
     }
 
-    /// Takes notice of an input that waits for others and is not looked at. What is not looked at is not quiet: its
-    /// timeout begins anew when it is read again and has nothing.
+    /// Notes an input that waits for others and is not looked at. What is not looked at is not quiet: its
+    /// timeout starts over when it is read again and has nothing.
     pub fn note_held(&mut self, input: usize) {
         self.quiet_since[input] = None;
     }
@@ -188,7 +188,7 @@ impl Watermarks {
         }
     }
 
-    /// Adds an input of which nothing is known. It holds the watermark until it does.
+    /// Adds an input that nothing is known of yet. It holds the watermark back until its first row.
     pub fn add(&mut self) {
         self.inputs.push(Input::default());
         self.feedback.push(false);

@@ -70,7 +70,7 @@ impl Tumbling {
         Some(Window { start, end: start.checked_add(self.size_ms)? })
     }
 
-    /// The window of a time of which it is known that it has one.
+    /// The window of a time that is known to have one.
     pub fn window_within(self, time: i64) -> Window {
         self.starting_at(time - self.into(time))
     }
@@ -163,7 +163,7 @@ impl Hopping {
         if self.size_ms % self.slide_ms() == 0 { 1 } else { 2 }
     }
 
-    /// The slice of a time: the longest stretch around it of which every window has all or nothing. Rows are kept by
+    /// The slice of a time: the longest stretch around it that every window has all of or nothing. Rows are kept by
     /// slice, so that a row is added once however many windows it is in.
     pub fn slice_of(self, time: i64) -> Option<Window> {
         let hop = self.starts.window_of(time)?;
