@@ -43,7 +43,7 @@
 //!   emitted ([`output`]).
 //! - [`Transform::record`] and [`Aggregate::add`]: the same, with a struct that is prepared once.
 //! - [`Process::on_row`] and [`Process::on_timer`]: what a key sees, in order, with its [`state`], its timers, tables and
-//!   named outputs ([`process`](mod@process)). Joins and the like need not be written anew ([`library`]).
+//!   named outputs ([`process`](mod@process)). Joins and the like need not be written again ([`library`]).
 //! - [`Transform::batch`] and [`Aggregate::add_batch`]: the columns themselves ([`batch`], [`answer`]).
 //!
 //! The exports that the host calls exist on `wasm32` only. Natively the plugin is an ordinary library: call its function,

@@ -1,4 +1,4 @@
-//! Reference tables: topics of which the newest record of each key counts.
+//! Reference tables: topics in which the newest record of each key counts.
 //!
 //! `lookup::table("users").get("ada")?`, from any plugin that rows come to; the pipeline must grant the table to it.
 //!

@@ -16,7 +16,7 @@ pub(crate) fn keep(rows: u64) {
     host::keep(rows);
 }
 
-/// Says that a group's first timer goes on.
+/// Notes that a group's first timer goes on.
 pub(super) fn go_on(group: u32) {
     host::go_on(group);
 }

@@ -93,7 +93,7 @@ impl Dedupe {
         Self { ttl: i64::try_from(milliseconds).unwrap_or(i64::MAX), domain, refreshed: false }
     }
 
-    /// Each row that comes again gives its name the time anew.
+    /// Each row that comes again gives its name a new time.
     pub fn refreshed(self) -> Self {
         Self { refreshed: true, ..self }
     }
@@ -130,7 +130,7 @@ impl Dedupe {
         if late { Sight::Unknown } else { Sight::New }
     }
 
-    /// Gives the row that counts its time anew: from now on this later one counts in its place.
+    /// Gives the row that counts a new time: from now on this later one counts in its place.
     fn refresh<I: Item + Ord>(&self, seen: &mut Seen<I>, place: usize, at: i64, time: i64, name: I) {
         if time > at {
             seen.remove_at(place);

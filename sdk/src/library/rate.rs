@@ -66,7 +66,7 @@ impl Rate {
         Self { span: 0 }
     }
 
-    /// Against the newest reading that is at least so many milliseconds older.
+    /// Against the newest reading that is at least this many milliseconds older.
     ///
     /// # Errors
     /// `bad-span`: a span of zero or less.

@@ -55,7 +55,7 @@ pub struct Work {
     pub group_rows: Vec<u32>,
     /// The rows, group after group.
     pub rows: Batch,
-    /// The input each row came by; empty: all by input 0.
+    /// The input that each row came from; empty: all by input 0.
     pub inputs: Vec<u16>,
     /// The watermark at each row; empty: `watermark`.
     pub row_watermarks: Vec<i64>,
@@ -86,7 +86,7 @@ pub struct Done {
     pub timers: TimerChanges,
     /// Timers that were set and fired in this call.
     pub fired: DueTimers,
-    /// Groups of which the first timer goes on with what it emits.
+    /// Groups whose first timer has more to emit.
     pub going_on: Vec<u32>,
 }
 
@@ -125,7 +125,7 @@ pub fn process<P: Process>(plugin: &P, work: &Work) -> Done {
     Done { early, rows, rejected: ascending(rejected), state, timers, fired, going_on }
 }
 
-/// A call on its way.
+/// A call in progress.
 struct Call<'a, P> {
     plugin: &'a P,
     work: &'a Work,
@@ -363,7 +363,7 @@ impl<'a, P: Process> Call<'a, P> {
         self.settle(kept, earliest);
     }
 
-    /// Sees to it that there is a timer for the first thing in the state that has to go, and none if there is no state.
+    /// Makes sure that there is a timer for the first thing in the state that has to go, and none if there is no state.
     ///
     /// The timer moves only to an earlier time: when it fires too early, it is set again. What it is set for depends on
     /// nothing but what the key has seen.

@@ -58,7 +58,7 @@ fn sources_are_rows_then_due_timers_then_fired_ones() {
         ..Work::default()
     };
     let done = process(&Ticker, &work);
-    // Row 0 sets 13, which row 1 finds due; the due timer of the second group is set anew; those of the third fire.
+    // Row 0 sets 13, which row 1 finds due; the due timer of the second group is set again; those of the third fire.
     assert_eq!(done.fired, DueTimers { groups: vec![0], ids: vec![1], times: vec![13], domains: vec![0] });
     assert_eq!(done.rows.source_rows, [6, 3, 5]);
     assert_eq!(done.rows.values, column(&[Some(b"13:1"), Some(b"8:9"), Some(b"9:0")]));

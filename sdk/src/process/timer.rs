@@ -74,7 +74,7 @@ pub(crate) fn timer_of(id: u64, due: i64, domain: Domain) -> Timer {
         return Timer { time: due, id: Some(id), domain };
     }
     let time = i64::try_from(id - TIMES).map_or(TIME_MAX, |offset| offset - TIME_MAX);
-    // The ends stand for many times, of which the one it is due at is as good as any.
+    // The ends stand for many times; the time at which it is due is one of them.
     let time = if time.unsigned_abs() < TIME_MAX.unsigned_abs() { time } else { due };
     Timer { time, id: None, domain }
 }

@@ -31,7 +31,7 @@ pub struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Begins the next part. Answers where it may have pages.
+    /// Begins the next part. Returns where it may have pages.
     pub(super) fn part(&mut self) -> Option<PageSpace> {
         self.part += 1;
         Some(PageSpace { group: self.group?, part: self.part })
@@ -49,7 +49,7 @@ pub struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Begins the next part. Answers where it has its pages, if it has any.
+    /// Begins the next part. Returns where it has its pages, if it has any.
     pub(super) fn part(&mut self) -> PageSpace {
         self.part += 1;
         PageSpace { group: self.group, part: self.part }

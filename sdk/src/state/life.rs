@@ -23,7 +23,7 @@ impl Ttl {
         Self::new(milliseconds, Domain::ProcessingTime)
     }
 
-    /// Reading an entry gives it its time anew, too.
+    /// Reading an entry gives it a new time, too.
     pub fn refreshed_on_read(self) -> Self {
         Self { on_read: true, ..self }
     }
@@ -71,7 +71,7 @@ impl End {
         self.at.set(time);
     }
 
-    /// Gives the entry its time anew where reading does that.
+    /// Gives the entry a new time where reading does that.
     #[inline]
     pub(super) fn read(&self, life: &Life) {
         if life.ttl.is_some_and(|ttl| ttl.on_read) {
@@ -123,7 +123,7 @@ impl Life {
         }
     }
 
-    /// Takes note of the time. Answers whether entries are to be gone through, by [`judge`](Self::judge).
+    /// Takes note of the time. Returns whether entries are to be gone through, by [`judge`](Self::judge).
     #[inline]
     pub(super) fn begin(&mut self, now: &Now) -> bool {
         self.callback += 1;
@@ -167,7 +167,7 @@ impl Life {
         end
     }
 
-    /// Whether reading an entry gives it its time anew.
+    /// Whether reading an entry gives it a new time.
     #[inline]
     pub(super) fn renews_by_reading(&self) -> bool {
         self.ttl.is_some_and(|ttl| ttl.on_read)

@@ -64,7 +64,7 @@ impl<T> List<T> {
         self.0.discard_range(0..self.len().saturating_sub(count));
     }
 
-    /// Keeps the values of which `keep` says so.
+    /// Keeps the values for which `keep` returns true.
     pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
         self.0.retain(|(), value| keep(value));
     }

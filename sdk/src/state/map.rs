@@ -42,7 +42,7 @@ impl<K, V> Map<K, V> {
         self.0.iter(0..self.len())
     }
 
-    /// Keeps the entries of which `keep` says so.
+    /// Keeps the entries for which `keep` returns true.
     pub fn retain(&mut self, keep: impl FnMut(&K, &V) -> bool) {
         self.0.retain(keep);
     }
@@ -122,7 +122,7 @@ impl<K: Ord, V> Map<K, V> {
         self.0.discard_range(places(&self.0, &bounds));
     }
 
-    /// Removes the key. Answers whether it was there.
+    /// Removes the key. Returns whether it was there.
     pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> bool
     where
         K: Borrow<Q>,

@@ -54,7 +54,7 @@ impl<K, V> Ordered<K, V> {
         self.0.read(self.len().checked_sub(1)?)
     }
 
-    /// Keeps the values of which `keep` says so.
+    /// Keeps the values for which `keep` returns true.
     pub fn retain(&mut self, keep: impl FnMut(&K, &V) -> bool) {
         self.0.retain(keep);
     }

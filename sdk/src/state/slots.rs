@@ -209,7 +209,7 @@ impl<K, V> Slots<K, V> {
         }
     }
 
-    /// Keeps the entries of which `keep` says so.
+    /// Keeps the entries for which `keep` returns true.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
         let mut place = 0;
         if let Some(pages) = &mut self.pages {

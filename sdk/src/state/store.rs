@@ -31,7 +31,7 @@ impl PageSpace {
         key
     }
 
-    /// Reads pages, of which the numbers and sizes are known.
+    /// Reads pages whose numbers and sizes are known.
     ///
     /// # Panics
     /// If the host does not have them: no row is to blame, so the call fails.

@@ -57,7 +57,7 @@ impl TableKey for bool {
 
 /// Ends a string; a zero within it is followed by [`ESCAPED`].
 const END: u8 = 0;
-/// Says that the zero before it is one of the string.
+/// Notes that the zero before it is one of the string.
 const ESCAPED: u8 = 0xff;
 
 impl TableKey for Vec<u8> {

@@ -186,7 +186,7 @@ impl AsOfJoin {
     }
 
     /// Takes a timer, and gives the rows that need not wait any longer to `emit`: all of them, or as many as are good for one
-    /// call, after which the timer [goes on](Context::go_on). Answers whether it was the join's.
+    /// call, after which the timer [goes on](Context::go_on). Returns whether it was the join's.
     ///
     /// # Errors
     /// Those of `emit`. They reject the timer with the rows that it was for; those go when the next row of the key's stream

@@ -15,7 +15,7 @@ use crate::{Context, Error, Result, State, Timer};
 /// watermark leaps, and no row stays for much longer than it has to.
 const STEPS: u64 = 256;
 
-/// Joins rows of the same key of which the right one's time minus the left one's is within bounds.
+/// Joins rows of the same key where the right row's time minus the left row's time is within bounds.
 ///
 /// A pair is there as soon as its second row comes, with the later one's time. A row below the watermark is late. A row
 /// without a partner is there, if the [`Kind`] says so, once the watermark says that none can come; its event time is its
@@ -131,7 +131,7 @@ impl<T: Item> Side<T> {
         self.lonely.remove_range((*times.start(), 0)..=(*times.end(), u32::MAX));
     }
 
-    /// Gives the rows up to that time that have no partner, or as many of them as are good for one call. Answers whether
+    /// Gives the rows up to that time that have no partner, or as many of them as are good for one call. Returns whether
     /// that was all: then the rows of that time are gone.
     fn give(
         &mut self,
@@ -179,7 +179,7 @@ impl<T: Item> Side<T> {
 }
 
 impl IntervalJoin {
-    /// A join of rows of which the right one's time minus the left one's, in milliseconds, is within the bounds.
+    /// A join of rows where the right row's time minus the left row's time, in milliseconds, is within the bounds.
     ///
     /// # Errors
     /// `bad-interval`: bounds that nothing is within, or no bounds.
@@ -262,7 +262,7 @@ impl IntervalJoin {
     }
 
     /// Takes a timer, lets go of rows, and gives those without a partner to `emit`: all of them, or as many as are good for
-    /// one call, after which the timer [goes on](Context::go_on). Answers whether it was the join's.
+    /// one call, after which the timer [goes on](Context::go_on). Returns whether it was the join's.
     ///
     /// # Errors
     /// Those of `emit`. They reject the timer with the rows that it was for; those go when a row of the key comes after
@@ -356,7 +356,7 @@ impl IntervalJoin {
         ends.into_iter().flatten().min()
     }
 
-    /// Sees to it that the timer comes when the new row has to go. It is set for the first one of those that are there.
+    /// Makes sure that the timer comes when the new row has to go. It is set for the first one of those that are there.
     fn wake<L: Item, R: Item>(&self, ctx: &mut Context<'_>, rows: &IntervalRows<L, R>, end: i64) {
         if self.first_end(rows).is_none_or(|first| end < first) {
             ctx.timers().set(self.timer, end);

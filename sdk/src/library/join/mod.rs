@@ -8,7 +8,7 @@
 //! | [`AsOfJoin`] | the table's row is the newest that is not after the stream's | when the watermark passes the stream's row | the versions and the rows that wait |
 //!
 //! Both inputs have the same key: re-key the streams before the join. The watermark is the lowest of all inputs, so none
-//! of them makes rows of another one late. Which input a row came by is [`Context::input`](crate::Context::input).
+//! of them makes rows of another one late. The input that a row came from is [`Context::input`](crate::Context::input).
 //!
 //! # What a row that is kept costs
 //!

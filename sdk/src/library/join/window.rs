@@ -159,7 +159,7 @@ impl WindowJoin {
     }
 
     /// Takes a timer, and gives the results of the window that is complete to `emit`: all of them, or as many as are good
-    /// for one call, after which the timer [goes on](Context::go_on). Answers whether it was the join's.
+    /// for one call, after which the timer [goes on](Context::go_on). Returns whether it was the join's.
     ///
     /// # Errors
     /// Those of `emit`. They reject the timer, and the window has no more results than were given before. Its rows go when

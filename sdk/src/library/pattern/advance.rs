@@ -51,7 +51,7 @@ impl<E> Progress<'_, E> {
         self.runs.iter().filter_map(|run| self.plan.end(run)).min()
     }
 
-    /// Takes an event. Answers the matches that it makes.
+    /// Takes an event. Returns the matches that it makes.
     pub(super) fn event(&mut self, id: Id, event: &E, events: &Map<Id, E>) -> Vec<Left> {
         let plan = self.plan;
         let mut evaluation = Evaluation { id, event, events, fulfils: vec![None; plan.stages.len()] };
@@ -81,7 +81,7 @@ impl<E> Progress<'_, E> {
         self.found(matches)
     }
 
-    /// Lets partial matches time out. Answers them, and the matches of which time has decided.
+    /// Times out partial matches. Returns them, and the matches that the time has decided.
     pub(super) fn time(&mut self, now: i64) -> Vec<Left> {
         if self.next_end().is_none_or(|end| end > now) {
             return Vec::new();
@@ -113,7 +113,7 @@ impl<E> Progress<'_, E> {
     }
 }
 
-/// Tries the open steps of a partial match with an event. What takes the event goes to `taking`. Answers the steps that
+/// Tries the open steps of a partial match with an event. What takes the event goes to `taking`. Returns the steps that
 /// stay open for the partial match without it.
 fn go_on<E>(plan: &Plan<E>, run: &Run, evaluation: &mut Evaluation<'_, E>, taking: &mut Vec<Run>) -> u32 {
     let mut open = run.open;

@@ -185,7 +185,7 @@ impl<E: 'static> Pattern<E> {
     }
 
     /// How many partial matches a key may have; the default is 16,384. They may have 32 times as many events, each one
-    /// counted in each of them. Beyond that the key begins anew.
+    /// counted in each of them. Beyond that the key starts over.
     pub fn partial_matches_max(self, partial_matches: usize) -> Self {
         Self { limits: Limits { partial_matches, ..self.limits }, ..self }
     }

@@ -19,7 +19,7 @@ pub enum Found<'m, E> {
     Match(Events<'m, E>),
     /// A partial match for which time has run out.
     TimedOut(Events<'m, E>),
-    /// There were more partial matches than may be: all of the key's are gone, and it begins anew.
+    /// There were more partial matches than may be: all of the key's are gone, and it starts over.
     Overflow(Overflow),
 }
 
@@ -103,7 +103,7 @@ impl<E: Item> Matcher<E> {
         Ok(Arrival::Taken)
     }
 
-    /// Takes a timer, and gives what is found to `emit`. Answers whether it was the matcher's.
+    /// Takes a timer, and gives what is found to `emit`. Returns whether it was the matcher's.
     ///
     /// [`Context::time`] is then the time at which it is found: that of the match's last event, or later if the match had
     /// to wait for others ([`Skip`](super::Skip)) or for the end of its time.

@@ -71,7 +71,7 @@
 //!
 //! Events are kept once, however many partial matches share them, and only if they fulfil a condition of the pattern or
 //! the pattern has a strict stage. Partial matches multiply with [`Contiguity::Any`] and with open ends such as
-//! `at_least`: their number is bounded, and a key that passes the bound begins anew ([`Found::Overflow`]).
+//! `at_least`: their number is bounded, and a key that passes the bound starts over ([`Found::Overflow`]).
 //!
 //! A key's state belongs to the pattern that made it: a version with other stages needs a name of its own for it, or a
 //! [`Migrate`](crate::Migrate).

@@ -59,7 +59,7 @@ pub(super) struct Step {
     /// The stage whose condition the next event has to fulfil; none to wait until time runs out.
     pub(super) to: Option<u8>,
     pub(super) contiguity: Contiguity,
-    /// The stages of which no event may be skipped on the way.
+    /// The stages that do not allow events in between.
     pub(super) nots: Vec<u8>,
 }
 

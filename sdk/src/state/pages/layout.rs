@@ -56,7 +56,7 @@ impl<K: Accumulator, V: Accumulator> Pages<K, V> {
         all
     }
 
-    /// Hands the host what has changed. Answers the bytes of all pages.
+    /// Hands the host what has changed. Returns the bytes of all pages.
     pub(in crate::state) fn write(&mut self, ends: bool) -> usize {
         // The list of pages is read and written with each call: pages grow with it.
         let largest = bounds().page_bytes.max(LISTED_BYTES * self.pages.len());
@@ -91,7 +91,7 @@ impl<K: Accumulator, V: Accumulator> Pages<K, V> {
         self.pages.iter().map(|page| page.stored).sum()
     }
 
-    /// Divides a page of which the entries begin at these bytes.
+    /// Divides a page whose entries begin at these bytes.
     fn divide(&mut self, number: usize, starts: &[usize], bytes: usize, largest: usize) {
         let is_last = number + 1 == self.pages.len();
         let target = if is_last { largest } else { bytes / bytes.div_ceil(largest) + 1 };

@@ -1,4 +1,4 @@
-//! A part that outgrew its bound: its entries in pages, of which those that are touched come into memory.
+//! A part that outgrew its bound: its entries are in pages, and only the pages that are used are loaded.
 //!
 //! Pages follow one another in the order of the entries. What is known of each without reading it, how many entries it has,
 //! its first key and between which times its entries end, is the list of pages, which rides in the column in the place of
@@ -305,7 +305,7 @@ impl<K, V> Pages<K, V> {
         page
     }
 
-    /// Lets go of pages in memory, if they are too large together. Nothing of them may be about to be taken back.
+    /// Drops pages in memory, if they are too large together. Nothing of them may be about to be taken back.
     pub(super) fn begin(&mut self, ends: bool) {
         if self.resident.get() > super::bounds::bounds().resident_bytes {
             (self.let_go)(self, ends);

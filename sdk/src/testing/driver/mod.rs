@@ -240,14 +240,14 @@ impl TestDriver {
         told(self.driver.step(&self.take))
     }
 
-    /// Says that a topic gives no rows before `time` any more, in any of its partitions, and does what becomes due. Rows of
+    /// Notes that a topic gives no rows before `time` any more, in any of its partitions, and does what becomes due. Rows of
     /// before it that come nevertheless are late.
     #[track_caller]
     pub fn advance_event_time(&mut self, topic: &str, time: i64) {
         self.mark(topic, Mark::Watermark(time.saturating_sub(1)));
     }
 
-    /// Says that nothing comes by any topic any more: every window closes, and every event-time timer fires.
+    /// Notes that nothing comes by any topic any more: every window closes, and every event-time timer fires.
     #[track_caller]
     pub fn end(&mut self) {
         let sources = self.driver.spec().sources.clone();
@@ -256,7 +256,7 @@ impl TestDriver {
         }
     }
 
-    /// Says that a topic is idle: its partitions no longer hold event time up, until rows come by them.
+    /// Notes that a topic is idle: its partitions no longer hold event time up, until rows come by them.
     #[track_caller]
     pub fn idle(&mut self, topic: &str) {
         self.mark(topic, Mark::Idle);

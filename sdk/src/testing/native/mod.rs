@@ -230,7 +230,7 @@ impl<P: Code, C> Native<P, C> {
         Box::pin(std::future::ready(result))
     }
 
-    /// Takes what the plugin reported. What it measured counts only if the call came to its end.
+    /// Takes what the plugin reported. What it measured counts only if the call ended.
     fn take_said(&self, whole: bool) {
         let Reported { logs, counters, gauges } = crate::host::take();
         if !logs.is_empty() {
