@@ -40,8 +40,8 @@ const ENGINE: Layers = &[
 ];
 
 const PLUGIN: Layers = &[
-    &["bindings", "guest", "limits", "memory", "metric", "ticker", "wasi_state"],
-    &["engine", "lines", "measured"],
+    &["bindings", "limits", "memory", "metric", "ticker", "wasi_state"],
+    &["engine", "guest", "lines", "measured"],
     &["failure"],
     &["emission", "error"],
     &["check", "grant", "reach"],
