@@ -91,9 +91,11 @@ impl Text<'_> {
             return Err(self.at(header, "only a `session` window has a `gap-header`".to_owned()));
         }
         let offset_ms = window.offset.as_ref().map_or(Ok(0), |offset| self.offset(offset))?;
-        let sound = "lengths are checked to be above zero";
         if let Some(size) = &window.tumbling {
-            return Ok(Kind::Tumbling(Tumbling::new(self.length(size, 1)?, offset_ms).expect(sound)));
+            let tumbling = Tumbling::new(self.length(size, 1)?, offset_ms);
+            return tumbling
+                .map(Kind::Tumbling)
+                .ok_or_else(|| self.at(size, "a window is at least 1ms long".to_owned()));
         }
         if let Some(size) = &window.hopping {
             let Some(slide) = &window.slide else {
