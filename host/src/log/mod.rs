@@ -24,6 +24,7 @@ mod contract;
 #[cfg(feature = "server")]
 pub mod embedded;
 mod error;
+mod layer;
 pub mod memory;
 mod producer;
 
@@ -31,6 +32,7 @@ pub use admit::Limits;
 pub use config::{Cleanup, PARTITIONS_MAX, TOMBSTONE_RETENTION, TopicConfig};
 pub use contract::{CommitLog, Log, RecordLog, TopicAdmin};
 pub use error::Error;
+pub use layer::Layer;
 
 /// A result of the log.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -1,17 +1,13 @@
 //! A log in memory whose commits and replays can be held up, as a slow disk does.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use bytes::Bytes;
-use millstream::ids::{Offset, TaskId, TenantId, TopicName, TopicPartition};
+use millstream::ids::{TaskId, TenantId};
 use millstream::log::memory::MemoryLog;
-use millstream::log::{
-    Appended, Commit, CommitLog, Committed, Fenced, Fetched, Head, Pending, RecordLog, Result, TopicAdmin, TopicConfig,
-    TopicInfo,
-};
+use millstream::log::{Commit, CommitLog as _, Committed, Fenced, Head, Layer, Log, Pending, Result};
 use tokio::sync::watch;
 
 /// The log. Commits take effect in the order in which they were made, also if nobody waits for them any more.
@@ -77,39 +73,11 @@ impl GatedLog {
     }
 }
 
-impl TopicAdmin for GatedLog {
-    fn create_topic(&self, tenant: &TenantId, topic: &TopicName, config: TopicConfig) -> Result<()> {
-        self.log.create_topic(tenant, topic, config)
+impl Layer for GatedLog {
+    fn below(&self) -> &dyn Log {
+        &*self.log
     }
 
-    fn delete_topic(&self, tenant: &TenantId, topic: &TopicName) -> Result<()> {
-        self.log.delete_topic(tenant, topic)
-    }
-
-    fn topic(&self, tenant: &TenantId, topic: &TopicName) -> Result<TopicInfo> {
-        self.log.topic(tenant, topic)
-    }
-
-    fn topics(&self, tenant: &TenantId) -> Result<BTreeMap<TopicName, TopicInfo>> {
-        self.log.topics(tenant)
-    }
-}
-
-impl RecordLog for GatedLog {
-    fn append(&self, tenant: &TenantId, at: &TopicPartition, batches: Bytes) -> Pending<Appended> {
-        self.log.append(tenant, at, batches)
-    }
-
-    fn fetch(&self, tenant: &TenantId, at: &TopicPartition, from: Offset, bytes_max: usize) -> Pending<Fetched> {
-        self.log.fetch(tenant, at, from, bytes_max)
-    }
-
-    fn watch(&self, tenant: &TenantId, topic: &TopicName) -> Result<watch::Receiver<u64>> {
-        self.log.watch(tenant, topic)
-    }
-}
-
-impl CommitLog for GatedLog {
     /// Has its place in the order of writes, behind the commits that are held up.
     fn fence(&self, tenant: &TenantId, task: TaskId) -> Pending<Fenced> {
         let (order, fenced) = (Arc::clone(&self.order), self.log.fence(tenant, task));
@@ -154,13 +122,5 @@ impl CommitLog for GatedLog {
         let head = self.log.replay(tenant, task, after, each);
         self.replaying.fetch_sub(1, Ordering::SeqCst);
         head
-    }
-
-    fn forget(&self, tenant: &TenantId, task: TaskId) -> Result<()> {
-        self.log.forget(tenant, task)
-    }
-
-    fn tasks(&self) -> Result<Vec<(TenantId, TaskId)>> {
-        self.log.tasks()
     }
 }

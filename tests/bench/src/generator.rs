@@ -1,16 +1,11 @@
 //! A log some of whose topics are generated, to measure pipelines without a source log; and, if asked, without a sink.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use millstream::ids::{Offset, TaskId, TenantId, TopicId, TopicName, TopicPartition};
-use millstream::log::{
-    Appended, Commit, CommitLog, Committed, Fenced, Fetched, Head, Log, Pending, RecordLog, Result, TopicAdmin,
-    TopicConfig, TopicInfo,
-};
+use millstream::ids::{Offset, TenantId, TopicId, TopicName, TopicPartition};
+use millstream::log::{Commit, Committed, Fetched, Layer, Log, Pending, Result};
 use tokio::sync::watch;
 
 use crate::input::Input;
@@ -112,27 +107,9 @@ impl Feed {
     }
 }
 
-impl TopicAdmin for GeneratorLog {
-    fn create_topic(&self, tenant: &TenantId, topic: &TopicName, config: TopicConfig) -> Result<()> {
-        self.inner.create_topic(tenant, topic, config)
-    }
-
-    fn delete_topic(&self, tenant: &TenantId, topic: &TopicName) -> Result<()> {
-        self.inner.delete_topic(tenant, topic)
-    }
-
-    fn topic(&self, tenant: &TenantId, topic: &TopicName) -> Result<TopicInfo> {
-        self.inner.topic(tenant, topic)
-    }
-
-    fn topics(&self, tenant: &TenantId) -> Result<BTreeMap<TopicName, TopicInfo>> {
-        self.inner.topics(tenant)
-    }
-}
-
-impl RecordLog for GeneratorLog {
-    fn append(&self, tenant: &TenantId, at: &TopicPartition, batches: Bytes) -> Pending<Appended> {
-        self.inner.append(tenant, at, batches)
+impl Layer for GeneratorLog {
+    fn below(&self) -> &dyn Log {
+        &*self.inner
     }
 
     fn fetch(&self, tenant: &TenantId, at: &TopicPartition, from: Offset, bytes_max: usize) -> Pending<Fetched> {
@@ -147,12 +124,6 @@ impl RecordLog for GeneratorLog {
             Some(feed) => Ok(feed.visible.subscribe()),
             None => self.inner.watch(tenant, topic),
         }
-    }
-}
-
-impl CommitLog for GeneratorLog {
-    fn fence(&self, tenant: &TenantId, task: TaskId) -> Pending<Fenced> {
-        self.inner.fence(tenant, task)
     }
 
     fn commit(&self, tenant: &TenantId, commit: Commit) -> Pending<Committed> {
@@ -170,23 +141,5 @@ impl CommitLog for GeneratorLog {
             noted.positions.send_replace(positions);
             Ok(answer)
         })
-    }
-
-    fn replay(
-        &self,
-        tenant: &TenantId,
-        task: TaskId,
-        after: u64,
-        each: &mut dyn FnMut(u64, Bytes) -> ControlFlow<()>,
-    ) -> Result<Head> {
-        self.inner.replay(tenant, task, after, each)
-    }
-
-    fn forget(&self, tenant: &TenantId, task: TaskId) -> Result<()> {
-        self.inner.forget(tenant, task)
-    }
-
-    fn tasks(&self) -> Result<Vec<(TenantId, TaskId)>> {
-        self.inner.tasks()
     }
 }
