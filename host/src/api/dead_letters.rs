@@ -59,7 +59,7 @@ pub(super) async fn list(
     ValidPath(name): ValidPath<PipelineName>,
     ValidQuery(query): ValidQuery<Query>,
 ) -> Result<Response, Problem> {
-    let topic = app.pipelines.show(&app.tenant, &name)?.dead_letters;
+    let topic = app.pipelines.show(&app.tenant, &name).await?.dead_letters;
     let at = TopicPartition { topic: topic.clone(), partition: query.partition };
     let count = query.limit.unwrap_or(COUNT_DEFAULT).clamp(1, records::COUNT_MAX);
     let page = records::read_page(&app, &at, query.offset, count, Duration::ZERO).await?;

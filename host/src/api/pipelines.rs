@@ -77,15 +77,15 @@ pub(super) async fn manifest(app: &App, request: Request) -> Result<String, Erro
     Ok(text.to_owned())
 }
 
-pub(super) async fn list(State(app): Shared) -> Json<List<PipelineStatus>> {
-    Json(List { items: app.pipelines.list(&app.tenant) })
+pub(super) async fn list(State(app): Shared) -> Result<Json<List<PipelineStatus>>, Problem> {
+    Ok(Json(List { items: app.pipelines.list(&app.tenant).await? }))
 }
 
 pub(super) async fn show(
     State(app): Shared,
     ValidPath(name): ValidPath<PipelineName>,
 ) -> Result<Json<PipelineStatus>, Problem> {
-    Ok(Json(app.pipelines.show(&app.tenant, &name)?))
+    Ok(Json(app.pipelines.show(&app.tenant, &name).await?))
 }
 
 pub(super) async fn pause(

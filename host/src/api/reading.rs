@@ -114,16 +114,12 @@ async fn place(app: &App, at: &TopicPartition, from: ReadFrom) -> Result<Offset,
     if let ReadFrom::At(offset) = from {
         return Ok(offset);
     }
-    let at = at.clone();
-    app.off_thread(move |host| {
-        let topic = host.log.topic(&host.tenant, &at.topic)?;
-        let partition = topic
-            .partitions
-            .get(at.partition as usize)
-            .ok_or_else(|| log::Error::PartitionNotFound { at: at.clone(), partitions: topic.config.partitions })?;
-        Ok::<_, log::Error>(from.resolve(partition))
-    })
-    .await
+    let topic = app.log.topic(&app.tenant, &at.topic).await?;
+    let partition = topic
+        .partitions
+        .get(at.partition as usize)
+        .ok_or_else(|| log::Error::PartitionNotFound { at: at.clone(), partitions: topic.config.partitions })?;
+    Ok(from.resolve(partition))
 }
 
 #[cfg(test)]

@@ -180,14 +180,8 @@ pub(super) async fn append(
     request: Request,
 ) -> Result<Json<Written>, Problem> {
     let body = app.body(request, Limits::default().append_bytes_max).await?;
-    let of = topic.clone();
-    let batches = app
-        .off_thread(move |host| {
-            let partitions = host.log.topics(&host.tenant)?.get(&of).map(|topic| topic.config.partitions);
-            let partitions = partitions.ok_or(log::Error::TopicNotFound { topic: of })?;
-            Ok::<_, Problem>(sort(&body.bytes, partitions)?)
-        })
-        .await?;
+    let partitions = app.log.topic(&app.tenant, &topic).await?.config.partitions;
+    let batches = app.off_thread(move |_| sort(&body.bytes, partitions)).await?;
     let mut pending = Vec::new();
     let mut records = 0;
     for (partition, batch) in batches {

@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
-use super::{Host, Problem, Shared};
-use crate::log::{self, Durability};
+use super::{Problem, Shared};
+use crate::log::Durability;
 
 /// The answer of a server that can do its work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,28 +40,25 @@ pub struct ServerInfo {
 }
 
 pub(super) async fn health(State(app): Shared) -> Result<Json<Health>, Problem> {
-    app.off_thread(|host| host.log.topics(&host.tenant)).await?;
+    app.log.topics(&app.tenant).await?;
     Ok(Json(Health { status: "ok".to_owned() }))
 }
 
 pub(super) async fn show(State(app): Shared) -> Result<Json<ServerInfo>, Problem> {
-    app.off_thread(info).await.map(Json)
-}
-
-fn info(host: &Host) -> Result<ServerInfo, log::Error> {
-    let topics = host.log.topics(&host.tenant)?;
-    Ok(ServerInfo {
+    let topics = app.log.topics(&app.tenant).await?;
+    let pipelines = app.pipelines.list(&app.tenant).await?;
+    Ok(Json(ServerInfo {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
-        uptime_ms: host.started.elapsed().as_millis() as u64,
-        data: host.folder.clone(),
-        durability: host.durability,
+        uptime_ms: app.started.elapsed().as_millis() as u64,
+        data: app.folder.clone(),
+        durability: app.durability,
         resident_bytes: resident_bytes(),
         topics: topics.len() as u64,
         topic_bytes: topics.values().flat_map(|topic| &topic.partitions).map(|partition| partition.bytes).sum(),
-        plugin_versions: host.catalog.plugins(&host.tenant).len() as u64,
-        pipelines: host.pipelines.list(&host.tenant).len() as u64,
-    })
+        plugin_versions: app.catalog.plugins(&app.tenant).len() as u64,
+        pipelines: pipelines.len() as u64,
+    }))
 }
 
 /// Memory of this process as the system counts it; there is none to read on systems without `/proc`.

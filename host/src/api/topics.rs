@@ -8,9 +8,9 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::extract::ValidPath;
-use super::{Error, Host, List, Problem, Shared};
+use super::{App, Error, List, Problem, Shared};
 use crate::ids::{Offset, PartitionId, TopicName};
-use crate::log::{self, Cleanup, PartitionInfo, TOMBSTONE_RETENTION, TopicConfig, TopicInfo};
+use crate::log::{Cleanup, PartitionInfo, TOMBSTONE_RETENTION, TopicConfig, TopicInfo};
 use crate::names::nearest;
 
 /// Bytes of a topic's description: a name, a policy and some numbers.
@@ -82,9 +82,8 @@ pub struct Partition {
 pub(super) async fn create(State(app): Shared, request: Request) -> Result<(StatusCode, Json<Topic>), Problem> {
     let body = app.body(request, BODY_BYTES_MAX).await?;
     let new: NewTopic = serde_json::from_slice(&body.bytes).map_err(|error| Error::invalid("body", error))?;
-    let name = new.name.clone();
-    let existed = app.off_thread(move |host| Ok::<_, log::Error>(host.log.topics(&host.tenant)?.contains_key(&name)));
-    let status = if existed.await? { StatusCode::OK } else { StatusCode::CREATED };
+    let existed = app.log.topics(&app.tenant).await?.contains_key(&new.name);
+    let status = if existed { StatusCode::OK } else { StatusCode::CREATED };
     let config = TopicConfig {
         partitions: new.partitions,
         retention: new.retention_ms.map(Duration::from_millis),
@@ -93,42 +92,37 @@ pub(super) async fn create(State(app): Shared, request: Request) -> Result<(Stat
         tombstone_retention: new.tombstone_retention_ms.map(Duration::from_millis),
     };
     app.pipelines.create_topic(&app.tenant, &new.name, config).await?;
-    let made = app.off_thread(move |host| find(host, &new.name)).await?;
-    Ok((status, Json(made)))
+    let made = app.log.topic(&app.tenant, &new.name).await?;
+    Ok((status, Json(topic(new.name, &made))))
 }
 
 pub(super) async fn list(State(app): Shared) -> Result<Json<List<Topic>>, Problem> {
-    let topics = app.off_thread(|host| host.log.topics(&host.tenant)).await?;
+    let topics = app.log.topics(&app.tenant).await?;
     Ok(Json(List { items: topics.into_iter().map(|(name, info)| topic(name, &info)).collect() }))
 }
 
 pub(super) async fn show(State(app): Shared, ValidPath(name): ValidPath<TopicName>) -> Result<Json<Topic>, Problem> {
-    app.off_thread(move |host| find_or_suggest(host, &name)).await.map(Json)
+    Ok(Json(find_or_suggest(&app, name).await?))
 }
 
 pub(super) async fn delete(State(app): Shared, ValidPath(name): ValidPath<TopicName>) -> Result<StatusCode, Problem> {
-    let topic = name.clone();
-    app.off_thread(move |host| find_or_suggest(host, &topic)).await?;
+    find_or_suggest(&app, name.clone()).await?;
     app.pipelines.delete_topic(&app.tenant, &name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn find(host: &Host, name: &TopicName) -> Result<Topic, log::Error> {
-    let info = host.log.topic(&host.tenant, name)?;
-    Ok(topic(name.clone(), &info))
-}
-
 /// Finds a topic, or says which one may have been meant.
-fn find_or_suggest(host: &Host, name: &TopicName) -> Result<Topic, Problem> {
-    find(host, name).map_err(|error| {
-        let names = host.log.topics(&host.tenant).unwrap_or_default();
-        let meant = nearest(name.as_str(), names.keys().map(TopicName::as_str));
-        let mut problem = Problem::from(error);
-        if let Some(meant) = meant {
-            problem.0.detail.push_str(&format!(": did you mean `{meant}`?"));
-        }
-        problem
-    })
+async fn find_or_suggest(app: &App, name: TopicName) -> Result<Topic, Problem> {
+    let error = match app.log.topic(&app.tenant, &name).await {
+        Ok(info) => return Ok(topic(name, &info)),
+        Err(error) => error,
+    };
+    let mut problem = Problem::from(error);
+    let names = app.log.topics(&app.tenant).await.unwrap_or_default();
+    if let Some(meant) = nearest(name.as_str(), names.keys().map(TopicName::as_str)) {
+        problem.0.detail.push_str(&format!(": did you mean `{meant}`?"));
+    }
+    Err(problem)
 }
 
 fn topic(name: TopicName, info: &TopicInfo) -> Topic {

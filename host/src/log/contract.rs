@@ -33,18 +33,21 @@ impl<T: TopicAdmin + RecordLog + CommitLog + ?Sized> Log for T {}
 /// A topic has an id ([`TopicInfo::id`]) that the log gives once: a topic that is made again under the name of a deleted one
 /// has another id and none of its records. Whoever keeps an offset keeps the id beside it
 /// ([`Position`](super::Position)), or cannot tell which topic's offset it is.
+///
+/// Whoever polls an answer is not held up by a disk or a broker. Changes take their place in the order of writes, among
+/// appends and commits: what is appended after a topic was made, in that order, is in that topic.
 pub trait TopicAdmin: Send + Sync + std::fmt::Debug {
     /// Makes a topic, durably. Making it again with the same configuration changes nothing; with another is a conflict.
-    fn create_topic(&self, tenant: &TenantId, topic: &TopicName, config: TopicConfig) -> Result<()>;
+    fn create_topic(&self, tenant: &TenantId, topic: &TopicName, config: TopicConfig) -> Pending<()>;
 
     /// Removes a topic and its records.
-    fn delete_topic(&self, tenant: &TenantId, topic: &TopicName) -> Result<()>;
+    fn delete_topic(&self, tenant: &TenantId, topic: &TopicName) -> Pending<()>;
 
     /// One topic as it is now.
-    fn topic(&self, tenant: &TenantId, topic: &TopicName) -> Result<TopicInfo>;
+    fn topic(&self, tenant: &TenantId, topic: &TopicName) -> Pending<TopicInfo>;
 
     /// All topics of a tenant as they are now, by name.
-    fn topics(&self, tenant: &TenantId) -> Result<BTreeMap<TopicName, TopicInfo>>;
+    fn topics(&self, tenant: &TenantId) -> Pending<BTreeMap<TopicName, TopicInfo>>;
 }
 
 /// The records of topics.

@@ -52,19 +52,19 @@ pub trait Layer: Send + Sync + Debug {
 }
 
 impl<L: Layer> TopicAdmin for L {
-    fn create_topic(&self, tenant: &TenantId, topic: &TopicName, config: TopicConfig) -> Result<()> {
+    fn create_topic(&self, tenant: &TenantId, topic: &TopicName, config: TopicConfig) -> Pending<()> {
         self.below().create_topic(tenant, topic, config)
     }
 
-    fn delete_topic(&self, tenant: &TenantId, topic: &TopicName) -> Result<()> {
+    fn delete_topic(&self, tenant: &TenantId, topic: &TopicName) -> Pending<()> {
         self.below().delete_topic(tenant, topic)
     }
 
-    fn topic(&self, tenant: &TenantId, topic: &TopicName) -> Result<TopicInfo> {
+    fn topic(&self, tenant: &TenantId, topic: &TopicName) -> Pending<TopicInfo> {
         self.below().topic(tenant, topic)
     }
 
-    fn topics(&self, tenant: &TenantId) -> Result<BTreeMap<TopicName, TopicInfo>> {
+    fn topics(&self, tenant: &TenantId) -> Pending<BTreeMap<TopicName, TopicInfo>> {
         self.below().topics(tenant)
     }
 }

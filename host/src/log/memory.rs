@@ -281,36 +281,44 @@ impl MemoryLog {
 }
 
 impl TopicAdmin for MemoryLog {
-    fn create_topic(&self, tenant: &TenantId, topic: &TopicName, config: TopicConfig) -> Result<()> {
-        admit::check_topic(topic, &config)?;
-        let state = &mut *lock(&self.state);
-        match state.tenant(tenant).topics.get(topic) {
-            Some(existing) if existing.config == config => Ok(()),
-            Some(_) => Err(Error::TopicConflict { topic: topic.clone() }),
-            None => {
-                state.last_topic += 1;
-                let id = TopicId(state.last_topic);
-                let partitions = (0..config.partitions).map(|_| Partition::default()).collect();
-                let made = Topic { id, config, partitions, changes: watch::Sender::new(0) };
-                state.tenant(tenant).topics.insert(topic.clone(), made);
-                Ok(())
+    fn create_topic(&self, tenant: &TenantId, topic: &TopicName, config: TopicConfig) -> Pending<()> {
+        let (tenant, topic) = (tenant.clone(), topic.clone());
+        self.pending(move |state, _| {
+            admit::check_topic(&topic, &config)?;
+            match state.tenant(&tenant).topics.get(&topic) {
+                Some(existing) if existing.config == config => Ok(()),
+                Some(_) => Err(Error::TopicConflict { topic }),
+                None => {
+                    state.last_topic += 1;
+                    let id = TopicId(state.last_topic);
+                    let partitions = (0..config.partitions).map(|_| Partition::default()).collect();
+                    let made = Topic { id, config, partitions, changes: watch::Sender::new(0) };
+                    state.tenant(&tenant).topics.insert(topic, made);
+                    Ok(())
+                }
             }
-        }
+        })
     }
 
-    fn delete_topic(&self, tenant: &TenantId, topic: &TopicName) -> Result<()> {
-        let removed = self.with(tenant, |tenant| tenant.topics.remove(topic));
-        removed.map(drop).ok_or_else(|| Error::TopicNotFound { topic: topic.clone() })
+    fn delete_topic(&self, tenant: &TenantId, topic: &TopicName) -> Pending<()> {
+        let (tenant, topic) = (tenant.clone(), topic.clone());
+        self.pending(move |state, _| {
+            let removed = state.tenant(&tenant).topics.remove(&topic);
+            removed.map(drop).ok_or(Error::TopicNotFound { topic })
+        })
     }
 
-    fn topic(&self, tenant: &TenantId, topic: &TopicName) -> Result<TopicInfo> {
-        self.with(tenant, |tenant| Ok(tenant.topic(topic)?.info()))
+    fn topic(&self, tenant: &TenantId, topic: &TopicName) -> Pending<TopicInfo> {
+        let (tenant, topic) = (tenant.clone(), topic.clone());
+        self.pending(move |state, _| Ok(state.tenant(&tenant).topic(&topic)?.info()))
     }
 
-    fn topics(&self, tenant: &TenantId) -> Result<BTreeMap<TopicName, TopicInfo>> {
-        let all =
-            |tenant: &mut Tenant| tenant.topics.iter().map(|(name, topic)| (name.clone(), topic.info())).collect();
-        Ok(self.with(tenant, all))
+    fn topics(&self, tenant: &TenantId) -> Pending<BTreeMap<TopicName, TopicInfo>> {
+        let tenant = tenant.clone();
+        self.pending(move |state, _| {
+            let topics = state.tenant(&tenant).topics.iter();
+            Ok(topics.map(|(name, topic)| (name.clone(), topic.info())).collect())
+        })
     }
 }
 

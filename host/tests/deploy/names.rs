@@ -127,7 +127,7 @@ async fn whatever_is_asked_at_once_one_pipeline_or_none_is_left() {
         });
         join_all(asked).await.into_iter().for_each(|asked| asked.unwrap());
         let stored = server.catalog.pipelines();
-        let shown = server.pipelines.list(&default_tenant());
+        let shown = server.pipelines.list(&default_tenant()).await.unwrap();
         assert_eq!(
             stored.iter().map(|stored| stored.id).collect::<Vec<_>>(),
             shown.iter().map(|shown| shown.id).collect::<Vec<_>>()
@@ -174,5 +174,5 @@ async fn a_pause_does_not_bring_a_deleted_pipeline_back() {
     let refused = pause.await.unwrap().unwrap_err();
     assert_eq!(refused.code(), "pipeline_not_found");
     server.restart().await;
-    assert_eq!(server.pipelines.list(&default_tenant()), []);
+    assert_eq!(server.pipelines.list(&default_tenant()).await.unwrap(), []);
 }

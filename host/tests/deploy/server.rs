@@ -115,7 +115,7 @@ impl Server {
     }
 
     pub(crate) fn show(&self, pipeline: &str) -> PipelineStatus {
-        self.pipelines.show(&default_tenant(), &name(pipeline)).unwrap()
+        self.pipelines.show(&default_tenant(), &name(pipeline)).now_or_never().expect("its log is in memory").unwrap()
     }
 
     pub(crate) fn state(&self, pipeline: &str) -> State {
@@ -137,7 +137,8 @@ impl Server {
 
     /// The values in a topic, in order.
     pub(crate) fn values(&self, of: &str) -> Vec<Option<String>> {
-        let info = self.log.topics(&default_tenant()).unwrap().remove(&topic(of)).unwrap();
+        let topics = self.log.topics(&default_tenant()).now_or_never().expect("they are in memory");
+        let info = topics.unwrap().remove(&topic(of)).unwrap();
         let mut rows = Batch::default();
         for partition in 0..info.config.partitions {
             let at = TopicPartition { topic: topic(of), partition };

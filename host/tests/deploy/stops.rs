@@ -97,7 +97,7 @@ async fn a_deleted_pipeline_writes_nothing_more() {
     let written = server.values("out").len();
     assert!(written == 0 || written == 600, "{written} of a micro-batch of 600");
     assert_eq!(server.log.tasks().unwrap(), [], "its commits are forgotten");
-    let gone = server.pipelines.show(&default_tenant(), &name("p")).unwrap_err();
+    let gone = server.pipelines.show(&default_tenant(), &name("p")).await.unwrap_err();
     assert_eq!(gone.code(), "pipeline_not_found");
 }
 

@@ -118,7 +118,7 @@ async fn what_is_being_applied_takes_a_topic_as_it_was_made_meanwhile() {
     apply.await.unwrap().unwrap();
     server.drained("p").await;
     server.has_each_once("out", 0..10);
-    let made = server.log.topic(&default_tenant(), &topic("out")).unwrap();
+    let made = server.log.topic(&default_tenant(), &topic("out")).await.unwrap();
     assert_eq!(made.config.partitions, 1);
 }
 
@@ -134,5 +134,5 @@ async fn a_refusal_names_all_pipelines_that_need_the_topic() {
         server.pipelines.delete(&default_tenant(), &name(pipeline)).await.unwrap();
     }
     server.pipelines.delete_topic(&default_tenant(), &topic("out")).await.unwrap();
-    assert!(!server.log.topics(&default_tenant()).unwrap().contains_key(&topic("out")));
+    assert!(!server.log.topics(&default_tenant()).await.unwrap().contains_key(&topic("out")));
 }

@@ -58,7 +58,7 @@ impl Setup<'_> {
         let tenant = default_tenant();
         for (name, input) in &self.tables {
             let at = TopicPartition { topic: name.parse()?, partition: 0 };
-            inner.create_topic(&tenant, &at.topic, TopicConfig::with_partitions(1))?;
+            inner.create_topic(&tenant, &at.topic, TopicConfig::with_partitions(1)).await?;
             for batch in &input.batches {
                 inner.append(&tenant, &at, batch.clone()).await?;
             }
@@ -66,10 +66,10 @@ impl Setup<'_> {
         let mut inputs = Vec::new();
         for (name, input) in self.inputs {
             let topic: TopicName = name.parse()?;
-            inner.create_topic(&tenant, &topic, TopicConfig::with_partitions(1))?;
+            inner.create_topic(&tenant, &topic, TopicConfig::with_partitions(1)).await?;
             inputs.push((topic, input));
         }
-        let log = Arc::new(GeneratorLog::new(inner, &tenant, inputs, self.discards)?);
+        let log = Arc::new(GeneratorLog::new(inner, &tenant, inputs, self.discards).await?);
         let pipelines =
             deploy(folder.path(), Arc::clone(&log) as Arc<dyn Log>, self.manifest, self.plugins, self.state_memory)
                 .await?;
@@ -91,21 +91,21 @@ impl Setup<'_> {
         bench.log.open();
         bench.log.done().await;
         let used = cpu_time()? - before;
-        let status = bench.status()?;
+        let status = bench.status().await?;
         bench.pipelines.stop().await;
         Ok((records as f64 / used.as_secs_f64(), status))
     }
 }
 
 impl Bench {
-    pub fn status(&self) -> anyhow::Result<PipelineStatus> {
-        Ok(self.pipelines.show(&default_tenant(), &self.name)?)
+    pub async fn status(&self) -> anyhow::Result<PipelineStatus> {
+        Ok(self.pipelines.show(&default_tenant(), &self.name).await?)
     }
 
     /// Waits until it runs and has read its tables.
     pub async fn ready(&self) -> anyhow::Result<()> {
         loop {
-            let status = self.status()?;
+            let status = self.status().await?;
             let behind = status.inputs.iter().any(|input| input.position < input.end);
             if status.state == State::Running && !behind {
                 return Ok(());

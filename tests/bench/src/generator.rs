@@ -40,7 +40,7 @@ struct Noted {
 
 impl GeneratorLog {
     /// A log in which these topics are generated; nothing of them is visible yet. They exist in `inner`.
-    pub fn new(
+    pub async fn new(
         inner: Arc<dyn Log>,
         tenant: &TenantId,
         inputs: Vec<(TopicName, Input)>,
@@ -48,7 +48,7 @@ impl GeneratorLog {
     ) -> Result<Self> {
         let mut feeds = BTreeMap::new();
         for (topic, input) in inputs {
-            let id = inner.topic(tenant, &topic)?.id;
+            let id = inner.topic(tenant, &topic).await?.id;
             feeds.insert(topic, Feed { id, input, visible: watch::channel(0).0 });
         }
         Ok(Self { inner, feeds, discards, noted: Arc::default() })

@@ -47,7 +47,7 @@ pub async fn run(report: &mut Report, mib: u64) -> anyhow::Result<()> {
     let bench = setup.start().await?;
     bench.log.open();
     bench.log.done().await;
-    let state = bench.status()?.state_bytes;
+    let state = bench.status().await?.state_bytes;
     anyhow::ensure!(state >= keys * VALUE_BYTES, "the state has {state} bytes");
     let tenant = default_tenant();
     let taken = bench.done(bench.pipelines.savepoint(&tenant, &bench.name, None)?).await?;
@@ -57,7 +57,7 @@ pub async fn run(report: &mut Report, mib: u64) -> anyhow::Result<()> {
     let restored = bench.done(bench.pipelines.restore(&tenant, &bench.name, restore)?).await?;
     bench.ready().await?;
     let took = begin.elapsed();
-    anyhow::ensure!(bench.status()?.state_bytes >= keys * VALUE_BYTES, "the state is not all there");
+    anyhow::ensure!(bench.status().await?.state_bytes >= keys * VALUE_BYTES, "the state is not all there");
     bench.pipelines.stop().await;
     let (counted, native) = timed(|| read(bench.folder.path(), keys));
     anyhow::ensure!(counted? == keys as usize, "the native loop has other keys");

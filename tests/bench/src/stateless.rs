@@ -75,7 +75,7 @@ async fn log_to_log(input: &Input) -> anyhow::Result<f64> {
     let log = embedded(folder.path())?;
     let tenant = default_tenant();
     let at = TopicPartition { topic: "in".parse()?, partition: 0 };
-    log.create_topic(&tenant, &at.topic, TopicConfig::with_partitions(1))?;
+    log.create_topic(&tenant, &at.topic, TopicConfig::with_partitions(1)).await?;
     let pipelines = deploy(folder.path(), Arc::clone(&log), FILTER, &["bench-guest"], None).await?;
     let name = "bench".parse()?;
     pipelines.pause(&tenant, &name).await?;
@@ -84,7 +84,7 @@ async fn log_to_log(input: &Input) -> anyhow::Result<f64> {
     }
     let before = cpu_time()?;
     pipelines.resume(&tenant, &name).await?;
-    while pipelines.show(&tenant, &name)?.inputs.first().is_none_or(|input| input.position < input.end) {
+    while pipelines.show(&tenant, &name).await?.inputs.first().is_none_or(|input| input.position < input.end) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let used = cpu_time()? - before;

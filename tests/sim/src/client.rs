@@ -123,11 +123,11 @@ impl Client {
             Operation::Recreate(source) => {
                 let (topic, partitions) = SOURCES[*source];
                 let topic = topic.parse().map_err(|error: InvalidName| error.to_string())?;
-                let made = server
-                    .log
-                    .delete_topic(&tenant, &topic)
-                    .and_then(|()| server.log.create_topic(&tenant, &topic, TopicConfig::with_partitions(partitions)));
-                made.map(|()| String::new()).map_err(|error| error.to_string())
+                let failed = |error: millstream::log::Error| error.to_string();
+                server.log.delete_topic(&tenant, &topic).await.map_err(failed)?;
+                let config = TopicConfig::with_partitions(partitions);
+                server.log.create_topic(&tenant, &topic, config).await.map_err(failed)?;
+                Ok(String::new())
             }
             Operation::Apply(name) => self.apply(server, name).await,
             Operation::Pause(name) => {
@@ -255,7 +255,7 @@ impl Client {
 
     async fn rewind_to_offset(&self, server: &Server, name: &str) -> Answered {
         let of = parsed(name)?;
-        let status = server.pipelines.show(&default_tenant(), &of).map_err(|error| error.to_string())?;
+        let status = server.pipelines.show(&default_tenant(), &of).await.map_err(|error| error.to_string())?;
         let sources: Vec<TopicPartition> = partitions(&status);
         if sources.is_empty() {
             return Err("it reads nothing".to_owned());
@@ -314,7 +314,7 @@ impl Client {
         }
         // Backoff of what failed before is over by then.
         tokio::time::sleep(Duration::from_secs(120)).await;
-        for status in server.pipelines.list(&default_tenant()) {
+        for status in self.listed(server).await {
             let (State::Failed, Some(reason)) = (status.state, &status.reason) else { continue };
             let remade = self.oracle.remade(status.name.as_str());
             if !remade.is_empty() && matches!(reason.code.as_str(), "topic_recreated" | "topic_not_found") {
@@ -340,8 +340,7 @@ impl Client {
         };
         let mut waited = 0;
         let left = loop {
-            let all = server.pipelines.list(&default_tenant());
-            let left: Vec<_> = all.into_iter().filter(behind).collect();
+            let left: Vec<_> = self.listed(server).await.into_iter().filter(behind).collect();
             if left.is_empty() || waited > 600 {
                 break left;
             }
@@ -369,6 +368,16 @@ impl Client {
         if more > 0 {
             self.machine.violation(format!("{more} commits in ten minutes in which nothing came"));
         }
+    }
+
+    /// All pipelines, as a server shows them that is well.
+    async fn listed(&self, server: &Server) -> Vec<PipelineStatus> {
+        let listed = server.pipelines.list(&default_tenant()).await;
+        self.machine.stay_on().await;
+        listed.unwrap_or_else(|error| {
+            self.machine.violation(format!("the pipelines cannot be listed: {error}"));
+            Vec::new()
+        })
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

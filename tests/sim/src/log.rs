@@ -1,8 +1,8 @@
 //! The log of the simulation: the model of the log, rebuilt after a crash from a journal on the simulated disk.
 //!
 //! The journal has a frame for each operation, in order; what a frame stands for is kept beside the disk, so that it need
-//! not be encoded. An operation counts when its frame is whole and all before it are. Appends and commits go through a
-//! queue and one writer, which takes its time, writes a group of them, syncs once, and answers; that is when they are seen.
+//! not be encoded. An operation counts when its frame is whole and all before it are. Changes of topics, appends and commits go
+//! through a queue and one writer, which takes its time, writes a group of them, syncs once, and answers; that is when they are seen.
 
 use std::collections::BTreeMap;
 use std::future::Future as _;
@@ -112,6 +112,15 @@ impl SimLog {
         }
     }
 
+    /// Looks at what is there after a while.
+    fn seen<T: 'static>(&self, look: impl FnOnce(&MemoryLog) -> Pending<T> + Send + 'static) -> Pending<T> {
+        let core = self.core.clone();
+        Box::pin(async move {
+            core.machine.linger().await;
+            now(look(core.on()?))
+        })
+    }
+
     /// Queues an operation when it is first polled.
     fn queued<T: 'static>(&self, op: Op, of: impl FnOnce(Given) -> Option<T> + Send + 'static) -> Pending<T> {
         let queue = self.queue.clone();
@@ -199,15 +208,15 @@ impl Core {
         let tenant = default_tenant();
         Ok(match op {
             Op::Create(topic, config) => {
-                let known = self.model.topics(&tenant)?.contains_key(topic);
-                self.model.create_topic(&tenant, topic, config.clone())?;
+                let known = now(self.model.topics(&tenant))?.contains_key(topic);
+                now(self.model.create_topic(&tenant, topic, config.clone()))?;
                 if !known {
-                    self.oracle.topic_made(topic, self.model.topic(&tenant, topic)?.id, config);
+                    self.oracle.topic_made(topic, now(self.model.topic(&tenant, topic))?.id, config);
                 }
                 Given::Nothing
             }
             Op::Delete(topic) => {
-                self.model.delete_topic(&tenant, topic)?;
+                now(self.model.delete_topic(&tenant, topic))?;
                 self.watchers().retain(|(watched, _)| watched != topic);
                 Given::Nothing
             }
@@ -288,20 +297,22 @@ fn now<T>(pending: Pending<T>) -> Result<T> {
 }
 
 impl TopicAdmin for SimLog {
-    fn create_topic(&self, _: &TenantId, topic: &TopicName, config: TopicConfig) -> Result<()> {
-        self.core.run(Op::Create(topic.clone(), config)).map(drop)
+    fn create_topic(&self, _: &TenantId, topic: &TopicName, config: TopicConfig) -> Pending<()> {
+        self.queued(Op::Create(topic.clone(), config), |_| Some(()))
     }
 
-    fn delete_topic(&self, _: &TenantId, topic: &TopicName) -> Result<()> {
-        self.core.run(Op::Delete(topic.clone())).map(drop)
+    fn delete_topic(&self, _: &TenantId, topic: &TopicName) -> Pending<()> {
+        self.queued(Op::Delete(topic.clone()), |_| Some(()))
     }
 
-    fn topic(&self, tenant: &TenantId, topic: &TopicName) -> Result<TopicInfo> {
-        self.core.on()?.topic(tenant, topic)
+    fn topic(&self, tenant: &TenantId, topic: &TopicName) -> Pending<TopicInfo> {
+        let (tenant, topic) = (tenant.clone(), topic.clone());
+        self.seen(move |model| model.topic(&tenant, &topic))
     }
 
-    fn topics(&self, tenant: &TenantId) -> Result<BTreeMap<TopicName, TopicInfo>> {
-        self.core.on()?.topics(tenant)
+    fn topics(&self, tenant: &TenantId) -> Pending<BTreeMap<TopicName, TopicInfo>> {
+        let tenant = tenant.clone();
+        self.seen(move |model| model.topics(&tenant))
     }
 }
 
@@ -314,11 +325,8 @@ impl RecordLog for SimLog {
     }
 
     fn fetch(&self, tenant: &TenantId, at: &TopicPartition, from: Offset, bytes_max: usize) -> Pending<Fetched> {
-        let (core, tenant, at) = (self.core.clone(), tenant.clone(), at.clone());
-        Box::pin(async move {
-            core.machine.linger().await;
-            now(core.on()?.fetch(&tenant, &at, from, bytes_max))
-        })
+        let (tenant, at) = (tenant.clone(), at.clone());
+        self.seen(move |model| model.fetch(&tenant, &at, from, bytes_max))
     }
 
     fn watch(&self, tenant: &TenantId, topic: &TopicName) -> Result<watch::Receiver<u64>> {

@@ -218,13 +218,13 @@ impl World {
         let tenant = default_tenant();
         let name = |text: &str| text.parse::<TopicName>().expect("a name");
         let failed = |error: millstream::log::Error| error.to_string();
-        let known = log.topics(&tenant).map_err(failed)?;
+        let known = log.topics(&tenant).await.map_err(failed)?;
         let late = self.client.shapes().into_iter().filter(|shape| shape.late_compacted);
         let topics = SOURCES.iter().map(|(topic, partitions)| (name(topic), TopicConfig::with_partitions(*partitions)));
         let topics = topics.chain([(name(NAMES), compacted(NAMES_PARTITIONS))]);
         let topics = topics.chain(late.map(|shape| (name(&shape.late()), compacted(1))));
         for (topic, config) in topics.filter(|(topic, _)| !known.contains_key(topic)) {
-            log.create_topic(&tenant, &topic, config).map_err(failed)?;
+            log.create_topic(&tenant, &topic, config).await.map_err(failed)?;
         }
         for component in COMPONENTS {
             let plugin: PluginName = component.split('-').next().unwrap_or_default().parse().expect("a name");

@@ -68,7 +68,7 @@ fn expect(subject: &mut dyn Subject, at: &TopicPartition, expected: &[(Offset, &
         for bytes_max in [0, usize::MAX] {
             assert_eq!(read_keyed(subject.log(), at, 0, bytes_max).as_ref(), Ok(&expected));
         }
-        let info = subject.log().topics(&tenant()).unwrap()[&at.topic].partitions[at.partition as usize];
+        let info = now(subject.log().topics(&tenant())).unwrap()[&at.topic].partitions[at.partition as usize];
         let stored = fetch(subject.log(), at, info.start, usize::MAX).unwrap();
         assert_eq!(info.records, expected.len() as u64);
         assert_eq!(info.bytes, stored.batches.iter().map(|batch| batch.len() as u64).sum::<u64>());
@@ -78,7 +78,7 @@ fn expect(subject: &mut dyn Subject, at: &TopicPartition, expected: &[(Offset, &
 
 /// Two partitions; the second one has two batches of two records, one of one and a newest one, eight records in all.
 async fn filled(subject: &mut dyn Subject) -> TopicPartition {
-    subject.log().create_topic(&tenant(), &topic("t"), compacted(2)).unwrap();
+    subject.log().create_topic(&tenant(), &topic("t"), compacted(2)).await.unwrap();
     let at = at("t", 1);
     for rows in [
         &[("a", Some("0")), ("b", Some("1"))][..],
@@ -106,7 +106,7 @@ pub(crate) async fn compaction_keeps_the_newest_record_of_each_key_at_its_offset
     let left =
         [(3, "c", Some("3")), (5, "a", Some("5")), (7, "d", Some("7")), (8, "e", Some("8")), (9, "b", Some("9"))];
     expect(subject, &at, &left);
-    let info = subject.log().topics(&tenant()).unwrap()[&at.topic].partitions[1];
+    let info = subject.log().topics(&tenant()).await.unwrap()[&at.topic].partitions[1];
     assert_eq!((info.start, info.end, info.records), (0, 10, 5));
 }
 
@@ -140,7 +140,7 @@ pub(crate) async fn a_read_from_a_gap_gives_what_is_behind_it(subject: &mut dyn 
 }
 
 pub(crate) async fn deletions_are_kept_for_their_time_and_then_go(subject: &mut dyn Subject) {
-    subject.log().create_topic(&tenant(), &topic("t"), compacted(1)).unwrap();
+    subject.log().create_topic(&tenant(), &topic("t"), compacted(1)).await.unwrap();
     let at = at("t", 0);
     for rows in [
         &[("a", Some("0")), ("b", Some("1"))][..],
@@ -169,7 +169,7 @@ pub(crate) async fn deletions_are_kept_for_their_time_and_then_go(subject: &mut 
 }
 
 pub(crate) async fn compaction_waits_until_half_of_the_bytes_are_new(subject: &mut dyn Subject) {
-    subject.log().create_topic(&tenant(), &topic("t"), compacted(1)).unwrap();
+    subject.log().create_topic(&tenant(), &topic("t"), compacted(1)).await.unwrap();
     let at = at("t", 0);
     let large = "x".repeat(10_000);
     append(subject.log(), &at, keyed(&[("a", Some("0")), ("b", Some(&large))])).await.unwrap();
@@ -197,7 +197,7 @@ pub(crate) async fn other_topics_are_not_compacted(subject: &mut dyn Subject) {
 }
 
 pub(crate) async fn a_record_without_a_key_is_refused_where_topics_are_compacted(subject: &mut dyn Subject) {
-    subject.log().create_topic(&tenant(), &topic("t"), compacted(1)).unwrap();
+    subject.log().create_topic(&tenant(), &topic("t"), compacted(1)).await.unwrap();
     make(subject.log(), "u", 1);
     let (log, at) = (subject.log(), at("t", 0));
     let mut rows = Batch::default();
@@ -236,7 +236,7 @@ pub(crate) async fn a_batch_that_a_broker_compacted_is_refused(subject: &mut dyn
 
 pub(crate) async fn a_compacted_batch_keeps_all_that_its_records_have(subject: &mut dyn Subject) {
     let codecs = [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
-    subject.log().create_topic(&tenant(), &topic("t"), compacted(codecs.len() as u32)).unwrap();
+    subject.log().create_topic(&tenant(), &topic("t"), compacted(codecs.len() as u32)).await.unwrap();
     let mut rows = Batch::default();
     for (number, key) in ["gone", "kept", "deleted", "kept too"].into_iter().enumerate() {
         let value = (key != "deleted").then(|| key.repeat(100));
@@ -267,7 +267,7 @@ pub(crate) async fn a_compacted_batch_keeps_all_that_its_records_have(subject: &
 }
 
 pub(crate) async fn a_producer_is_known_though_its_records_were_compacted(subject: &mut dyn Subject) {
-    subject.log().create_topic(&tenant(), &topic("t"), compacted(1)).unwrap();
+    subject.log().create_topic(&tenant(), &topic("t"), compacted(1)).await.unwrap();
     let at = at("t", 0);
     let mut rows = Batch::default();
     rows.push(0, Some(b"a"), Some(b"0"));
@@ -287,7 +287,7 @@ pub(crate) async fn retention_removes_compacted_batches_too(subject: &mut dyn Su
     let one = keyed(&[("a", Some("0")), ("b", Some("0"))]);
     let config =
         TopicConfig { cleanup: Cleanup::CompactAndDelete, retention_bytes: Some(2 * one.len() as u64), ..compacted(1) };
-    subject.log().create_topic(&tenant(), &topic("t"), config).unwrap();
+    subject.log().create_topic(&tenant(), &topic("t"), config).await.unwrap();
     let at = at("t", 0);
     append(subject.log(), &at, one.clone()).await.unwrap();
     for rows in [[("c", Some("2")), ("a", Some("3"))], [("d", Some("4")), ("c", Some("5"))]] {
@@ -296,7 +296,7 @@ pub(crate) async fn retention_removes_compacted_batches_too(subject: &mut dyn Su
     append(subject.log(), &at, keyed(&[("e", Some("6"))])).await.unwrap();
     assert_eq!(compact(subject, 0), Ok(2));
     assert_eq!(subject.enforce_retention(0), Ok(2));
-    let info = |log: &dyn Log| log.topics(&tenant()).unwrap()[&topic("t")].partitions[0];
+    let info = |log: &dyn Log| now(log.topics(&tenant())).unwrap()[&topic("t")].partitions[0];
     for _ in 0..2 {
         let info = info(subject.log());
         assert_eq!((info.start, info.end, info.records), (4, 7, 3));
@@ -324,7 +324,7 @@ pub(crate) enum Step {
 /// read: a record is as it was appended, at its offset, in order; the last one of a key is the newest of that key, unless
 /// that was a deletion which has been kept for its time, and then there is none of the key at all.
 pub(crate) async fn holds_against_a_naive_model(subject: &mut dyn Subject, steps: &[Step]) {
-    subject.log().create_topic(&tenant(), &topic("t"), compacted(1)).unwrap();
+    subject.log().create_topic(&tenant(), &topic("t"), compacted(1)).await.unwrap();
     let at = at("t", 0);
     let mut now_ms = 0;
     let mut appended: Vec<(String, Option<String>, i64)> = Vec::new();
@@ -350,7 +350,7 @@ pub(crate) async fn holds_against_a_naive_model(subject: &mut dyn Subject, steps
         for (offset, (key, value, at_ms)) in (0..).zip(&appended) {
             newest.insert(key, (offset, value.is_none(), *at_ms));
         }
-        let info = subject.log().topics(&tenant()).unwrap()[&topic("t")].partitions[0];
+        let info = subject.log().topics(&tenant()).await.unwrap()[&topic("t")].partitions[0];
         assert_eq!((info.start, info.end), (0, appended.len() as u64));
         for from in 0..=info.end {
             let read = read_keyed(subject.log(), &at, from, if from % 2 == 0 { 0 } else { usize::MAX }).unwrap();

@@ -161,23 +161,23 @@ pub(crate) async fn a_topic_has_an_id_of_its_own(subject: &mut dyn Subject) {
     for _ in 0..3 {
         make(subject.log(), "t", 1);
         make(subject.log(), "u", 2);
-        subject.log().create_topic(&other, &topic("t"), TopicConfig::with_partitions(1)).unwrap();
-        let topics = subject.log().topics(&tenant()).unwrap();
-        let theirs = subject.log().topic(&other, &topic("t")).unwrap();
+        subject.log().create_topic(&other, &topic("t"), TopicConfig::with_partitions(1)).await.unwrap();
+        let topics = subject.log().topics(&tenant()).await.unwrap();
+        let theirs = subject.log().topic(&other, &topic("t")).await.unwrap();
         given.extend([topics[&topic("t")].id, topics[&topic("u")].id, theirs.id]);
         // It keeps it as long as it is there.
         append(subject.log(), &at("t", 0), values(["a"])).await.unwrap();
         subject.reopen();
         make(subject.log(), "t", 1);
-        assert_eq!(subject.log().topic(&tenant(), &topic("t")).unwrap().id, topics[&topic("t")].id);
+        assert_eq!(subject.log().topic(&tenant(), &topic("t")).await.unwrap().id, topics[&topic("t")].id);
         for from in [0, 1] {
             assert_eq!(fetch(subject.log(), &at("t", 0), from, 100).unwrap().topic_id, topics[&topic("t")].id);
         }
         for name in ["t", "u"] {
-            subject.log().delete_topic(&tenant(), &topic(name)).unwrap();
+            subject.log().delete_topic(&tenant(), &topic(name)).await.unwrap();
         }
-        subject.log().delete_topic(&other, &topic("t")).unwrap();
-        assert_eq!(code(subject.log().topic(&tenant(), &topic("t"))), "topic_not_found");
+        subject.log().delete_topic(&other, &topic("t")).await.unwrap();
+        assert_eq!(code(subject.log().topic(&tenant(), &topic("t")).await), "topic_not_found");
     }
     let all = given.len();
     given.sort();

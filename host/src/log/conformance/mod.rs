@@ -86,6 +86,7 @@ macro_rules! conformance {
             retention_removes_compacted_batches_too,
             watchers_wake_when_records_become_visible,
             writes_take_effect_in_the_order_of_their_first_polls,
+            changes_of_topics_have_their_place_in_the_order_of_writes,
             a_dropped_write_is_there_whole_or_not_at_all,
         );
     };
@@ -177,12 +178,12 @@ pub(crate) fn read_all(log: &dyn Log, at: &TopicPartition, from: Offset, bytes_m
 }
 
 fn everything(log: &dyn Log, at: &TopicPartition) -> Vec<String> {
-    let start = log.topics(&tenant()).unwrap()[&at.topic].partitions[at.partition as usize].start;
+    let start = now(log.topics(&tenant())).unwrap()[&at.topic].partitions[at.partition as usize].start;
     read_all(log, at, start, usize::MAX).unwrap()
 }
 
 fn make(log: &dyn Log, name: &str, partitions: u32) {
-    log.create_topic(&tenant(), &topic(name), TopicConfig::with_partitions(partitions)).unwrap();
+    now(log.create_topic(&tenant(), &topic(name), TopicConfig::with_partitions(partitions))).unwrap();
 }
 
 async fn append(log: &dyn Log, at: &TopicPartition, batches: Bytes) -> Result<(Offset, Offset, bool)> {

@@ -45,7 +45,7 @@ pub(crate) async fn an_older_epoch_is_fenced(subject: &mut dyn Subject) {
 
 pub(crate) async fn a_producer_is_known_as_long_as_its_last_batch(subject: &mut dyn Subject) {
     let config = TopicConfig { retention_bytes: Some(1), ..TopicConfig::with_partitions(1) };
-    subject.log().create_topic(&tenant(), &topic("t"), config).unwrap();
+    subject.log().create_topic(&tenant(), &topic("t"), config).await.unwrap();
     let at = at("t", 0);
     append(subject.log(), &at, sent(1, 0, 0, 1)).await.unwrap();
     append(subject.log(), &at, sent(2, 0, 0, 1)).await.unwrap();

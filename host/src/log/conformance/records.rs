@@ -11,7 +11,7 @@ pub(crate) async fn offsets_are_dense(subject: &mut dyn Subject) {
     subject.reopen();
     assert_eq!(append(subject.log(), &at, values(["g"])).await, Ok((6, 7, false)));
     assert_eq!(everything(subject.log(), &at), ["a", "b", "c", "d", "e", "f", "g"]);
-    let info = &subject.log().topics(&tenant()).unwrap()[&at.topic].partitions;
+    let info = &subject.log().topics(&tenant()).await.unwrap()[&at.topic].partitions;
     assert_eq!((info[0].start, info[0].end, info[0].bytes), (0, 0, 0));
     let stored = fetch(subject.log(), &at, 0, usize::MAX).unwrap();
     assert_eq!((info[1].start, info[1].end), (stored.start, stored.end));
@@ -97,7 +97,7 @@ pub(crate) async fn what_is_no_batch_or_too_large_is_refused_with_its_code(subje
 pub(crate) async fn the_largest_timestamp_of_a_batch_is_that_of_its_records(subject: &mut dyn Subject) {
     let kept = Some(std::time::Duration::from_millis(100));
     let config = TopicConfig { retention: kept, ..TopicConfig::with_partitions(5) };
-    subject.log().create_topic(&tenant(), &topic("t"), config).unwrap();
+    subject.log().create_topic(&tenant(), &topic("t"), config).await.unwrap();
     let mut rows = Batch::default();
     for timestamp in [10, 500, -3] {
         rows.push(timestamp, Some(b"key"), Some(&[b'v'; 200]));

@@ -50,6 +50,30 @@ pub(crate) async fn writes_take_effect_in_the_order_of_their_first_polls(subject
     assert_eq!(everything(log, &at("t", 0)), ["0", "1", "2", "3", "4", "5", "6", "7"]);
 }
 
+pub(crate) async fn changes_of_topics_have_their_place_in_the_order_of_writes(subject: &mut dyn Subject) {
+    async fn end<T>(begun: Poll<Result<T>>, pending: Pending<T>) -> Result<T> {
+        match begun {
+            Poll::Ready(result) => result,
+            Poll::Pending => pending.await,
+        }
+    }
+    let log = subject.log();
+    let create = || log.create_topic(&tenant(), &topic("t"), TopicConfig::with_partitions(1));
+    let append = |value: &str| log.append(&tenant(), &at("t", 0), values([value]));
+    let (mut made, mut first, mut deleted) = (create(), append("first"), log.delete_topic(&tenant(), &topic("t")));
+    let (mut refused, mut made_again, mut second) = (append("between"), create(), append("second"));
+    let begun = (poll(&mut made), poll(&mut first), poll(&mut deleted));
+    let begun_again = (poll(&mut refused), poll(&mut made_again), poll(&mut second));
+    // Whoever is asked last has all of the others behind it.
+    assert_eq!(end(begun_again.2, second).await.map(|appended| appended.base_offset), Ok(0));
+    end(begun.0, made).await.unwrap();
+    assert_eq!(end(begun.1, first).await.map(|appended| appended.base_offset), Ok(0));
+    end(begun.2, deleted).await.unwrap();
+    assert_eq!(code(end(begun_again.0, refused).await), "topic_not_found");
+    end(begun_again.1, made_again).await.unwrap();
+    assert_eq!(everything(log, &at("t", 0)), ["second"]);
+}
+
 pub(crate) async fn a_dropped_write_is_there_whole_or_not_at_all(subject: &mut dyn Subject) {
     make(subject.log(), "t", 1);
     make(subject.log(), "u", 1);

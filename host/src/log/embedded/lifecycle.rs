@@ -1,19 +1,22 @@
-//! Topics come and go.
+//! Topics come and go, each with a write of its own.
 
 use rocksdb::WriteBatch;
 
 use super::format::{self, StoredTopic};
 use super::keys::{Entry, Family, NEXT_TOPIC, Range};
-use super::shared::Shared;
+use super::shared::{Shared, Writing};
 use super::topics::Topic;
 use crate::ids::{Offset, TenantId, TopicId, TopicName};
-use crate::log::{Error, PartitionInfo, Result, TopicConfig, admit};
+use crate::log::{Error, PartitionInfo, Result, TopicConfig};
 
-/// See [`TopicAdmin::create_topic`](crate::log::TopicAdmin::create_topic).
-pub(super) fn create(shared: &Shared, tenant: &TenantId, name: &TopicName, config: TopicConfig) -> Result<()> {
-    admit::check_topic(name, &config)?;
-    let mut guard = shared.writing()?;
-    let writing = &mut *guard;
+/// See [`TopicAdmin::create_topic`](crate::log::TopicAdmin::create_topic). The configuration has been checked.
+pub(super) fn create(
+    shared: &Shared,
+    writing: &mut Writing,
+    tenant: &TenantId,
+    name: &TopicName,
+    config: TopicConfig,
+) -> Result<()> {
     if let Ok(existing) = shared.topics.get(tenant, name) {
         let same = existing.config == config;
         return if same { Ok(()) } else { Err(Error::TopicConflict { topic: name.clone() }) };
@@ -37,9 +40,7 @@ pub(super) fn create(shared: &Shared, tenant: &TenantId, name: &TopicName, confi
 }
 
 /// See [`TopicAdmin::delete_topic`](crate::log::TopicAdmin::delete_topic).
-pub(super) fn delete(shared: &Shared, tenant: &TenantId, name: &TopicName) -> Result<()> {
-    let mut guard = shared.writing()?;
-    let writing = &mut *guard;
+pub(super) fn delete(shared: &Shared, writing: &mut Writing, tenant: &TenantId, name: &TopicName) -> Result<()> {
     let topic = shared.topics.get(tenant, name)?;
     let mut batch = WriteBatch::default();
     shared.store.delete(&mut batch, &Entry::Topic { name: name.clone() }.of(tenant));

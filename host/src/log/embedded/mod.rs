@@ -1,13 +1,13 @@
 //! The log of one server: one RocksDB in a folder, one writer, any number of readers.
 //!
 //! ```text
-//! append, commit -> queue -> writer: one write of all tenants, one sync -> tail -> readers
-//!                                        |                                  ^
-//!                                        v                                  |
-//!                                     RocksDB ----> a few reader threads ---+
+//! append, commit, topics -> queue -> writer: one write of all tenants, one sync -> tail -> readers
+//!                                                |                                  ^
+//!                                                v                                  |
+//!                                             RocksDB ----> a few reader threads ---+
 //! ```
 //!
-//! Writes of topics, forgetting, retention and compaction are made by their callers, under the same lock as the writer's.
+//! Forgetting, retention and compaction are made by their callers, under the same lock as the writer's.
 //! Appends and commits look at each byte of what they write before they queue it: callers on an asynchronous runtime keep
 //! large ones off its threads. A fetch is answered at once from the tail, and else by a thread of the log's own. After a
 //! write that failed the log only reads until it is opened again.
@@ -43,10 +43,11 @@ use tokio::sync::{oneshot, watch};
 
 pub use self::compaction::CompactionLimits;
 use self::compaction::Compactor;
-use self::queue::{Queue, Request};
+use self::queue::{Queue, Request, TopicChange};
 use self::reader::Wanted;
 use self::readers::Readers;
 use self::shared::Shared;
+use self::topics::Topics;
 use super::{
     Appended, Commit, CommitLog, Committed, Compacted, Durability, Error, Fenced, Fetched, Head, Limits, Pending,
     RecordLog, Result, TopicAdmin, TopicConfig, TopicInfo, admit,
@@ -149,6 +150,13 @@ impl EmbeddedLog {
         self.compactor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Looks at the topics when the future is polled. They are in memory.
+    fn seen<T: Send + 'static>(&self, look: impl FnOnce(&Topics) -> Result<T> + Send + 'static) -> Pending<T> {
+        // A look that nobody takes keeps no folder in use.
+        let shared = Arc::downgrade(&self.shared);
+        Box::pin(async move { look(&shared.upgrade().ok_or(Error::Closed)?.topics) })
+    }
+
     /// Queues a request when the future is polled, and waits for its answer.
     fn pending<T: Send + 'static>(
         &self,
@@ -173,21 +181,30 @@ impl Drop for EmbeddedLog {
 }
 
 impl TopicAdmin for EmbeddedLog {
-    fn create_topic(&self, tenant: &TenantId, topic: &TopicName, config: TopicConfig) -> Result<()> {
-        lifecycle::create(&self.shared, tenant, topic, config)
+    fn create_topic(&self, tenant: &TenantId, topic: &TopicName, config: TopicConfig) -> Pending<()> {
+        let (tenant, topic) = (tenant.clone(), topic.clone());
+        self.pending(move |_, answer| {
+            admit::check_topic(&topic, &config)?;
+            Ok(Request::Topic { tenant, topic, change: TopicChange::Create(config), answer })
+        })
     }
 
-    fn delete_topic(&self, tenant: &TenantId, topic: &TopicName) -> Result<()> {
-        lifecycle::delete(&self.shared, tenant, topic)
+    fn delete_topic(&self, tenant: &TenantId, topic: &TopicName) -> Pending<()> {
+        let (tenant, topic) = (tenant.clone(), topic.clone());
+        self.pending(move |_, answer| Ok(Request::Topic { tenant, topic, change: TopicChange::Delete, answer }))
     }
 
-    fn topic(&self, tenant: &TenantId, topic: &TopicName) -> Result<TopicInfo> {
-        Ok(self.shared.topics.get(tenant, topic)?.info())
+    fn topic(&self, tenant: &TenantId, topic: &TopicName) -> Pending<TopicInfo> {
+        let (tenant, topic) = (tenant.clone(), topic.clone());
+        self.seen(move |topics| Ok(topics.get(&tenant, &topic)?.info()))
     }
 
-    fn topics(&self, tenant: &TenantId) -> Result<BTreeMap<TopicName, TopicInfo>> {
-        let topics = self.shared.topics.all(Some(tenant)).into_iter();
-        Ok(topics.map(|(name, topic)| (name, topic.info())).collect())
+    fn topics(&self, tenant: &TenantId) -> Pending<BTreeMap<TopicName, TopicInfo>> {
+        let tenant = tenant.clone();
+        self.seen(move |topics| {
+            let all = topics.all(Some(&tenant)).into_iter();
+            Ok(all.map(|(name, topic)| (name, topic.info())).collect())
+        })
     }
 }
 

@@ -10,9 +10,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::ids::{TaskId, TenantId, TopicPartition};
+use crate::ids::{TaskId, TenantId, TopicName, TopicPartition};
 use crate::log::admit::Checked;
-use crate::log::{Appended, Commit, Committed, Error, Fenced, Result};
+use crate::log::{Appended, Commit, Committed, Error, Fenced, Result, TopicConfig};
 
 /// Bytes that are written at once: enough to make one `fsync` cheap, little enough to be answered soon. A request that is
 /// larger goes alone.
@@ -33,6 +33,17 @@ pub(super) enum Request {
     Commit { tenant: TenantId, commit: Commit, answer: oneshot::Sender<Result<Committed>> },
     /// A new epoch for a task.
     Fence { tenant: TenantId, task: TaskId, answer: oneshot::Sender<Result<Fenced>> },
+    /// A topic that comes or goes. It is taken alone: what is behind it has to see the topics as it leaves them.
+    Topic { tenant: TenantId, topic: TopicName, change: TopicChange, answer: oneshot::Sender<Result<()>> },
+}
+
+/// What becomes of a topic.
+#[derive(Debug)]
+pub(super) enum TopicChange {
+    /// It is made, as has been checked.
+    Create(TopicConfig),
+    /// It is removed, with its records.
+    Delete,
 }
 
 impl Request {
@@ -44,7 +55,7 @@ impl Request {
                 let outputs: usize = commit.outputs.iter().map(|(_, batches)| batches.len()).sum();
                 outputs + commit.block.len() + commit.usage.len()
             }
-            Self::Fence { .. } => 0,
+            Self::Fence { .. } | Self::Topic { .. } => 0,
         }
     }
 }
@@ -108,7 +119,7 @@ impl Queue {
         let mut bytes = 0;
         let fitting = state.requests.iter().take_while(|(_, request)| {
             bytes += request.bytes();
-            bytes <= GROUP_BYTES_MAX
+            bytes <= GROUP_BYTES_MAX && !matches!(request, Request::Topic { .. })
         });
         let count = fitting.count().max(1).min(state.requests.len());
         let group: Vec<_> = state.requests.drain(..count).map(|(_, request)| request).collect();
@@ -154,6 +165,23 @@ mod tests {
         let groups: Vec<Vec<_>> =
             std::iter::from_fn(|| queue.take()).map(|group| group.iter().map(Request::bytes).collect()).collect();
         assert_eq!(groups, [vec![sizes[0]], vec![1], vec![sizes[2]], vec![7]]);
+        drop(tickets);
+    }
+
+    #[test]
+    fn a_change_of_a_topic_goes_alone() {
+        let queue = Arc::new(Queue::default());
+        let change = || {
+            let (answer, _) = oneshot::channel();
+            let (tenant, topic) = (default_tenant(), "t".parse().unwrap());
+            Request::Topic { tenant, topic, change: TopicChange::Delete, answer }
+        };
+        let requests = [append(1), append(2), change(), change(), append(3)];
+        let tickets: Vec<_> = requests.into_iter().map(|request| queue.push(request).unwrap()).collect();
+        queue.close();
+        let groups: Vec<Vec<_>> =
+            std::iter::from_fn(|| queue.take()).map(|group| group.iter().map(Request::bytes).collect()).collect();
+        assert_eq!(groups, [vec![1, 2], vec![0], vec![0], vec![3]]);
         drop(tickets);
     }
 

@@ -13,7 +13,8 @@ use tokio::sync::oneshot;
 use super::commits::{self, Progress};
 use super::format;
 use super::keys::{Entry, Family, NEXT_EPOCH};
-use super::queue::{Queue, Request};
+use super::lifecycle;
+use super::queue::{Queue, Request, TopicChange};
 use super::shared::{Shared, Writing};
 use super::topics::{Partition, Topic};
 use crate::fail;
@@ -48,6 +49,7 @@ enum Answer {
     Append(oneshot::Sender<Result<Appended>>, Result<Appended>),
     Commit(oneshot::Sender<Result<Committed>>, Result<Committed>),
     Fence(oneshot::Sender<Result<Fenced>>, Result<Fenced>),
+    Topic(oneshot::Sender<Result<()>>, Result<()>),
 }
 
 impl Answer {
@@ -57,6 +59,7 @@ impl Answer {
             Self::Append(to, answer) => drop(to.send(answer.and_then(|it| written.clone().map(|()| it)))),
             Self::Commit(to, answer) => drop(to.send(answer.and_then(|it| written.clone().map(|()| it)))),
             Self::Fence(to, answer) => drop(to.send(answer.and_then(|it| written.clone().map(|()| it)))),
+            Self::Topic(to, answer) => drop(to.send(answer.and_then(|()| written.clone()))),
         }
     }
 }
@@ -93,6 +96,7 @@ fn write_group(shared: &Shared, requests: Vec<Request>) {
                     Request::Append { answer, .. } => drop(answer.send(Err(error.clone()))),
                     Request::Commit { answer, .. } => drop(answer.send(Err(error.clone()))),
                     Request::Fence { answer, .. } => drop(answer.send(Err(error.clone()))),
+                    Request::Topic { answer, .. } => drop(answer.send(Err(error.clone()))),
                 }
             }
             return;
@@ -113,6 +117,14 @@ fn write_group(shared: &Shared, requests: Vec<Request>) {
             Request::Fence { tenant, task, answer } => {
                 let epoch = group.fence(&tenant, task);
                 Pending::Fence(answer, tenant, task, epoch)
+            }
+            Request::Topic { tenant, topic, change, answer } => {
+                // Alone in its group, so it writes by itself and the group is empty.
+                let changed = match change {
+                    TopicChange::Create(config) => lifecycle::create(shared, group.writing, &tenant, &topic, config),
+                    TopicChange::Delete => lifecycle::delete(shared, group.writing, &tenant, &topic),
+                };
+                Pending::Answer(Answer::Topic(answer, changed))
             }
         });
     }

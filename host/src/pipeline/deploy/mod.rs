@@ -42,14 +42,14 @@ use crate::catalog::{Catalog, Intent, Purpose, StoredPipeline};
 use crate::checkpoint::{CheckpointId, Checkpoints};
 use crate::environment::Environment;
 use crate::error::Coded;
-use crate::ids::{PipelineName, StepName, TenantId};
-use crate::log::Log;
+use crate::ids::{PipelineName, StepName, TenantId, TopicName};
+use crate::log::{Log, TopicInfo};
 use crate::names::nearest;
 use crate::pipeline::engine::carry::Carry;
 use crate::pipeline::engine::plan::Plan;
 use crate::pipeline::engine::thresholds::Thresholds;
 use crate::pipeline::error::Error;
-use crate::pipeline::io::shared::Shared;
+use crate::pipeline::io::shared::{Shared, View};
 use crate::pipeline::spec::{ManifestError, Spec};
 use crate::pipeline::status::{InputStatus, PipelineStatus, Reason, State, StepStatus};
 use crate::plugin::GuestLoader;
@@ -187,7 +187,7 @@ impl Pipelines {
         let state = existing.as_ref().map(|entry| entry.shared.view().state);
         let is_same = before.as_ref() == Some(&stored) && how.drop_state.is_empty();
         if is_same && !matches!(state, Some(State::Failed | State::BackingOff)) {
-            let status = self.show(tenant, &spec.name)?;
+            let status = self.show(tenant, &spec.name).await?;
             return Ok(Applied { status, change: Change::Unchanged, checkpoint: None, pause_ms: None });
         }
         if !is_same {
@@ -222,19 +222,23 @@ impl Pipelines {
             }
         };
         let Swapped { checkpoint, pause_ms } = swapped;
-        Ok(Applied { status: self.show(tenant, &spec.name)?, change, checkpoint, pause_ms })
+        let status = self.show(tenant, &spec.name).await?;
+        Ok(Applied { status, change, checkpoint, pause_ms })
     }
 
     /// All pipelines of a tenant, by name.
-    pub fn list(&self, tenant: &TenantId) -> Vec<PipelineStatus> {
+    pub async fn list(&self, tenant: &TenantId) -> Result<Vec<PipelineStatus>, Error> {
         let entries: Vec<_> =
             self.entries().iter().filter(|((of, _), _)| of == tenant).map(|(_, entry)| Arc::clone(entry)).collect();
-        entries.iter().filter_map(|entry| self.status(entry).ok()).collect()
+        let seen: Vec<_> = entries.iter().map(|entry| entry.seen()).collect();
+        // Asked for once, however many pipelines there are.
+        let topics = self.0.context.log.topics(tenant).await?;
+        Ok(seen.into_iter().filter_map(|seen| seen.status(&topics).ok()).collect())
     }
 
     /// One pipeline.
-    pub fn show(&self, tenant: &TenantId, name: &PipelineName) -> Result<PipelineStatus, Error> {
-        self.status(&*self.entry(tenant, name)?)
+    pub async fn show(&self, tenant: &TenantId, name: &PipelineName) -> Result<PipelineStatus, Error> {
+        self.status(&*self.entry(tenant, name)?).await
     }
 
     /// Stops a pipeline between two commits; its input waits.
@@ -247,7 +251,7 @@ impl Pipelines {
             let halted = pipelines.halt(&entry, &mut task).await;
             entry.shared.set(State::Paused, None);
             halted?;
-            pipelines.status(&entry)
+            pipelines.status(&entry).await
         })
         .await
     }
@@ -259,16 +263,16 @@ impl Pipelines {
             let mut task = entry.task.lock().await;
             pipelines.current(&entry)?;
             if matches!(entry.shared.view().state, State::Running | State::Starting) {
-                return pipelines.status(&entry);
+                return pipelines.status(&entry).await;
             }
             pipelines.remember_paused(&entry, false)?;
             let halted = pipelines.halt(&entry, &mut task).await;
             // A deletion that failed halfway is called off.
             let stored = entry.stored();
             pipelines.0.context.call_off_deletion(&stored.tenant, stored.id);
-            *task = pipelines.start(&entry);
+            *task = pipelines.start(&entry).await;
             halted?;
-            pipelines.status(&entry)
+            pipelines.status(&entry).await
         })
         .await
     }
@@ -298,7 +302,7 @@ impl Pipelines {
                 entry.stand_still(&error);
             } else {
                 context.done(tenant, stored.id);
-                *task = self.start(&entry);
+                *task = self.start(&entry).await;
             }
             return Err(error);
         }
@@ -347,20 +351,20 @@ impl Pipelines {
         let mut task = entry.task.lock().await;
         let had = self.entries().insert(key, Arc::clone(&entry));
         debug_assert!(had.is_none(), "whoever makes a pipeline has reserved its name and found nothing under it");
-        *task = self.start_with(&entry, ready);
+        *task = self.start_with(&entry, ready).await;
     }
 
-    fn start(&self, entry: &Entry) -> Option<Task> {
-        self.start_with(entry, None)
+    async fn start(&self, entry: &Entry) -> Option<Task> {
+        self.start_with(entry, None).await
     }
 
     /// Starts what is deployed now; nothing, if it is paused or the server ends.
-    fn start_with(&self, entry: &Entry, ready: Option<Ready>) -> Option<Task> {
+    async fn start_with(&self, entry: &Entry, ready: Option<Ready>) -> Option<Task> {
         let stored = entry.stored();
         let (context, shared) = (&self.0.context, &entry.shared);
         shared.hide_plan();
         if stored.paused {
-            match context.committed(&stored) {
+            match context.committed(&stored).await {
                 Ok(committed) => {
                     shared.publish(|progress| *progress = committed);
                     shared.set(State::Paused, None);
@@ -418,11 +422,28 @@ impl Pipelines {
         self.0.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn status(&self, entry: &Entry) -> Result<PipelineStatus, Error> {
-        let stored = entry.stored();
-        let view = entry.shared.view();
-        let spec = entry.spec()?;
-        let topics = self.0.context.log.topics(&stored.tenant)?;
+    async fn status(&self, entry: &Entry) -> Result<PipelineStatus, Error> {
+        let seen = entry.seen();
+        let topics = self.0.context.log.topics(&seen.stored.tenant).await?;
+        seen.status(&topics)
+    }
+}
+
+/// What was seen of a pipeline at a moment.
+#[derive(Debug)]
+struct Seen<'a> {
+    shared: &'a Shared,
+    spec: Result<Arc<Spec>, ManifestError>,
+    stored: StoredPipeline,
+    view: View,
+}
+
+impl Seen<'_> {
+    /// The same with where its inputs end, by the topics of its tenant as they were later: so no end is before a place
+    /// that it has come to.
+    fn status(self, topics: &BTreeMap<TopicName, TopicInfo>) -> Result<PipelineStatus, Error> {
+        let Self { shared, spec, stored, view } = self;
+        let spec = spec?;
         let inputs = view.progress.inputs.into_iter().map(|(at, position, known)| {
             let partition = topics.get(&at.topic).and_then(|topic| topic.partitions.get(at.partition as usize));
             let end = partition.map_or(position, |partition| partition.end);
@@ -443,7 +464,7 @@ impl Pipelines {
         });
         let activity = view.plan.as_ref().filter(|_| view.state == State::Running);
         Ok(PipelineStatus {
-            activity: activity.map(|plan| entry.shared.doings.now(plan)),
+            activity: activity.map(|plan| shared.doings.now(plan)),
             id: stored.id,
             state: if view.stopping.is_some() { State::Stopping } else { view.state },
             reason: view.stopping.or(view.reason),
@@ -466,6 +487,10 @@ impl Pipelines {
 }
 
 impl Entry {
+    fn seen(&self) -> Seen<'_> {
+        Seen { shared: &self.shared, spec: self.spec(), stored: self.stored(), view: self.shared.view() }
+    }
+
     /// Lets it stay stopped: what the catalog names after a restart is not known, so neither may go on. `resume` and
     /// `delete` write the catalog again, and settle it.
     fn stand_still(&self, error: &Error) {

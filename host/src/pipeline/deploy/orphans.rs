@@ -190,7 +190,7 @@ impl Pipelines {
         }
         context.catalog.put_pipeline(&stored)?;
         self.launch(stored).await;
-        let status = self.show(tenant, &spec.name)?;
+        let status = self.show(tenant, &spec.name).await?;
         Ok(Applied { status, change: Change::Created, checkpoint: None, pause_ms: None })
     }
 

@@ -19,9 +19,9 @@ use crate::time::Input;
 
 impl EngineContext {
     /// What a deployment has committed, as far as the head of its commits says it.
-    pub(super) fn committed(&self, stored: &StoredPipeline) -> Result<Progress, Error> {
+    pub(super) async fn committed(&self, stored: &StoredPipeline) -> Result<Progress, Error> {
         let spec: Spec = stored.manifest.parse()?;
-        let topics = self.log.topics(&stored.tenant)?;
+        let topics = self.log.topics(&stored.tenant).await?;
         let head = self.head(&stored.tenant, stored.id)?;
         let mut progress = Progress { usage: usage_of(&spec.name, &head.usage)?, ..Progress::default() };
         let sources = spec.sources.iter().map(|topic| (topic, spec.start));

@@ -160,7 +160,7 @@ impl Pipelines {
         staged.fill(from, taken.id, meter).await?;
         let was: Spec = taken.deployment.manifest.parse()?;
         let mut carry = Carry::between(&was, &spec, &plan, &[])?;
-        let topics = context.log.topics(tenant)?;
+        let topics = context.log.topics(tenant).await?;
         let mut asked_places = Vec::new();
         for asked in &to_offsets {
             match asked.of_table(&topics, &spec)? {
@@ -189,7 +189,7 @@ impl Pipelines {
             };
         }
         live.positions = kept.into_iter().map(crate::checkpoint::Position::in_log).chain(asked_places).collect();
-        live.begin_inputs(&plan, spec.start, &context.log.topics(tenant)?)?;
+        live.begin_inputs(&plan, spec.start, &context.log.topics(tenant).await?)?;
         let begin = Begin::Restored(live.positions.clone().into_iter().collect());
         let note = format!("before restoring {}", taken.id);
         let next = Next { stored, plan, staged, live, begin, note };
@@ -248,7 +248,7 @@ impl Pipelines {
                     live.sequence = staged.place(positions, head.usage).await?;
                 }
                 Begin::Rewound(places) => {
-                    let topics = context.log.topics(&before.tenant)?;
+                    let topics = context.log.topics(&before.tenant).await?;
                     let stood = head.positions.into_iter();
                     live.positions = stood.filter_map(|(at, stood)| present(&topics, at, stood)).collect();
                     let tables = self.bring_tables(&before, &plan, &mut ran).await;

@@ -60,7 +60,7 @@ impl Pipelines {
             let stored = StoredPipeline { id: staged.id, ..before.clone() };
             let plan = context.plan(&stored, &spec).await?;
             let live = context.replay(&plan, staged.id, Carry::default()).await?;
-            let topics = context.log.topics(&before.tenant)?;
+            let topics = context.log.topics(&before.tenant).await?;
             let found = places(&*context.log, &before.tenant, &topics, &spec, &rewind).await?;
             let (begin, note) = (Begin::Rewound(found), "before a rewind".to_owned());
             let (pipeline, next) = (stored.name.clone(), Next { stored, plan, staged, live, begin, note });

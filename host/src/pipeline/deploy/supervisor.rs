@@ -69,7 +69,7 @@ impl EngineContext {
             let guest = guest.map_err(|source| Error::Plugin { step: step.name.clone(), source })?;
             loaded.push(Loaded { digest, guest });
         }
-        let topics = self.log.topics(&stored.tenant)?;
+        let topics = self.log.topics(&stored.tenant).await?;
         let sources = spec.sources.iter().filter_map(|source| topics.get(source));
         let as_many = sources.map(|source| source.config.partitions).max().unwrap_or(1);
         Plan::new(stored.tenant.clone(), spec, loaded, references, |topic| match topics.get(topic) {

@@ -4,13 +4,13 @@
 //! deleted. Topics of a tenant are made and deleted by one at a time, so what a plan was made for is there when it runs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OwnedMutexGuard;
 
 use super::supervisor::EngineContext;
 use super::{Pipelines, to_its_end};
-use crate::environment::run_blocking;
 use crate::ids::{PipelineName, TenantId, TopicName};
 use crate::log::{Log, TopicConfig, TopicInfo};
 use crate::pipeline::Error;
@@ -89,11 +89,14 @@ impl EngineContext {
     /// stays as it is.
     pub(super) async fn create_targets(&self, tenant: &TenantId, plan: &Arc<Plan>) -> Result<bool, Error> {
         let (of, plan) = (tenant.clone(), Arc::clone(plan));
-        self.with_topics(tenant, move |log| {
-            let topics = log.topics(&of)?;
+        self.with_topics(tenant, async move |log: Arc<dyn Log>| {
+            let topics = log.topics(&of).await?;
             for target in &plan.topics {
                 match topics.get(&target.name) {
-                    None => log.create_topic(&of, &target.name, TopicConfig::with_partitions(target.partitions))?,
+                    None => {
+                        let config = TopicConfig::with_partitions(target.partitions);
+                        log.create_topic(&of, &target.name, config).await?;
+                    }
                     Some(TopicInfo { config, .. })
                         if config.partitions != target.partitions || config.cleanup.compacts() != target.needs_key =>
                     {
@@ -107,51 +110,48 @@ impl EngineContext {
         .await
     }
 
-    /// Makes or deletes topics of a tenant, while nobody else does and on a thread that may wait for the disk.
-    async fn with_topics<T: Send + 'static>(
+    /// Makes or deletes topics of a tenant, while nobody else does. The turn is held while the log answers: what has been
+    /// looked at must not change before it is acted upon. It holds up no other tenant, and of this one only those who make,
+    /// delete or begin to need topics.
+    async fn with_topics<T: Send + 'static, F>(
         &self,
         tenant: &TenantId,
-        change: impl FnOnce(&dyn Log) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
+        change: impl FnOnce(Arc<dyn Log>) -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
         let turn = self.topics.turn(tenant).await;
-        let log = Arc::clone(&self.log);
-        let changed = run_blocking(&*self.environment, move || {
+        let changing = change(Arc::clone(&self.log));
+        to_its_end(async move {
             // Whoever waits may go away; the next has its turn when this is done.
             let _turn = turn;
-            change(&*log)
-        });
-        changed.await.unwrap_or_else(|panic| Err(Error::Interrupted { reason: panic.to_string() }))
+            changing.await
+        })
+        .await
     }
 }
 
 impl Pipelines {
     /// Makes a topic. See [`TopicAdmin::create_topic`](crate::log::TopicAdmin::create_topic).
     pub async fn create_topic(&self, tenant: &TenantId, topic: &TopicName, config: TopicConfig) -> Result<(), Error> {
-        let (context, tenant, topic) = (self.0.context.clone(), tenant.clone(), topic.clone());
-        to_its_end(async move {
-            let of = tenant.clone();
-            context.with_topics(&tenant, move |log| Ok(log.create_topic(&of, &topic, config)?)).await
-        })
-        .await
+        let (of, topic) = (tenant.clone(), topic.clone());
+        let create = async move |log: Arc<dyn Log>| Ok(log.create_topic(&of, &topic, config).await?);
+        self.0.context.with_topics(tenant, create).await
     }
 
     /// Removes a topic and its records, unless a pipeline needs it.
     pub async fn delete_topic(&self, tenant: &TenantId, topic: &TopicName) -> Result<(), Error> {
-        let (pipelines, tenant, topic) = (self.clone(), tenant.clone(), topic.clone());
-        to_its_end(async move {
-            let context = pipelines.0.context.clone();
-            let of = tenant.clone();
-            let delete = move |log: &dyn Log| {
-                let users = pipelines.users(&of, &topic);
-                if users.is_empty() {
-                    Ok(log.delete_topic(&of, &topic)?)
-                } else {
-                    Err(Error::TopicInUse { topic, pipelines: users.into_iter().collect() })
-                }
-            };
-            context.with_topics(&tenant, delete).await
-        })
-        .await
+        let (pipelines, of, topic) = (self.clone(), tenant.clone(), topic.clone());
+        let delete = async move |log: Arc<dyn Log>| {
+            let users = pipelines.users(&of, &topic);
+            if users.is_empty() {
+                Ok(log.delete_topic(&of, &topic).await?)
+            } else {
+                Err(Error::TopicInUse { topic, pipelines: users.into_iter().collect() })
+            }
+        };
+        self.0.context.with_topics(tenant, delete).await
     }
 
     /// The pipelines that read or write a topic, or are about to.

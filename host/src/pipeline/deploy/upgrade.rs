@@ -51,7 +51,7 @@ impl Pipelines {
         if existing.is_some() {
             let context = &self.0.context;
             let head = context.head(&stored.tenant, stored.id)?;
-            plan.same_topics(&head.positions, &context.log.topics(&stored.tenant)?)?;
+            plan.same_topics(&head.positions, &context.log.topics(&stored.tenant).await?)?;
         }
         let runs = existing.and_then(|entry| entry.shared.view().plan);
         match runs {
@@ -106,7 +106,7 @@ impl Pipelines {
                 context.call_off_deletion(&before.tenant, stored.id);
             } else {
                 next.migrate(&migrating).await?;
-                next.begin_inputs(&plan, spec.start, &context.log.topics(&before.tenant)?)?;
+                next.begin_inputs(&plan, spec.start, &context.log.topics(&before.tenant).await?)?;
                 // Under a deployment of its own: what the old version reads is not touched.
                 let mut taking = StagedDeployment::new(context, &before.tenant, &before.name)?;
                 taking.take(&mut next).await?;
@@ -164,7 +164,7 @@ impl Pipelines {
         stopped: Instant,
     ) -> Option<f64> {
         let (running, seen) = oneshot::channel();
-        *task = self.start_with(entry, plan.map(|plan| Ready { plan, live, running }));
+        *task = self.start_with(entry, plan.map(|plan| Ready { plan, live, running })).await;
         let ran = tokio::time::timeout(START_PATIENCE, seen).await.is_ok_and(|seen| seen.is_ok());
         ran.then(|| stopped.elapsed().as_secs_f64() * 1000.0)
     }

@@ -67,7 +67,7 @@ impl Checkpoint {
 
     /// Makes it what the log knows of a task. Its places are in the topics that this log has under their names.
     pub(super) async fn write(mut self, log: &dyn Log, tenant: &TenantId, task: TaskId) -> Result<(), Error> {
-        let topics = log.topics(tenant)?;
+        let topics = log.topics(tenant).await?;
         let place = |(at, offset): (TopicPartition, Offset)| {
             let topic_id = topics.get(&at.topic)?.id;
             Some((at, Position { topic_id, offset }))

@@ -102,11 +102,12 @@ impl Driver {
     ) -> Result<Self, Error> {
         let spec: Spec = manifest.parse()?;
         let log = Arc::new(FaultyLog::default());
-        for topic in spec.topics() {
-            log.create_topic(&default_tenant(), &topic, TopicConfig::with_partitions(partitions(&topic)))?;
-        }
         let runtime = runtime()?;
-        let plan = plan(&spec, &*log, load, thresholds)?;
+        for topic in spec.topics() {
+            let config = TopicConfig::with_partitions(partitions(&topic));
+            runtime.block_on(log.create_topic(&tenant(), &topic, config))?;
+        }
+        let plan = plan(&spec, &runtime.block_on(log.topics(&tenant()))?, load, thresholds)?;
         let (runner, shared) = open(&runtime, &spec, &plan, &log)?;
         Ok(Self { log, spec, plan, shared, runner, clock: 0, runtime })
     }
@@ -133,9 +134,10 @@ impl Driver {
         let spec: Spec = manifest.parse()?;
         let known = self.topics()?;
         for topic in spec.topics().iter().filter(|topic| !known.contains_key(topic)) {
-            self.log.create_topic(&tenant(), topic, TopicConfig::with_partitions(partitions(topic)))?;
+            let config = TopicConfig::with_partitions(partitions(topic));
+            self.runtime.block_on(self.log.create_topic(&tenant(), topic, config))?;
         }
-        let plan = plan(&spec, &*self.log, load, self.plan.thresholds)?;
+        let plan = plan(&spec, &self.topics()?, load, self.plan.thresholds)?;
         let carry = Carry::between(&self.spec, &spec, &plan, drop_state)?;
         if let Err(error) = self.runtime.block_on(take_over(&self.plan, &plan, &carry, &*self.log)) {
             self.reopen()?;
@@ -247,7 +249,7 @@ impl Driver {
 
     /// The topics there are.
     pub fn topics(&self) -> Result<BTreeMap<TopicName, TopicInfo>, Error> {
-        Ok(self.log.topics(&tenant())?)
+        Ok(self.runtime.block_on(self.log.topics(&tenant()))?)
     }
 
     /// What can be seen of the pipeline now.
@@ -362,14 +364,13 @@ fn runtime() -> Result<Runtime, Error> {
 
 fn plan(
     spec: &Spec,
-    log: &dyn Log,
+    topics: &BTreeMap<TopicName, TopicInfo>,
     mut load: impl FnMut(&StepSpec, Grants) -> Result<Loaded, Error>,
     thresholds: Thresholds,
 ) -> Result<Arc<Plan>, Error> {
     let references = References::new(spec);
     let load = |step: &StepSpec| load(step, references.grants(step));
     let loaded = spec.steps.iter().map(load).collect::<Result<_, _>>()?;
-    let topics = log.topics(&tenant())?;
     let partitions = |topic: &TopicName| topics.get(topic).map(|topic| topic.config.partitions);
     let is_compacted = |topic: &TopicName| topics.get(topic).is_some_and(|topic| topic.config.cleanup.compacts());
     let plan = Plan::new(tenant(), spec, loaded, references, partitions)?.require_keys(is_compacted)?;

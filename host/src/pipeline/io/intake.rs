@@ -411,7 +411,7 @@ impl Intake {
         let (fetched, lost) = match follow(position, trimmed, read).await {
             // Who reads a topic that was made again asks for what the new one never had.
             Err(error @ log::Error::OffsetOutOfRange { .. }) => {
-                let found = log.topic(&plan.tenant, &at.topic)?.id;
+                let found = log.topic(&plan.tenant, &at.topic).await?.id;
                 let before = self.topic_ids[input];
                 return Err(if found == before { error.into() } else { plan.recreated(&at.topic, before, found) });
             }

@@ -72,7 +72,7 @@ impl Runner {
         shared: Arc<Shared>,
         warm: WarmState,
     ) -> Result<Self, Error> {
-        let topics = log.topics(&plan.tenant)?;
+        let topics = log.topics(&plan.tenant).await?;
         let mut warm = warm;
         let fresh = warm.begin_inputs(&plan, start, &topics)?;
         let WarmState { mut machine, positions: mut known, sequence } = warm;

@@ -43,7 +43,7 @@ fn log(compacted: &[&str]) -> Arc<MemoryLog> {
     for topic in ["in", "out", "side", "late", "dead"] {
         let cleanup = if compacted.contains(&topic) { Cleanup::Compact } else { Cleanup::Delete };
         let config = TopicConfig { cleanup, ..TopicConfig::with_partitions(1) };
-        log.create_topic(&default_tenant(), &name(topic), config).expect("it is new");
+        wait(log.create_topic(&default_tenant(), &name(topic), config)).expect("it is new");
     }
     log
 }
@@ -81,7 +81,7 @@ fn what_compaction_left_is_taken_from_every_position_with_its_offsets() {
     }
     log.compact(0).expect("it can be compacted");
     let plan = plan(&log, &spec()).expect("the plan is good");
-    let topic_id = log.topic(&default_tenant(), &plan.inputs[0].topic).expect("it is there").id;
+    let topic_id = wait(log.topic(&default_tenant(), &plan.inputs[0].topic)).expect("it is there").id;
     let place = |offset| Position { topic_id, offset };
     let left = [(0, "a"), (3, "b"), (4, "c"), (7, "d"), (8, "x"), (9, "e")];
     for from in 0..=10 {

@@ -103,7 +103,7 @@ pub(super) fn load(step: &StepSpec, _: Grants) -> Result<Loaded, Error> {
 
 /// The plan of a pipeline over the topics of a log.
 pub(super) fn plan(log: &MemoryLog, spec: &Spec) -> Result<Arc<Plan>, Error> {
-    let topics = log.topics(&tenant()).expect("the log answers");
+    let topics = wait(log.topics(&tenant())).expect("the log answers");
     let loaded = spec.steps.iter().map(|step| load(step, Grants::default())).collect::<Result<_, _>>()?;
     let partitions = |topic: &TopicName| topics.get(topic).map(|topic| topic.config.partitions);
     let is_compacted = |topic: &TopicName| topics.get(topic).is_some_and(|topic| topic.config.cleanup.compacts());
@@ -121,10 +121,10 @@ impl Driver {
         let sources = spec.sources.len();
         for source in &spec.sources {
             let partitions = (inputs.len() / sources) as u32;
-            log.create_topic(&tenant(), source, TopicConfig::with_partitions(partitions)).expect("new");
+            wait(log.create_topic(&tenant(), source, TopicConfig::with_partitions(partitions))).expect("new");
         }
         for topic in spec.targets() {
-            log.create_topic(&tenant(), &topic, TopicConfig::with_partitions(1)).expect("new");
+            wait(log.create_topic(&tenant(), &topic, TopicConfig::with_partitions(1))).expect("new");
         }
         for (number, values) in inputs.iter().enumerate() {
             let mut batch = Batch::default();

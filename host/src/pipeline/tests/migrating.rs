@@ -84,7 +84,7 @@ impl Migrator for Migrating {
 pub(super) fn upgraded(driver: &Driver, manifest: &str, how: How) -> Arc<Plan> {
     use crate::log::TopicAdmin as _;
     let spec: Spec = manifest.parse().expect("the manifest is good");
-    let topics = driver.log.topics(&default_tenant()).expect("the log answers");
+    let topics = wait(driver.log.topics(&default_tenant())).expect("the log answers");
     let version = |step| {
         let loaded: Loaded = load(step, Grants::default()).expect("it is native");
         match loaded.guest {

@@ -43,8 +43,8 @@ fn append(log: &MemoryLog, value: &str) {
 }
 
 fn make_again(log: &MemoryLog) {
-    log.delete_topic(&default_tenant(), &topic()).expect("it is there");
-    log.create_topic(&default_tenant(), &topic(), TopicConfig::with_partitions(1)).expect("it is gone");
+    wait(log.delete_topic(&default_tenant(), &topic())).expect("it is there");
+    wait(log.create_topic(&default_tenant(), &topic(), TopicConfig::with_partitions(1))).expect("it is gone");
 }
 
 #[test]
@@ -73,9 +73,9 @@ fn a_place_in_a_topic_is_none_in_one_that_was_made_again_under_its_name() {
     let log = log(&["1 a", "2 b"]);
     let mut runner = open(&log).expect("it opens");
     assert!(wait(runner.step(&Take::Arrived, 0)).expect("it commits"));
-    let known = log.topic(&default_tenant(), &topic()).expect("it is there").id;
+    let known = wait(log.topic(&default_tenant(), &topic())).expect("it is there").id;
     make_again(&log);
-    let present = log.topic(&default_tenant(), &topic()).expect("it is there").id;
+    let present = wait(log.topic(&default_tenant(), &topic())).expect("it is there").id;
     // As many records as before: the offset alone would fit.
     (0..3).for_each(|_| append(&log, "3 c"));
     for error in [

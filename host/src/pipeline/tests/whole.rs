@@ -46,7 +46,7 @@ fn counted(manifest: &str, keys: usize, table_keys: usize) -> Driver {
     let log = Arc::new(MemoryLog::default());
     let spec: Spec = manifest.parse().expect("the manifest is good");
     for topic in spec.topics() {
-        log.create_topic(&default_tenant(), &topic, TopicConfig::with_partitions(1)).expect("new");
+        wait(log.create_topic(&default_tenant(), &topic, TopicConfig::with_partitions(1))).expect("new");
     }
     append(&log, "people", (0..table_keys).map(|key| (format!("p{key}"), format!("person {key}"))));
     append(&log, "in", (0..keys).map(|key| (String::new(), format!("1 k{key:05}"))));

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::super::keys::Entry;
 use super::*;
 use crate::log::conformance::{
-    Step, at, compact, compacted, fetch, holds_against_a_naive_model, keyed, read_keyed, tenant, topic, values,
+    Step, at, compact, compacted, fetch, holds_against_a_naive_model, keyed, now, read_keyed, tenant, topic, values,
 };
 use crate::log::memory::MemoryLog;
 
@@ -57,7 +57,7 @@ async fn more_keys_than_a_pass_notes_take_several_passes() {
     for compaction in [SMALL, CompactionLimits::default()] {
         let subject = Reopening::compacting(0, compaction);
         let log = subject.log();
-        log.create_topic(&tenant(), &topic("t"), compacted(1)).unwrap();
+        log.create_topic(&tenant(), &topic("t"), compacted(1)).await.unwrap();
         for number in 0..200_u32 {
             let (key, value) = ((number * 7919 % 61).to_string(), number.to_string());
             log.append(&tenant(), &at("t", 0), keyed(&[(&key, Some(&value))])).await.unwrap();
@@ -75,7 +75,7 @@ async fn more_keys_than_a_pass_notes_take_several_passes() {
 async fn a_damaged_batch_is_named_stays_as_it_is_and_holds_no_other_partition_up() {
     let subject = Reopening::with_tail(0);
     let log = subject.log.as_ref().unwrap();
-    log.create_topic(&tenant(), &topic("t"), compacted(2)).unwrap();
+    log.create_topic(&tenant(), &topic("t"), compacted(2)).await.unwrap();
     for partition in [0, 1] {
         for value in ["0", "1", "2"] {
             log.append(&tenant(), &at("t", partition), keyed(&[("a", Some(value))])).await.unwrap();
@@ -99,7 +99,7 @@ async fn a_damaged_batch_is_named_stays_as_it_is_and_holds_no_other_partition_up
 async fn a_batch_that_is_missing_behind_what_was_compacted_is_named() {
     let mut subject = Reopening::with_tail(0);
     let log = subject.log();
-    log.create_topic(&tenant(), &topic("t"), compacted(1)).unwrap();
+    log.create_topic(&tenant(), &topic("t"), compacted(1)).await.unwrap();
     for value in 0..6 {
         log.append(&tenant(), &at("t", 0), keyed(&[("a", Some(&value.to_string()))])).await.unwrap();
         if value == 2 {
@@ -120,7 +120,7 @@ async fn a_batch_that_is_missing_behind_what_was_compacted_is_named() {
 async fn a_topic_that_is_deleted_in_the_middle_of_a_pass_is_gone() {
     let subject = Reopening::compacting(0, SMALL);
     let log = subject.log();
-    log.create_topic(&tenant(), &topic("t"), compacted(1)).unwrap();
+    log.create_topic(&tenant(), &topic("t"), compacted(1)).await.unwrap();
     for value in ["0", "1", "2", "3"] {
         log.append(&tenant(), &at("t", 0), keyed(&[("a", Some(value))])).await.unwrap();
     }
@@ -128,8 +128,8 @@ async fn a_topic_that_is_deleted_in_the_middle_of_a_pass_is_gone() {
     while read_keyed(log, &at("t", 0), 0, 0).unwrap().len() == 4 {
         assert!(subject.compact(0).unwrap().more);
     }
-    log.delete_topic(&tenant(), &topic("t")).unwrap();
-    log.create_topic(&tenant(), &topic("t"), TopicConfig::with_partitions(1)).unwrap();
+    log.delete_topic(&tenant(), &topic("t")).await.unwrap();
+    log.create_topic(&tenant(), &topic("t"), TopicConfig::with_partitions(1)).await.unwrap();
     log.append(&tenant(), &at("t", 0), values(["new"])).await.unwrap();
     assert_eq!(compact(&subject, 0), Ok(0));
     assert_eq!(crate::log::conformance::read_all(log, &at("t", 0), 0, 0).unwrap(), ["new"]);
@@ -141,7 +141,7 @@ async fn what_compaction_removes_is_given_back_to_the_disk() {
     let folder = tempfile::tempdir().unwrap();
     let config = EmbeddedConfig { durability: Durability::Os, ..EmbeddedConfig::new(folder.path().join("log")) };
     let log = EmbeddedLog::open(config).unwrap();
-    log.create_topic(&tenant(), &topic("t"), compacted(1)).unwrap();
+    log.create_topic(&tenant(), &topic("t"), compacted(1)).await.unwrap();
     let (value, small) = ("x".repeat(BATCH_BYTES / 4 * 3), "x".repeat(2000));
     let store = &log.shared.store;
     let handle = store.handle(keys::Family::Batches);
@@ -157,7 +157,7 @@ async fn what_compaction_removes_is_given_back_to_the_disk() {
     let blobs = || store.database().property_int_value_cf(handle, "rocksdb.live-blob-file-size").unwrap().unwrap();
     assert!(blobs() > 80 << 20, "{} bytes", blobs());
     compact(&log, 0).unwrap();
-    assert!(log.topics(&tenant()).unwrap()[&topic("t")].partitions[0].bytes < 4 << 20);
+    assert!(log.topics(&tenant()).await.unwrap()[&topic("t")].partitions[0].bytes < 4 << 20);
     // The file with the newest batch stays.
     assert!(blobs() < 20 << 20, "{} bytes", blobs());
 }
@@ -170,8 +170,8 @@ async fn compacts_for_ever() {
     let compaction = CompactionLimits { keys_max: 7, slice_bytes: 500, write_bytes: 200 };
     let config = EmbeddedConfig { compaction, ..EmbeddedConfig::new(std::env::var_os(FOLDER).unwrap()) };
     let log = EmbeddedLog::open(config).unwrap();
-    log.create_topic(&tenant(), &topic("t"), compacted(1)).unwrap();
-    let mut next = log.topics(&tenant()).unwrap()[&topic("t")].partitions[0].end;
+    log.create_topic(&tenant(), &topic("t"), compacted(1)).await.unwrap();
+    let mut next = log.topics(&tenant()).await.unwrap()[&topic("t")].partitions[0].end;
     loop {
         let (key, value) = ((next % 13).to_string(), next.to_string());
         let value = (!next.is_multiple_of(5)).then_some(value.as_str());
@@ -207,7 +207,7 @@ fn a_kill_in_the_middle_of_compaction_loses_nothing() {
         child.wait().unwrap();
         let config = EmbeddedConfig { tail_bytes: 0, ..EmbeddedConfig::new(folder.path().join("log")) };
         let log = EmbeddedLog::open(config).unwrap();
-        let info = log.topics(&tenant()).unwrap()[&topic("t")].partitions[0];
+        let info = now(log.topics(&tenant())).unwrap()[&topic("t")].partitions[0];
         assert!(info.end >= acknowledged);
         let read = read_keyed(&log, &at("t", 0), 0, usize::MAX).unwrap();
         assert_eq!(read.len() as u64, info.records);

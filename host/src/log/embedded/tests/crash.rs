@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
 use super::*;
-use crate::log::conformance::{at, commit, fence, place, read_all, task, tenant, topic, values};
+use crate::log::conformance::{at, commit, fence, now, place, read_all, task, tenant, topic, values};
 use crate::log::{Block, Commit, CommitLog as _};
 
 const FOLDER: &str = "MILLSTREAM_TEST_CRASH";
@@ -17,10 +17,10 @@ const ROUNDS: u32 = 12;
 #[ignore = "the process to be killed, which `what_was_acknowledged_survives_a_kill` starts"]
 async fn writes_for_ever() {
     let log = EmbeddedLog::open(EmbeddedConfig::new(std::env::var_os(FOLDER).unwrap())).unwrap();
-    log.create_topic(&tenant(), &topic("t"), TopicConfig::with_partitions(3)).unwrap();
+    log.create_topic(&tenant(), &topic("t"), TopicConfig::with_partitions(3)).await.unwrap();
     let epoch = fence(&log, 7).await;
     let mut sequence = log.recover(&tenant(), task(7)).unwrap().head.sequence;
-    let mut appended = log.topics(&tenant()).unwrap()[&topic("t")].partitions[0].end;
+    let mut appended = log.topics(&tenant()).await.unwrap()[&topic("t")].partitions[0].end;
     loop {
         sequence += 1;
         let commit = Commit {
@@ -92,7 +92,7 @@ fn what_was_acknowledged_survives_a_kill() {
             recovery.head.sequence.min(recovery.head.sequence % 10 + u64::from(recovery.head.sequence > 9))
         );
         for partition in [1, 2] {
-            let end = log.topics(&tenant()).unwrap()[&topic("t")].partitions[partition].end;
+            let end = now(log.topics(&tenant())).unwrap()[&topic("t")].partitions[partition].end;
             assert_eq!(end, recovery.head.sequence, "round {round}");
         }
     }

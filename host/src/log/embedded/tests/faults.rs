@@ -7,14 +7,14 @@ use super::super::format::{BlockFront, Sealer};
 use super::super::keys::{Entry, Key};
 use super::*;
 use crate::ids::{TaskId, TopicId};
-use crate::log::conformance::{at, commit, fence, fetch, place, read_all, task, tenant, topic, values};
+use crate::log::conformance::{at, commit, fence, fetch, now, place, read_all, task, tenant, topic, values};
 use crate::log::{Block, Commit};
 
 /// A topic of five batches, a pipeline of a base and two deltas, all on the disk alone.
 async fn filled() -> Reopening {
     let subject = Reopening::with_tail(0);
     let log = subject.log();
-    log.create_topic(&tenant(), &topic("t"), TopicConfig::with_partitions(1)).unwrap();
+    log.create_topic(&tenant(), &topic("t"), TopicConfig::with_partitions(1)).await.unwrap();
     for number in 0..5 {
         log.append(&tenant(), &at("t", 0), values([number.to_string()])).await.unwrap();
     }
@@ -203,7 +203,7 @@ async fn a_write_ahead_log_that_is_broken_in_the_middle_does_not_lose_records_in
 async fn a_flipped_bit_in_a_blob_file_is_named() {
     let mut subject = Reopening::with_tail(0);
     let log = subject.log();
-    log.create_topic(&tenant(), &topic("t"), TopicConfig::with_partitions(1)).unwrap();
+    log.create_topic(&tenant(), &topic("t"), TopicConfig::with_partitions(1)).await.unwrap();
     log.append(&tenant(), &at("t", 0), values([vec![b'x'; 100_000]])).await.unwrap();
     let store = &subject.log.as_ref().unwrap().shared.store;
     store.database().flush_cf(store.handle(BATCH(0).family())).unwrap();
@@ -222,7 +222,7 @@ fn a_second_server_on_a_folder_is_refused() {
     let second = EmbeddedLog::open(subject.config.clone()).map(drop);
     assert_eq!(second, Err(Error::FolderInUse { folder }));
     subject.reopen();
-    subject.log().create_topic(&tenant(), &topic("t"), TopicConfig::with_partitions(1)).unwrap();
+    now(subject.log().create_topic(&tenant(), &topic("t"), TopicConfig::with_partitions(1))).unwrap();
 }
 
 #[test]
@@ -239,12 +239,12 @@ async fn a_closed_log_answers_what_waited_and_refuses_what_comes() {
     let waits = subject.log().append(&tenant(), &at("t", 0), values(["last"]));
     let log = subject.log.as_ref().unwrap();
     let waits = tokio::spawn(waits);
-    while log.topics(&tenant()).unwrap()[&topic("t")].partitions[0].end == 5 {
+    while log.topics(&tenant()).await.unwrap()[&topic("t")].partitions[0].end == 5 {
         tokio::task::yield_now().await;
     }
     log.close();
     assert_eq!(waits.await.unwrap().map(|appended| appended.base_offset), Ok(5));
     assert_eq!(log.append(&tenant(), &at("t", 0), values(["x"])).await, Err(Error::Closed));
-    assert_eq!(log.delete_topic(&tenant(), &topic("t")), Err(Error::Closed));
+    assert_eq!(log.delete_topic(&tenant(), &topic("t")).await, Err(Error::Closed));
     assert_eq!(read_all(log, &at("t", 0), 5, 100).unwrap(), ["last"]);
 }

@@ -28,7 +28,7 @@ async fn fill(log: &EmbeddedLog) -> usize {
 #[ignore = "the process with the limit, which `a_full_disk_stops_writes_and_loses_nothing` starts"]
 async fn within_the_limit() {
     let log = EmbeddedLog::open(EmbeddedConfig::new(std::env::var_os(FOLDER).unwrap())).unwrap();
-    log.create_topic(&tenant(), &topic("t"), TopicConfig::with_partitions(1)).unwrap();
+    log.create_topic(&tenant(), &topic("t"), TopicConfig::with_partitions(1)).await.unwrap();
     let acknowledged = fill(&log).await;
     assert!(acknowledged > 10, "{acknowledged} appends were acknowledged");
     // No more writes of any kind; reads go on.
@@ -37,7 +37,7 @@ async fn within_the_limit() {
         assert!(matches!(append, Err(Error::StorageFull { .. })), "{append:?}");
     }
     assert!(matches!(log.commit(&tenant(), commit(7, 1, 1)).await, Err(Error::StorageFull { .. })));
-    assert!(matches!(log.delete_topic(&tenant(), &topic("t")), Err(Error::StorageFull { .. })));
+    assert!(matches!(log.delete_topic(&tenant(), &topic("t")).await, Err(Error::StorageFull { .. })));
     assert_eq!(read_all(&log, &at("t", 0), 0, usize::MAX).unwrap().len(), acknowledged);
     std::fs::write(std::env::var(FOLDER).unwrap() + ".acknowledged", acknowledged.to_string()).unwrap();
 }

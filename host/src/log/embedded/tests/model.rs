@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::log::batch::{self, Compression, EncodeOptions, Producer};
-use crate::log::conformance::{Subject, at, compact, fetch, place, task, tenant, topic};
+use crate::log::conformance::{Subject, at, compact, fetch, now, place, task, tenant, topic};
 use crate::log::memory::MemoryLog;
 use crate::log::{Block, Cleanup, Commit};
 use crate::record::Batch;
@@ -88,9 +88,9 @@ pub(super) async fn act(subject: &dyn Subject, action: &Action) -> String {
             let tombstone_retention = cleanup.compacts().then_some(Duration::from_millis(20));
             let partitions = PARTITIONS;
             let config = TopicConfig { partitions, retention, retention_bytes, cleanup, tombstone_retention };
-            format!("{:?}", log.create_topic(&tenant, &topic(TOPICS[number]), config))
+            format!("{:?}", log.create_topic(&tenant, &topic(TOPICS[number]), config).await)
         }
-        Action::Delete { topic: number } => format!("{:?}", log.delete_topic(&tenant, &topic(TOPICS[number]))),
+        Action::Delete { topic: number } => format!("{:?}", log.delete_topic(&tenant, &topic(TOPICS[number])).await),
         Action::Append { topic, partition, counts, mut producer, timestamp } => {
             let batches = counts.iter().map(|&count| {
                 let batch = batch(count, timestamp, producer);
@@ -139,7 +139,7 @@ pub(super) async fn act(subject: &dyn Subject, action: &Action) -> String {
 
 /// All that can be seen of a log.
 pub(super) fn whole(log: &dyn Log) -> String {
-    let topics = log.topics(&tenant()).unwrap();
+    let topics = now(log.topics(&tenant())).unwrap();
     let reads = topics.iter().flat_map(|(name, info)| {
         let partitions = info.partitions.iter().enumerate();
         partitions.map(|(number, partition)| {

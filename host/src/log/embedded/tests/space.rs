@@ -11,7 +11,7 @@ async fn retention_gives_the_space_back() {
     let config = EmbeddedConfig { durability: Durability::Os, ..EmbeddedConfig::new(folder.path().join("log")) };
     let log = EmbeddedLog::open(config).unwrap();
     let kept = TopicConfig { retention_bytes: Some(2 * BATCH_BYTES as u64), ..TopicConfig::with_partitions(1) };
-    log.create_topic(&tenant(), &topic("t"), kept).unwrap();
+    log.create_topic(&tenant(), &topic("t"), kept).await.unwrap();
     let value = vec![b'x'; BATCH_BYTES];
     let store = &log.shared.store;
     let handle = store.handle(keys::Family::Batches);
