@@ -10,15 +10,23 @@ use serde::{Deserialize, Serialize};
 pub enum Kind {
     /// Correct the request: it can never succeed as it is.
     Invalid,
+    /// Say who asks, in a way that can be verified.
+    Unauthenticated,
+    /// Ask for the right to do this.
+    Forbidden,
     /// Name something that exists.
     NotFound,
     /// Look at what is there now and decide again.
     Conflict,
     /// Send less at once.
     TooLarge,
-    /// Stay inside a limit or have it raised.
+    /// Stay inside a limit of what a single request, plugin or row may be.
     Limit,
-    /// Try again later.
+    /// Free something of what is in use, or have the quota raised.
+    Quota,
+    /// Ask again later, and for less at once: others have what is asked for, or too much was asked for lately.
+    Throttled,
+    /// Try again later: something does not work.
     Unavailable,
     /// Free disk space.
     StorageFull,
@@ -33,10 +41,14 @@ impl Kind {
     pub const fn http_status(self) -> u16 {
         match self {
             Self::Invalid => 400,
+            Self::Unauthenticated => 401,
+            // Repeating a request does not free a quota, and no answer is too large: so it is neither 429 nor 413.
+            Self::Forbidden | Self::Quota => 403,
             Self::NotFound => 404,
             Self::Conflict => 409,
             Self::TooLarge => 413,
             Self::Limit => 422,
+            Self::Throttled => 429,
             Self::Unavailable => 503,
             Self::StorageFull => 507,
             Self::Corrupt | Self::Internal => 500,
@@ -46,17 +58,18 @@ impl Kind {
     /// The exit code of a command that ends with this error. 2, for wrong usage, is given by the argument parser.
     pub const fn exit_code(self) -> u8 {
         match self {
-            Self::Invalid | Self::TooLarge | Self::Limit => 1,
+            Self::Invalid | Self::TooLarge | Self::Limit | Self::Quota => 1,
             Self::NotFound => 3,
             Self::Conflict => 4,
-            Self::Unavailable => 6,
+            Self::Unauthenticated | Self::Forbidden => 5,
+            Self::Throttled | Self::Unavailable => 6,
             Self::StorageFull | Self::Corrupt | Self::Internal => 7,
         }
     }
 
     /// Whether the same request may succeed later.
     pub const fn retry(self) -> bool {
-        matches!(self, Self::Unavailable | Self::StorageFull)
+        matches!(self, Self::Throttled | Self::Unavailable | Self::StorageFull)
     }
 }
 
@@ -118,5 +131,39 @@ pub trait Coded: std::error::Error {
     /// The limit that was exceeded, if it was one.
     fn limit(&self) -> Option<Limit> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What programs rely on: the name, the HTTP status, the exit code, and whether to try again.
+    const TABLE: [(Kind, &str, u16, u8, bool); 13] = [
+        (Kind::Invalid, "invalid", 400, 1, false),
+        (Kind::Unauthenticated, "unauthenticated", 401, 5, false),
+        (Kind::Forbidden, "forbidden", 403, 5, false),
+        (Kind::NotFound, "not-found", 404, 3, false),
+        (Kind::Conflict, "conflict", 409, 4, false),
+        (Kind::TooLarge, "too-large", 413, 1, false),
+        (Kind::Limit, "limit", 422, 1, false),
+        (Kind::Quota, "quota", 403, 1, false),
+        (Kind::Throttled, "throttled", 429, 6, true),
+        (Kind::Unavailable, "unavailable", 503, 6, true),
+        (Kind::StorageFull, "storage-full", 507, 7, true),
+        (Kind::Corrupt, "corrupt", 500, 7, false),
+        (Kind::Internal, "internal", 500, 7, false),
+    ];
+
+    #[test]
+    fn kinds_have_the_statuses_and_exit_codes_that_are_documented() {
+        let documented = include_str!("../docs/errors.md");
+        let rows: Vec<_> = documented.lines().filter(|line| line.starts_with("| `")).collect();
+        assert_eq!(rows.len(), TABLE.len());
+        for ((kind, name, status, exit, retry), row) in TABLE.into_iter().zip(rows) {
+            assert_eq!(serde_json::to_value(kind).expect("a word"), name);
+            assert_eq!((kind.http_status(), kind.exit_code(), kind.retry()), (status, exit, retry), "{name}");
+            assert!(row.starts_with(&format!("| `{name}` | {status} | {exit} |")), "{row}");
+        }
     }
 }

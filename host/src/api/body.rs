@@ -104,7 +104,12 @@ impl Budget {
             return Ok(());
         }
         let more = Arc::clone(&self.pieces).try_acquire_many_owned(u32::try_from(missing).unwrap_or(u32::MAX));
-        let more = more.map_err(|_| Error::Busy { limit: BUDGET_BYTES as u64 })?;
+        let more = more.map_err(|_| {
+            let left = self.pieces.available_permits() * PIECE_BYTES;
+            let used = BUDGET_BYTES.saturating_sub(left) + missing * PIECE_BYTES;
+            // What was taken in the meantime may just have been given back.
+            Error::Busy { used: used.max(BUDGET_BYTES + 1) as u64, limit: BUDGET_BYTES as u64 }
+        })?;
         match share {
             Some(share) => share.merge(more),
             None => *share = Some(more),
@@ -201,7 +206,7 @@ mod tests {
         let all =
             Arc::clone(&budget.pieces).acquire_many_owned((BUDGET_BYTES / PIECE_BYTES) as u32).await.expect("all");
         let read = budget.read(&HeaderMap::new(), Body::from("1"), 5).await;
-        assert!(matches!(read, Err(Error::Busy { .. })));
+        assert!(matches!(read, Err(Error::Busy { used, limit }) if used > limit));
         drop(all);
         budget.read(&HeaderMap::new(), Body::from("1"), 5).await.expect("there is room again");
     }

@@ -50,8 +50,12 @@ pub enum Error {
         reason: String,
     },
     /// All memory for bodies is taken by other requests.
-    #[error("the server is busy with {limit} bytes of other requests: try again")]
+    #[error(
+        "the server holds at most {limit} bytes of requests and answers at once, and with this one it would be {used}: try again"
+    )]
     Busy {
+        /// Bytes of all bodies together that there would be.
+        used: u64,
         /// Bytes of all bodies together that are held at once.
         limit: u64,
     },
@@ -116,10 +120,10 @@ impl Coded for Error {
             | Self::InvalidRequest { .. }
             | Self::BodyTimeout { .. }
             | Self::BodyIncomplete { .. }
-            | Self::ForeignOrigin { .. }
             | Self::NotLoopback { .. } => Kind::Invalid,
+            Self::ForeignOrigin { .. } => Kind::Forbidden,
             Self::BodyTooLarge { .. } => Kind::TooLarge,
-            Self::Busy { .. } => Kind::Unavailable,
+            Self::Busy { .. } => Kind::Throttled,
             Self::CannotListen { .. } => Kind::Conflict,
             Self::Fault { .. } => Kind::Internal,
         }
@@ -138,6 +142,7 @@ impl Coded for Error {
             Self::BodyTooLarge { used, limit } => {
                 Some(Limit { name: "body_bytes".to_owned(), limit: *limit, used: *used })
             }
+            Self::Busy { used, limit } => Some(Limit { name: "all_body_bytes".to_owned(), limit: *limit, used: *used }),
             _ => None,
         }
     }

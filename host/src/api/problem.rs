@@ -100,10 +100,14 @@ impl IntoResponse for Problem {
 const fn title(kind: Kind) -> &'static str {
     match kind {
         Kind::Invalid => "The request is wrong",
+        Kind::Unauthenticated => "It is not known who asks",
+        Kind::Forbidden => "It is not allowed",
         Kind::NotFound => "It does not exist",
         Kind::Conflict => "It is not as the request expects",
         Kind::TooLarge => "It is too large",
         Kind::Limit => "A limit is exceeded",
+        Kind::Quota => "A quota is used up",
+        Kind::Throttled => "Too much is asked for at once",
         Kind::Unavailable => "It cannot be done now",
         Kind::StorageFull => "The disk is full",
         Kind::Corrupt => "Stored data is corrupt",
@@ -113,6 +117,7 @@ const fn title(kind: Kind) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Error;
     use super::*;
     use crate::ids::TopicPartition;
     use crate::log;
@@ -140,8 +145,15 @@ mod tests {
 
     #[test]
     fn what_may_succeed_later_says_when_to_ask_again() {
-        let response = Problem::from(log::Error::Closed).into_response();
-        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert!(response.headers().contains_key(header::RETRY_AFTER));
+        let unavailable = Problem::from(log::Error::Closed);
+        let throttled = Problem::from(Error::Busy { used: 30, limit: 20 });
+        assert_eq!(throttled.0.limit, Some(Limit { name: "all_body_bytes".to_owned(), limit: 20, used: 30 }));
+        for (problem, status) in
+            [(unavailable, StatusCode::SERVICE_UNAVAILABLE), (throttled, StatusCode::TOO_MANY_REQUESTS)]
+        {
+            let response = problem.into_response();
+            assert_eq!(response.status(), status);
+            assert!(response.headers().contains_key(header::RETRY_AFTER));
+        }
     }
 }

@@ -383,7 +383,7 @@ impl Coded for Error {
             Self::StateConflict { .. } | Self::TopicRecreated { .. } | Self::PipelineLoop { .. } => Kind::Conflict,
             Self::StepNotFound { .. } => Kind::NotFound,
             Self::State { .. } => Kind::Corrupt,
-            Self::StateLimit { .. } | Self::StateDiskLimit { .. } => Kind::Limit,
+            Self::StateLimit { .. } | Self::StateDiskLimit { .. } => Kind::Quota,
             Self::StateDisk { source, .. } => source.kind(),
             Self::MigrationTooLarge { .. } => Kind::TooLarge,
             Self::Call { .. } => Kind::Unavailable,
