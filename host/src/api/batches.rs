@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
+use super::caller::{Authorized, Consumer, Producer};
 use super::extract::{ValidPath, ValidQuery};
 use super::reading::{self, ReadFrom};
 use super::{Problem, Shared};
@@ -34,6 +35,7 @@ pub(super) struct Query {
 }
 
 pub(super) async fn append(
+    caller: Authorized<Producer>,
     State(app): Shared,
     ValidPath((topic, partition)): ValidPath<(TopicName, PartitionId)>,
     request: Request,
@@ -41,10 +43,11 @@ pub(super) async fn append(
     let at = TopicPartition { topic, partition };
     let body = app.body(request, Limits::default().append_bytes_max).await?;
     // Held until the answer: the log has its own bounds, and these bytes are in them too.
-    Ok(Json(app.append(&at, body.bytes.clone()).await?))
+    Ok(Json(app.append(&caller.tenant, &at, body.bytes.clone()).await?))
 }
 
 pub(super) async fn read(
+    caller: Authorized<Consumer>,
     State(app): Shared,
     ValidPath((topic, partition)): ValidPath<(TopicName, PartitionId)>,
     ValidQuery(query): ValidQuery<Query>,
@@ -52,7 +55,7 @@ pub(super) async fn read(
     let at = TopicPartition { topic, partition };
     let bytes_max = query.max_bytes.unwrap_or(BYTES_DEFAULT).min(BYTES_MAX);
     let wait = Duration::from_millis(query.wait_ms);
-    let (_, fetched) = reading::fetch(&app, &at, query.offset, bytes_max, wait).await?;
+    let (_, fetched) = reading::fetch(&app, &caller.tenant, &at, query.offset, bytes_max, wait).await?;
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(START_OFFSET, fetched.start.into());

@@ -7,6 +7,7 @@ use axum::response::Response;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::caller::{Authorized, Owner, Viewer};
 use super::extract::ValidPath;
 use super::operations::accepted;
 use super::{App, Details, Error, List, Problem, Shared};
@@ -55,19 +56,21 @@ pub struct About {
 }
 
 pub(super) async fn take(
+    caller: Authorized<Owner>,
     State(app): Shared,
     ValidPath(name): ValidPath<PipelineName>,
     request: Request,
 ) -> Result<Response, Problem> {
     let Take { note } = read(&app, request).await?;
-    Ok(accepted(&*app.pipelines.savepoint(&app.tenant, &name, note)?))
+    Ok(accepted(&*app.pipelines.savepoint(&caller.tenant, &name, note)?))
 }
 
 pub(super) async fn list(
+    caller: Authorized<Viewer>,
     State(app): Shared,
     ValidPath(name): ValidPath<PipelineName>,
 ) -> Result<Json<List<Summary>>, Problem> {
-    let listed = app.pipelines.checkpoints(&app.tenant, &name).await?;
+    let listed = app.pipelines.checkpoints(&caller.tenant, &name).await?;
     let summary = |listed: crate::checkpoint::Listed| {
         let (about, error) = match listed.manifest {
             Ok(manifest) => (Some(About::from(&manifest)), None),
@@ -79,50 +82,56 @@ pub(super) async fn list(
 }
 
 pub(super) async fn show(
+    caller: Authorized<Viewer>,
     State(app): Shared,
     ValidPath((name, id)): ValidPath<(PipelineName, CheckpointId)>,
 ) -> Result<Json<Manifest>, Problem> {
-    Ok(Json(app.pipelines.checkpoint(&app.tenant, &name, id).await?))
+    Ok(Json(app.pipelines.checkpoint(&caller.tenant, &name, id).await?))
 }
 
 pub(super) async fn delete(
+    caller: Authorized<Owner>,
     State(app): Shared,
     ValidPath((name, id)): ValidPath<(PipelineName, CheckpointId)>,
 ) -> Result<StatusCode, Problem> {
-    app.pipelines.delete_checkpoint(&app.tenant, &name, id).await?;
+    app.pipelines.delete_checkpoint(&caller.tenant, &name, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 pub(super) async fn verify(
+    caller: Authorized<Owner>,
     State(app): Shared,
     ValidPath((name, id)): ValidPath<(PipelineName, CheckpointId)>,
 ) -> Response {
-    accepted(&app.pipelines.verify(&app.tenant, &name, id))
+    accepted(&app.pipelines.verify(&caller.tenant, &name, id))
 }
 
 pub(super) async fn restore(
+    caller: Authorized<Owner>,
     State(app): Shared,
     ValidPath(name): ValidPath<PipelineName>,
     request: Request,
 ) -> Result<Response, Problem> {
     let restore: Restore = read(&app, request).await?;
-    Ok(accepted(&*app.pipelines.restore(&app.tenant, &name, restore)?))
+    Ok(accepted(&*app.pipelines.restore(&caller.tenant, &name, restore)?))
 }
 
 pub(super) async fn rewind(
+    caller: Authorized<Owner>,
     State(app): Shared,
     ValidPath(name): ValidPath<PipelineName>,
     request: Request,
 ) -> Result<Response, Problem> {
     let rewind: Rewind = read(&app, request).await?;
-    Ok(accepted(&*app.pipelines.rewind(&app.tenant, &name, rewind)?))
+    Ok(accepted(&*app.pipelines.rewind(&caller.tenant, &name, rewind)?))
 }
 
 pub(super) async fn rollback(
+    caller: Authorized<Owner>,
     State(app): Shared,
     ValidPath(name): ValidPath<PipelineName>,
 ) -> Result<Response, Problem> {
-    Ok(accepted(&*app.pipelines.rollback(&app.tenant, &name)?))
+    Ok(accepted(&*app.pipelines.rollback(&caller.tenant, &name)?))
 }
 
 async fn read<T: DeserializeOwned>(app: &App, request: Request) -> Result<T, Problem> {

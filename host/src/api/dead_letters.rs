@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
+use super::caller::{Authorized, Consumer};
 use super::extract::{ValidPath, ValidQuery};
 use super::reading::ReadFrom;
 use super::records::{self, Data, Page, Record};
@@ -55,14 +56,15 @@ pub(super) struct Query {
 }
 
 pub(super) async fn list(
+    caller: Authorized<Consumer>,
     State(app): Shared,
     ValidPath(name): ValidPath<PipelineName>,
     ValidQuery(query): ValidQuery<Query>,
 ) -> Result<Response, Problem> {
-    let topic = app.pipelines.show(&app.tenant, &name).await?.dead_letters;
+    let topic = app.pipelines.show(&caller.tenant, &name).await?.dead_letters;
     let at = TopicPartition { topic: topic.clone(), partition: query.partition };
     let count = query.limit.unwrap_or(COUNT_DEFAULT).clamp(1, records::COUNT_MAX);
-    let page = records::read_page(&app, &at, query.offset, count, Duration::ZERO).await?;
+    let page = records::read_page(&app, &caller.tenant, &at, query.offset, count, Duration::ZERO).await?;
     let json = app.off_thread(move |_| records::to_json(&letters(topic, page))).await?;
     Ok(([("content-type", "application/json")], app.budget.answer([json])?).into_response())
 }

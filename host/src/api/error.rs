@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::error::{Blame, Coded, Kind, Limit};
+use crate::ids::TenantId;
 
 /// An error of the API itself.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +60,19 @@ pub enum Error {
         /// Bytes of all bodies together that are held at once.
         limit: u64,
     },
+    /// Nothing says who makes the request.
+    #[error("it is not known who makes this request")]
+    Unauthenticated,
+    /// The caller may not do this.
+    #[error(
+        "this needs the role `{role}` in tenant `{tenant}`, which you do not have: ask an owner of the tenant for it"
+    )]
+    RoleRequired {
+        /// The tenant.
+        tenant: TenantId,
+        /// The role.
+        role: String,
+    },
     /// A page of another site asks, or one that calls itself by another name.
     #[error("requests from `{from}` are refused: this server has no access control and answers only its own machine")]
     ForeignOrigin {
@@ -106,6 +120,8 @@ impl Coded for Error {
             Self::BodyTimeout { .. } => "body_timeout",
             Self::BodyIncomplete { .. } => "body_incomplete",
             Self::Busy { .. } => "server_busy",
+            Self::Unauthenticated => "unauthenticated",
+            Self::RoleRequired { .. } => "role_required",
             Self::ForeignOrigin { .. } => "foreign_origin",
             Self::NotLoopback { .. } => "listen_not_loopback",
             Self::CannotListen { .. } => "cannot_listen",
@@ -121,7 +137,8 @@ impl Coded for Error {
             | Self::BodyTimeout { .. }
             | Self::BodyIncomplete { .. }
             | Self::NotLoopback { .. } => Kind::Invalid,
-            Self::ForeignOrigin { .. } => Kind::Forbidden,
+            Self::Unauthenticated => Kind::Unauthenticated,
+            Self::RoleRequired { .. } | Self::ForeignOrigin { .. } => Kind::Forbidden,
             Self::BodyTooLarge { .. } => Kind::TooLarge,
             Self::Busy { .. } => Kind::Throttled,
             Self::CannotListen { .. } => Kind::Conflict,

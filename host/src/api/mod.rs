@@ -4,7 +4,8 @@
 //! types. Nothing here decides anything: handlers read a request, call `log`, `catalog`, `plugin` or `pipeline`, and
 //! write down the answer. `host/docs/api.md` describes every path.
 //!
-//! The server answers only its own machine and takes every request for its one tenant's: there is no access control yet.
+//! Who makes a request is decided in one place (`caller`). There is no access control yet: the server answers only its own
+//! machine, and takes every request for one of its one tenant's owner.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,7 +15,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::routing::{delete, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -27,6 +28,7 @@ use crate::plugin::Sandbox;
 
 mod batches;
 mod body;
+mod caller;
 pub mod checkpoints;
 mod connection;
 pub mod dead_letters;
@@ -60,8 +62,6 @@ pub struct Host {
     pub sandbox: Sandbox,
     /// Pipelines.
     pub pipelines: Pipelines,
-    /// Whose requests these are.
-    pub tenant: TenantId,
     /// The data folder, as it was given.
     pub folder: String,
     /// What an acknowledged write survives.
@@ -101,35 +101,42 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 }
 
 fn router(app: App) -> Router {
-    Router::new()
-        .route("/healthz", get(server::health))
-        .route("/v1/server", get(server::show))
-        .route("/v1/topics", get(topics::list).post(topics::create))
-        .route("/v1/topics/{topic}", get(topics::show).delete(topics::delete))
-        .route("/v1/topics/{topic}/records", get(records::read).post(records::append))
-        .route("/v1/topics/{topic}/partitions/{partition}/batches", get(batches::read).post(batches::append))
-        .route("/v1/plugins", get(plugins::list).post(plugins::push))
-        .route("/v1/plugins/{plugin}", get(plugins::show))
-        .route("/v1/pipelines", get(pipelines::list).put(pipelines::apply))
-        .route("/v1/pipelines/{pipeline}", get(pipelines::show).delete(pipelines::delete))
-        .route("/v1/pipelines/{pipeline}/pause", post(pipelines::pause))
-        .route("/v1/pipelines/{pipeline}/resume", post(pipelines::resume))
-        .route("/v1/pipelines/{pipeline}/dead-letters", get(dead_letters::list))
-        .route("/v1/pipelines/{pipeline}/checkpoints", get(checkpoints::list).post(checkpoints::take))
-        .route("/v1/pipelines/{pipeline}/checkpoints/{checkpoint}", get(checkpoints::show).delete(checkpoints::delete))
-        .route("/v1/pipelines/{pipeline}/checkpoints/{checkpoint}/verify", post(checkpoints::verify))
-        .route("/v1/pipelines/{pipeline}/restore", post(checkpoints::restore))
-        .route("/v1/pipelines/{pipeline}/rewind", post(checkpoints::rewind))
-        .route("/v1/pipelines/{pipeline}/rollback", post(checkpoints::rollback))
-        .route("/v1/orphans", get(orphans::list))
-        .route("/v1/orphans/{deployment}", delete(orphans::discard))
-        .route("/v1/orphans/{deployment}/adopt", post(orphans::adopt))
-        .route("/v1/operations", get(operations::list))
-        .route("/v1/operations/{operation}", get(operations::show))
+    let routes = routes().into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods));
+    routes
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(path_not_found)
         .layer(middleware::from_fn(request::admit))
         .with_state(app)
+}
+
+/// All paths. The first argument of each handler is an [`Authorized`](caller::Authorized) caller.
+fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
+    vec![
+        ("/healthz", get(server::health)),
+        ("/v1/server", get(server::show)),
+        ("/v1/topics", get(topics::list).post(topics::create)),
+        ("/v1/topics/{topic}", get(topics::show).delete(topics::delete)),
+        ("/v1/topics/{topic}/records", get(records::read).post(records::append)),
+        ("/v1/topics/{topic}/partitions/{partition}/batches", get(batches::read).post(batches::append)),
+        ("/v1/plugins", get(plugins::list).post(plugins::push)),
+        ("/v1/plugins/{plugin}", get(plugins::show)),
+        ("/v1/pipelines", get(pipelines::list).put(pipelines::apply)),
+        ("/v1/pipelines/{pipeline}", get(pipelines::show).delete(pipelines::delete)),
+        ("/v1/pipelines/{pipeline}/pause", post(pipelines::pause)),
+        ("/v1/pipelines/{pipeline}/resume", post(pipelines::resume)),
+        ("/v1/pipelines/{pipeline}/dead-letters", get(dead_letters::list)),
+        ("/v1/pipelines/{pipeline}/checkpoints", get(checkpoints::list).post(checkpoints::take)),
+        ("/v1/pipelines/{pipeline}/checkpoints/{checkpoint}", get(checkpoints::show).delete(checkpoints::delete)),
+        ("/v1/pipelines/{pipeline}/checkpoints/{checkpoint}/verify", post(checkpoints::verify)),
+        ("/v1/pipelines/{pipeline}/restore", post(checkpoints::restore)),
+        ("/v1/pipelines/{pipeline}/rewind", post(checkpoints::rewind)),
+        ("/v1/pipelines/{pipeline}/rollback", post(checkpoints::rollback)),
+        ("/v1/orphans", get(orphans::list)),
+        ("/v1/orphans/{deployment}", delete(orphans::discard)),
+        ("/v1/orphans/{deployment}/adopt", post(orphans::adopt)),
+        ("/v1/operations", get(operations::list)),
+        ("/v1/operations/{operation}", get(operations::show)),
+    ]
 }
 
 async fn method_not_allowed(request: Request) -> Problem {
@@ -156,9 +163,9 @@ impl App {
     }
 
     /// Appends batches. Each of their bytes is looked at when they are queued: large ones not on a thread that answers.
-    async fn append(&self, at: &TopicPartition, batches: Bytes) -> Result<Appended, Problem> {
+    async fn append(&self, tenant: &TenantId, at: &TopicPartition, batches: Bytes) -> Result<Appended, Problem> {
         let large = batches.len() > LOOK_AT_BYTES_MAX;
-        let pending = self.log.append(&self.tenant, at, batches);
+        let pending = self.log.append(tenant, at, batches);
         if !large {
             return Ok(pending.await?);
         }
@@ -183,3 +190,6 @@ impl App {
 
 /// The state of all handlers.
 type Shared = State<App>;
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
+use super::caller::{Authorized, Viewer};
 use super::extract::{ValidPath, ValidQuery};
 use super::{Details, List, Problem, Shared};
 use crate::ids::PipelineName;
@@ -90,17 +91,18 @@ pub(super) struct Wait {
     wait_ms: u64,
 }
 
-pub(super) async fn list(State(app): Shared) -> Json<List<Operation>> {
-    let operations = app.pipelines.operations(&app.tenant);
+pub(super) async fn list(caller: Authorized<Viewer>, State(app): Shared) -> Json<List<Operation>> {
+    let operations = app.pipelines.operations(&caller.tenant);
     Json(List { items: operations.iter().map(|operation| Operation::of(operation)).collect() })
 }
 
 pub(super) async fn show(
+    caller: Authorized<Viewer>,
     State(app): Shared,
     ValidPath(id): ValidPath<u64>,
     ValidQuery(Wait { wait_ms }): ValidQuery<Wait>,
 ) -> Result<Json<Operation>, Problem> {
-    let operation = app.pipelines.operation(&app.tenant, id)?;
+    let operation = app.pipelines.operation(&caller.tenant, id)?;
     let mut stop = app.stop.clone();
     tokio::select! {
         () = operation.ended(Duration::from_millis(wait_ms).min(WAIT_MAX)) => {}

@@ -4,29 +4,35 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 
+use super::caller::{Authorized, Owner, Viewer};
 use super::extract::ValidPath;
 use super::pipelines::{Applied, manifest};
 use super::{Problem, Shared};
 use crate::ids::PipelineId;
 use crate::pipeline::Orphans;
 
-pub(super) async fn list(State(app): Shared) -> Result<Json<Orphans>, Problem> {
-    let tenant = app.tenant.clone();
+pub(super) async fn list(caller: Authorized<Viewer>, State(app): Shared) -> Result<Json<Orphans>, Problem> {
+    let tenant = caller.tenant.clone();
     app.off_thread(move |host| host.pipelines.orphans(&tenant)).await.map(Json)
 }
 
-pub(super) async fn discard(State(app): Shared, ValidPath(id): ValidPath<PipelineId>) -> Result<StatusCode, Problem> {
-    let tenant = app.tenant.clone();
+pub(super) async fn discard(
+    caller: Authorized<Owner>,
+    State(app): Shared,
+    ValidPath(id): ValidPath<PipelineId>,
+) -> Result<StatusCode, Problem> {
+    let tenant = caller.tenant.clone();
     app.off_thread(move |host| host.pipelines.discard_orphan(&tenant, id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 pub(super) async fn adopt(
+    caller: Authorized<Owner>,
     State(app): Shared,
     ValidPath(id): ValidPath<PipelineId>,
     request: Request,
 ) -> Result<(StatusCode, Json<Applied>), Problem> {
     let text = manifest(&app, request).await?;
-    let adopted = app.pipelines.adopt(&app.tenant, id, &text).await?;
+    let adopted = app.pipelines.adopt(&caller.tenant, id, &text).await?;
     Ok((StatusCode::CREATED, Json(adopted.into())))
 }

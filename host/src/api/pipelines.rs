@@ -5,6 +5,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
+use super::caller::{Authorized, Owner, Viewer};
 use super::extract::{ValidPath, ValidQuery};
 use super::{App, Error, List, Problem, Shared};
 use crate::checkpoint::CheckpointId;
@@ -59,13 +60,14 @@ impl How {
 }
 
 pub(super) async fn apply(
+    caller: Authorized<Owner>,
     State(app): Shared,
     ValidQuery(how): ValidQuery<How>,
     request: Request,
 ) -> Result<(StatusCode, Json<Applied>), Problem> {
     let how = how.parse()?;
     let text = manifest(&app, request).await?;
-    let applied = app.pipelines.apply(&app.tenant, &text, how).await?;
+    let applied = app.pipelines.apply(&caller.tenant, &text, how).await?;
     let status = if applied.change == Change::Created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(applied.into())))
 }
@@ -77,35 +79,42 @@ pub(super) async fn manifest(app: &App, request: Request) -> Result<String, Erro
     Ok(text.to_owned())
 }
 
-pub(super) async fn list(State(app): Shared) -> Result<Json<List<PipelineStatus>>, Problem> {
-    Ok(Json(List { items: app.pipelines.list(&app.tenant).await? }))
+pub(super) async fn list(
+    caller: Authorized<Viewer>,
+    State(app): Shared,
+) -> Result<Json<List<PipelineStatus>>, Problem> {
+    Ok(Json(List { items: app.pipelines.list(&caller.tenant).await? }))
 }
 
 pub(super) async fn show(
+    caller: Authorized<Viewer>,
     State(app): Shared,
     ValidPath(name): ValidPath<PipelineName>,
 ) -> Result<Json<PipelineStatus>, Problem> {
-    Ok(Json(app.pipelines.show(&app.tenant, &name).await?))
+    Ok(Json(app.pipelines.show(&caller.tenant, &name).await?))
 }
 
 pub(super) async fn pause(
+    caller: Authorized<Owner>,
     State(app): Shared,
     ValidPath(name): ValidPath<PipelineName>,
 ) -> Result<Json<PipelineStatus>, Problem> {
-    Ok(Json(app.pipelines.pause(&app.tenant, &name).await?))
+    Ok(Json(app.pipelines.pause(&caller.tenant, &name).await?))
 }
 
 pub(super) async fn resume(
+    caller: Authorized<Owner>,
     State(app): Shared,
     ValidPath(name): ValidPath<PipelineName>,
 ) -> Result<Json<PipelineStatus>, Problem> {
-    Ok(Json(app.pipelines.resume(&app.tenant, &name).await?))
+    Ok(Json(app.pipelines.resume(&caller.tenant, &name).await?))
 }
 
 pub(super) async fn delete(
+    caller: Authorized<Owner>,
     State(app): Shared,
     ValidPath(name): ValidPath<PipelineName>,
 ) -> Result<StatusCode, Problem> {
-    app.pipelines.delete(&app.tenant, &name).await?;
+    app.pipelines.delete(&caller.tenant, &name).await?;
     Ok(StatusCode::NO_CONTENT)
 }

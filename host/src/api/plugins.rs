@@ -5,6 +5,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
+use super::caller::{Authorized, Owner, Viewer};
 use super::extract::{ValidPath, ValidQuery};
 use super::{List, Problem, Shared};
 use crate::catalog::PluginVersion;
@@ -33,6 +34,7 @@ pub struct Pushed {
 }
 
 pub(super) async fn push(
+    caller: Authorized<Owner>,
     State(app): Shared,
     ValidQuery(Push { name }): ValidQuery<Push>,
     request: Request,
@@ -41,9 +43,10 @@ pub(super) async fn push(
     let certificate = app.sandbox.certify(&body.bytes).await?;
     let pushed = app
         .off_thread(move |host| {
-            let before = host.catalog.plugins(&host.tenant).len();
-            let version = host.catalog.push_plugin(&host.tenant, &name, &certificate, &body.bytes)?;
-            let created = host.catalog.plugins(&host.tenant).len() > before;
+            let tenant = &caller.tenant;
+            let before = host.catalog.plugins(tenant).len();
+            let version = host.catalog.push_plugin(tenant, &name, &certificate, &body.bytes)?;
+            let created = host.catalog.plugins(tenant).len() > before;
             Ok::<_, crate::catalog::Error>(Pushed { created, version })
         })
         .await?;
@@ -51,14 +54,15 @@ pub(super) async fn push(
     Ok((status, Json(pushed)))
 }
 
-pub(super) async fn list(State(app): Shared) -> Json<List<PluginVersion>> {
-    Json(List { items: app.catalog.plugins(&app.tenant) })
+pub(super) async fn list(caller: Authorized<Viewer>, State(app): Shared) -> Json<List<PluginVersion>> {
+    Json(List { items: app.catalog.plugins(&caller.tenant) })
 }
 
 pub(super) async fn show(
+    caller: Authorized<Viewer>,
     State(app): Shared,
     ValidPath(name): ValidPath<PluginName>,
     ValidQuery(Pinned { digest }): ValidQuery<Pinned>,
 ) -> Result<Json<PluginVersion>, Problem> {
-    Ok(Json(app.catalog.plugin(&app.tenant, &PluginRef { name, digest })?))
+    Ok(Json(app.catalog.plugin(&caller.tenant, &PluginRef { name, digest })?))
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::{App, Problem};
-use crate::ids::{Offset, TopicPartition};
+use crate::ids::{Offset, TenantId, TopicPartition};
 use crate::log::{self, Fetched, PartitionInfo};
 
 /// How long a reader may wait at most: proxies and clients cut longer ones off.
@@ -83,19 +83,20 @@ impl ReadFrom {
 /// Reads from a place on, and answers with it. Where nothing is there, waits for at most `wait`.
 pub(super) async fn fetch(
     app: &App,
+    tenant: &TenantId,
     at: &TopicPartition,
     from: ReadFrom,
     bytes_max: usize,
     wait: Duration,
 ) -> Result<(Offset, Fetched), Problem> {
     let until = Instant::now() + wait.min(WAIT_MAX);
-    let mut changes = app.log.watch(&app.tenant, &at.topic)?;
-    let offset = place(app, at, from).await?;
+    let mut changes = app.log.watch(tenant, &at.topic)?;
+    let offset = place(app, tenant, at, from).await?;
     let mut stop = app.stop.clone();
     loop {
         // Seen before the read, so that what comes after it is noticed.
         changes.borrow_and_update();
-        let fetched = app.log.fetch(&app.tenant, at, offset, bytes_max).await?;
+        let fetched = app.log.fetch(tenant, at, offset, bytes_max).await?;
         if !fetched.batches.is_empty() || Instant::now() >= until {
             return Ok((offset, fetched));
         }
@@ -110,11 +111,11 @@ pub(super) async fn fetch(
     }
 }
 
-async fn place(app: &App, at: &TopicPartition, from: ReadFrom) -> Result<Offset, Problem> {
+async fn place(app: &App, tenant: &TenantId, at: &TopicPartition, from: ReadFrom) -> Result<Offset, Problem> {
     if let ReadFrom::At(offset) = from {
         return Ok(offset);
     }
-    let topic = app.log.topic(&app.tenant, &at.topic).await?;
+    let topic = app.log.topic(tenant, &at.topic).await?;
     let partition = topic
         .partitions
         .get(at.partition as usize)

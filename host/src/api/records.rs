@@ -16,11 +16,12 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::caller::{Authorized, Consumer, Producer};
 use super::extract::{ValidPath, ValidQuery};
 use super::reading::{self, ReadFrom};
 use super::{App, Error, Problem, Shared};
 use crate::clock::now_ms;
-use crate::ids::{Offset, PartitionId, TopicName, TopicPartition};
+use crate::ids::{Offset, PartitionId, TenantId, TopicName, TopicPartition};
 use crate::log::batch::{self, EncodeOptions, Offsets};
 use crate::log::{self, Fetched, Limits};
 use crate::record::Batch;
@@ -175,12 +176,13 @@ pub(super) struct Query {
 }
 
 pub(super) async fn append(
+    caller: Authorized<Producer>,
     State(app): Shared,
     ValidPath(topic): ValidPath<TopicName>,
     request: Request,
 ) -> Result<Json<Written>, Problem> {
     let body = app.body(request, Limits::default().append_bytes_max).await?;
-    let partitions = app.log.topic(&app.tenant, &topic).await?.config.partitions;
+    let partitions = app.log.topic(&caller.tenant, &topic).await?.config.partitions;
     let batches = app.off_thread(move |_| sort(&body.bytes, partitions)).await?;
     let mut pending = Vec::new();
     let mut records = 0;
@@ -190,7 +192,8 @@ pub(super) async fn append(
         let encoded = batch::encode(batch.view(), &EncodeOptions::default());
         // Tasks, so that one sync serves all partitions.
         let app = app.clone();
-        pending.push((partition, tokio::spawn(async move { app.append(&at, encoded).await })));
+        let tenant = caller.tenant.clone();
+        pending.push((partition, tokio::spawn(async move { app.append(&tenant, &at, encoded).await })));
     }
     let mut partitions = Vec::with_capacity(pending.len());
     for (partition, appended) in pending {
@@ -224,6 +227,7 @@ fn sort(lines: &[u8], partitions: u32) -> Result<BTreeMap<PartitionId, Batch>, E
 }
 
 pub(super) async fn read(
+    caller: Authorized<Consumer>,
     State(app): Shared,
     ValidPath(topic): ValidPath<TopicName>,
     ValidQuery(query): ValidQuery<Query>,
@@ -231,7 +235,7 @@ pub(super) async fn read(
     let at = TopicPartition { topic, partition: query.partition };
     let count = query.limit.unwrap_or(COUNT_DEFAULT).clamp(1, COUNT_MAX);
     let wait = Duration::from_millis(query.wait_ms);
-    let page = read_page(&app, &at, query.offset, count, wait).await?;
+    let page = read_page(&app, &caller.tenant, &at, query.offset, count, wait).await?;
     let json = app.off_thread(move |_| to_json(&page)).await?;
     Ok(([("content-type", "application/json")], app.budget.answer([json])?).into_response())
 }
@@ -239,13 +243,14 @@ pub(super) async fn read(
 /// Reads a page; there is a record in it if there is one behind the place, or comes in time.
 pub(super) async fn read_page(
     app: &App,
+    tenant: &TenantId,
     at: &TopicPartition,
     mut from: ReadFrom,
     count: usize,
     wait: Duration,
 ) -> Result<Page, Problem> {
     loop {
-        let (offset, fetched) = reading::fetch(app, at, from, READ_BYTES, wait).await?;
+        let (offset, fetched) = reading::fetch(app, tenant, at, from, READ_BYTES, wait).await?;
         let of = at.clone();
         let page = app.off_thread(move |_| page(&of, offset, &fetched, count)).await?;
         if !page.records.is_empty() || page.next_offset == offset {

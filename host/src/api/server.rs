@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
+use super::caller::{Authorized, Viewer};
 use super::{Problem, Shared};
 use crate::log::Durability;
 
@@ -39,14 +40,14 @@ pub struct ServerInfo {
     pub pipelines: u64,
 }
 
-pub(super) async fn health(State(app): Shared) -> Result<Json<Health>, Problem> {
-    app.log.topics(&app.tenant).await?;
+pub(super) async fn health(caller: Authorized<Viewer>, State(app): Shared) -> Result<Json<Health>, Problem> {
+    app.log.topics(&caller.tenant).await?;
     Ok(Json(Health { status: "ok".to_owned() }))
 }
 
-pub(super) async fn show(State(app): Shared) -> Result<Json<ServerInfo>, Problem> {
-    let topics = app.log.topics(&app.tenant).await?;
-    let pipelines = app.pipelines.list(&app.tenant).await?;
+pub(super) async fn show(caller: Authorized<Viewer>, State(app): Shared) -> Result<Json<ServerInfo>, Problem> {
+    let topics = app.log.topics(&caller.tenant).await?;
+    let pipelines = app.pipelines.list(&caller.tenant).await?;
     Ok(Json(ServerInfo {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
@@ -56,7 +57,7 @@ pub(super) async fn show(State(app): Shared) -> Result<Json<ServerInfo>, Problem
         resident_bytes: resident_bytes(),
         topics: topics.len() as u64,
         topic_bytes: topics.values().flat_map(|topic| &topic.partitions).map(|partition| partition.bytes).sum(),
-        plugin_versions: app.catalog.plugins(&app.tenant).len() as u64,
+        plugin_versions: app.catalog.plugins(&caller.tenant).len() as u64,
         pipelines: pipelines.len() as u64,
     }))
 }

@@ -7,9 +7,10 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
+use super::caller::{Authorized, Owner, Viewer};
 use super::extract::ValidPath;
 use super::{App, Error, List, Problem, Shared};
-use crate::ids::{Offset, PartitionId, TopicName};
+use crate::ids::{Offset, PartitionId, TenantId, TopicName};
 use crate::log::{Cleanup, PartitionInfo, TOMBSTONE_RETENTION, TopicConfig, TopicInfo};
 use crate::names::nearest;
 
@@ -79,10 +80,14 @@ pub struct Partition {
     pub bytes: u64,
 }
 
-pub(super) async fn create(State(app): Shared, request: Request) -> Result<(StatusCode, Json<Topic>), Problem> {
+pub(super) async fn create(
+    caller: Authorized<Owner>,
+    State(app): Shared,
+    request: Request,
+) -> Result<(StatusCode, Json<Topic>), Problem> {
     let body = app.body(request, BODY_BYTES_MAX).await?;
     let new: NewTopic = serde_json::from_slice(&body.bytes).map_err(|error| Error::invalid("body", error))?;
-    let existed = app.log.topics(&app.tenant).await?.contains_key(&new.name);
+    let existed = app.log.topics(&caller.tenant).await?.contains_key(&new.name);
     let status = if existed { StatusCode::OK } else { StatusCode::CREATED };
     let config = TopicConfig {
         partitions: new.partitions,
@@ -91,34 +96,42 @@ pub(super) async fn create(State(app): Shared, request: Request) -> Result<(Stat
         cleanup: new.cleanup_policy,
         tombstone_retention: new.tombstone_retention_ms.map(Duration::from_millis),
     };
-    app.pipelines.create_topic(&app.tenant, &new.name, config).await?;
-    let made = app.log.topic(&app.tenant, &new.name).await?;
+    app.pipelines.create_topic(&caller.tenant, &new.name, config).await?;
+    let made = app.log.topic(&caller.tenant, &new.name).await?;
     Ok((status, Json(topic(new.name, &made))))
 }
 
-pub(super) async fn list(State(app): Shared) -> Result<Json<List<Topic>>, Problem> {
-    let topics = app.log.topics(&app.tenant).await?;
+pub(super) async fn list(caller: Authorized<Viewer>, State(app): Shared) -> Result<Json<List<Topic>>, Problem> {
+    let topics = app.log.topics(&caller.tenant).await?;
     Ok(Json(List { items: topics.into_iter().map(|(name, info)| topic(name, &info)).collect() }))
 }
 
-pub(super) async fn show(State(app): Shared, ValidPath(name): ValidPath<TopicName>) -> Result<Json<Topic>, Problem> {
-    Ok(Json(find_or_suggest(&app, name).await?))
+pub(super) async fn show(
+    caller: Authorized<Viewer>,
+    State(app): Shared,
+    ValidPath(name): ValidPath<TopicName>,
+) -> Result<Json<Topic>, Problem> {
+    Ok(Json(find_or_suggest(&app, &caller.tenant, name).await?))
 }
 
-pub(super) async fn delete(State(app): Shared, ValidPath(name): ValidPath<TopicName>) -> Result<StatusCode, Problem> {
-    find_or_suggest(&app, name.clone()).await?;
-    app.pipelines.delete_topic(&app.tenant, &name).await?;
+pub(super) async fn delete(
+    caller: Authorized<Owner>,
+    State(app): Shared,
+    ValidPath(name): ValidPath<TopicName>,
+) -> Result<StatusCode, Problem> {
+    find_or_suggest(&app, &caller.tenant, name.clone()).await?;
+    app.pipelines.delete_topic(&caller.tenant, &name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Finds a topic, or says which one may have been meant.
-async fn find_or_suggest(app: &App, name: TopicName) -> Result<Topic, Problem> {
-    let error = match app.log.topic(&app.tenant, &name).await {
+async fn find_or_suggest(app: &App, tenant: &TenantId, name: TopicName) -> Result<Topic, Problem> {
+    let error = match app.log.topic(tenant, &name).await {
         Ok(info) => return Ok(topic(name, &info)),
         Err(error) => error,
     };
     let mut problem = Problem::from(error);
-    let names = app.log.topics(&app.tenant).await.unwrap_or_default();
+    let names = app.log.topics(tenant).await.unwrap_or_default();
     if let Some(meant) = nearest(name.as_str(), names.keys().map(TopicName::as_str)) {
         problem.0.detail.push_str(&format!(": did you mean `{meant}`?"));
     }

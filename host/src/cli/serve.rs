@@ -19,7 +19,6 @@ use crate::clock::now_ms;
 use crate::environment::System;
 use crate::error::Kind;
 use crate::files::{self, SystemFiles};
-use crate::ids::default_tenant;
 use crate::log::embedded::{EmbeddedConfig, EmbeddedLog};
 use crate::log::{self, Durability, Log};
 use crate::pipeline::{Pipelines, Thresholds};
@@ -106,7 +105,6 @@ impl Serve {
             catalog,
             sandbox,
             pipelines: pipelines.clone(),
-            tenant: default_tenant(),
             folder: self.data.display().to_string(),
             durability,
             started,
