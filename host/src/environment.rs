@@ -54,3 +54,41 @@ where
         Ok(answered.await.expect("work that has come to its end has sent its answer"))
     }
 }
+
+/// A machine whose threads for blocking work are busy until they are told.
+#[cfg(all(test, feature = "server"))]
+pub(crate) mod busy {
+    use tokio::sync::watch;
+    use tokio::task::JoinHandle;
+
+    use super::Environment;
+
+    #[derive(Debug)]
+    pub(crate) struct Busy(watch::Sender<bool>);
+
+    impl Busy {
+        /// One whose threads are free.
+        pub(crate) fn free() -> Self {
+            Self(watch::Sender::new(false))
+        }
+
+        /// Holds up what comes from now on, or lets it go on.
+        pub(crate) fn set(&self, busy: bool) {
+            self.0.send_replace(busy);
+        }
+    }
+
+    impl Environment for Busy {
+        fn now_ms(&self) -> i64 {
+            0
+        }
+
+        fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) -> JoinHandle<()> {
+            let mut busy = self.0.subscribe();
+            tokio::spawn(async move {
+                drop(busy.wait_for(|busy| !busy).await);
+                work();
+            })
+        }
+    }
+}

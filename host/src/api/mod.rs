@@ -57,7 +57,7 @@ pub struct Host {
     /// Topics and their records.
     pub log: Arc<dyn Log>,
     /// Plugins.
-    pub catalog: Catalog,
+    pub catalog: Arc<dyn Catalog>,
     /// Where plugins are certified.
     pub sandbox: Sandbox,
     /// Pipelines.

@@ -21,8 +21,7 @@ pub(super) async fn discard(
     State(app): Shared,
     ValidPath(id): ValidPath<PipelineId>,
 ) -> Result<StatusCode, Problem> {
-    let tenant = caller.tenant.clone();
-    app.off_thread(move |host| host.pipelines.discard_orphan(&tenant, id)).await?;
+    app.pipelines.discard_orphan(&caller.tenant, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -3,12 +3,13 @@
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::caller::{Authorized, Owner, Viewer};
 use super::extract::{ValidPath, ValidQuery};
 use super::{List, Problem, Shared};
 use crate::catalog::PluginVersion;
+pub use crate::catalog::Pushed;
 use crate::ids::{Digest, PluginName, PluginRef};
 use crate::plugin;
 
@@ -24,15 +25,6 @@ pub(super) struct Pinned {
     digest: Option<Digest>,
 }
 
-/// What an upload came to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pushed {
-    /// Whether this is a version that there was not before.
-    pub created: bool,
-    /// The version.
-    pub version: PluginVersion,
-}
-
 pub(super) async fn push(
     caller: Authorized<Owner>,
     State(app): Shared,
@@ -41,15 +33,8 @@ pub(super) async fn push(
 ) -> Result<(StatusCode, Json<Pushed>), Problem> {
     let body = app.body(request, plugin::Limits::default().component.bytes).await?;
     let certificate = app.sandbox.certify(&body.bytes).await?;
-    let pushed = app
-        .off_thread(move |host| {
-            let tenant = &caller.tenant;
-            let before = host.catalog.plugins(tenant).len();
-            let version = host.catalog.push_plugin(tenant, &name, &certificate, &body.bytes)?;
-            let created = host.catalog.plugins(tenant).len() > before;
-            Ok::<_, crate::catalog::Error>(Pushed { created, version })
-        })
-        .await?;
+    // The body holds its share of the memory until the component is written.
+    let pushed = app.catalog.push_plugin(&caller.tenant, &name, certificate, body.bytes.clone()).await?;
     let status = if pushed.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(pushed)))
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::caller::{Caller, Role};
 use super::*;
+use crate::catalog::FileCatalog;
 use crate::checkpoint::{Checkpoints, Store};
 use crate::environment::System;
 use crate::ids::default_tenant;
@@ -24,13 +25,13 @@ const METHODS: [Method; 5] = [Method::GET, Method::POST, Method::PUT, Method::DE
 
 async fn app(folder: &Path) -> App {
     let log: Arc<dyn Log> = Arc::new(MemoryLog::default());
-    let catalog = Catalog::open(folder.join("catalog")).expect("a folder");
+    let catalog: Arc<dyn Catalog> = Arc::new(FileCatalog::open(folder.join("catalog")).expect("a folder"));
     let sandbox = Sandbox::new(SandboxConfig::new(folder.join("artifacts"))).expect("a sandbox");
     let store = Store::open(&folder.join("checkpoints").display().to_string()).expect("a store");
     let pipelines = Pipelines::open(
         Arc::clone(&log),
         Arc::new(sandbox.clone()),
-        catalog.clone(),
+        Arc::clone(&catalog),
         Checkpoints::new(store),
         Room { memory: STATE_MEMORY, disks: None },
         Thresholds::default(),

@@ -6,7 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Catalog, Error, file};
+use super::folder::{Folder, Holdings};
+use super::{Error, file};
 use crate::ids::{PipelineId, PipelineName, TenantId};
 
 /// What is about to become of a deployment.
@@ -51,23 +52,21 @@ impl Intent {
     }
 }
 
-impl Catalog {
-    /// Writes an intent down, in place of one of the same deployment.
-    pub fn put_intent(&self, tenant: &TenantId, intent: &Intent) -> Result<(), Error> {
+impl Folder {
+    pub(super) fn put_intent(&self, tenant: &TenantId, intent: &Intent) -> Result<(), Error> {
         let paths = self.paths(tenant);
         let _changing = self.changing();
-        file::make_folder(&*self.0.files, &paths.intents())?;
-        file::write_document(&*self.0.files, &paths.intent(intent.id), intent)?;
+        file::make_folder(&*self.files, &paths.intents())?;
+        file::write_document(&*self.files, &paths.intent(intent.id), intent)?;
         self.write(|known| {
             known.tenants.entry(tenant.clone()).or_default().intents.insert(intent.id, intent.clone());
         });
         Ok(())
     }
 
-    /// Forgets what was intended with a deployment, because it is done. Forgetting what is not there changes nothing.
-    pub fn remove_intent(&self, tenant: &TenantId, id: PipelineId) -> Result<(), Error> {
+    pub(super) fn remove_intent(&self, tenant: &TenantId, id: PipelineId) -> Result<(), Error> {
         let _changing = self.changing();
-        file::remove(&*self.0.files, &self.paths(tenant).intent(id))?;
+        file::remove(&*self.files, &self.paths(tenant).intent(id))?;
         self.write(|known| {
             if let Some(holdings) = known.tenants.get_mut(tenant) {
                 holdings.intents.remove(&id);
@@ -76,9 +75,8 @@ impl Catalog {
         Ok(())
     }
 
-    /// What is intended with deployments of all tenants.
-    pub fn intents(&self) -> Vec<(TenantId, Intent)> {
-        let of = |(tenant, holdings): (&TenantId, &super::Holdings)| {
+    pub(super) fn intents(&self) -> Vec<(TenantId, Intent)> {
+        let of = |(tenant, holdings): (&TenantId, &Holdings)| {
             holdings.intents.values().map(|intent| (tenant.clone(), intent.clone())).collect::<Vec<_>>()
         };
         self.read(|known| known.tenants.iter().flat_map(of).collect())

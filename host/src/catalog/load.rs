@@ -6,7 +6,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Error, Holdings, Intent, Known, PluginVersion, StoredPipeline, TenantPaths, file};
+use super::folder::{self, Holdings, Known, TenantPaths};
+use super::{Error, Intent, PluginVersion, StoredPipeline, file};
 use crate::files::Files;
 use crate::ids::{PluginName, TenantId};
 
@@ -23,8 +24,8 @@ pub struct Damaged {
 
 /// Reads everything but the components.
 pub(super) fn all(files: &dyn Files, catalog: &Path) -> Result<Known, Error> {
-    let next_id = super::next_pipeline_id_file(catalog);
-    let tenants = super::tenants_folder(catalog);
+    let next_id = folder::next_pipeline_id_file(catalog);
+    let tenants = folder::tenants_folder(catalog);
     let mut known = Known { next_pipeline_id: 1, ..Known::default() };
     for path in file::entries(files, catalog)? {
         if path == next_id {

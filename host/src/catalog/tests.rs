@@ -1,9 +1,14 @@
 //! The catalog on a real folder: what is written is read, and what was tampered with is named.
 
+use std::path::Path;
+use std::sync::Arc;
+
+use super::folder::Folder;
 use super::*;
+use crate::environment::System;
 use crate::files::SystemFiles;
 use crate::ids::default_tenant;
-use crate::plugin::{Output, Reads};
+use crate::plugin::{Certificate, Output, Reads};
 
 const MANIFEST: &str = r#"
 name = "views"
@@ -11,6 +16,10 @@ source = { topics = ["clicks"] }
 steps = [{ name = "parse", plugin = "parse-json" }]
 output = { topic = "out" }
 "#;
+
+fn open(folder: &Path) -> Result<Folder, Error> {
+    Folder::open(Arc::new(SystemFiles), Arc::new(System), folder.to_owned())
+}
 
 fn name(text: &str) -> PluginName {
     text.parse().expect("a name")
@@ -34,8 +43,9 @@ fn certificate(component: &[u8]) -> Certificate {
     }
 }
 
-fn push(catalog: &Catalog, plugin: &str, component: &[u8]) -> PluginVersion {
-    catalog.push_plugin(&default_tenant(), &name(plugin), &certificate(component), component).expect("pushed")
+fn push(catalog: &Folder, plugin: &str, component: &[u8]) -> PluginVersion {
+    let pushed = catalog.push_plugin(&default_tenant(), &name(plugin), &certificate(component), component);
+    pushed.expect("pushed").version
 }
 
 fn pipeline(id: PipelineId) -> StoredPipeline {
@@ -55,13 +65,13 @@ fn pipeline(id: PipelineId) -> StoredPipeline {
 #[test]
 fn what_was_put_is_there_after_opening_again() {
     let folder = tempfile::tempdir().expect("a folder");
-    let catalog = Catalog::open(folder.path()).expect("opened");
+    let catalog = open(folder.path()).expect("opened");
     let first = push(&catalog, "parse-json", b"one");
     let second = push(&catalog, "parse-json", b"two");
     let id = catalog.next_pipeline_id().expect("a number");
     catalog.put_pipeline(&pipeline(id)).expect("put");
 
-    let again = Catalog::open(folder.path()).expect("opened again");
+    let again = open(folder.path()).expect("opened again");
     assert_eq!(again.plugins(&default_tenant()), [first.clone(), second.clone()]);
     assert_eq!((first.version, second.version), (1, 2));
     assert_eq!(again.plugin(&default_tenant(), &"parse-json".parse().expect("a plugin")).expect("found"), second);
@@ -75,7 +85,7 @@ fn what_was_put_is_there_after_opening_again() {
 #[test]
 fn pushing_the_same_bytes_again_changes_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
-    let catalog = Catalog::open(folder.path()).expect("opened");
+    let catalog = open(folder.path()).expect("opened");
     let first = push(&catalog, "count", b"one");
     push(&catalog, "count", b"two");
     assert_eq!(push(&catalog, "count", b"one"), first);
@@ -85,7 +95,7 @@ fn pushing_the_same_bytes_again_changes_nothing() {
 #[test]
 fn what_is_unknown_is_refused_with_what_may_have_been_meant() {
     let folder = tempfile::tempdir().expect("a folder");
-    let catalog = Catalog::open(folder.path()).expect("opened");
+    let catalog = open(folder.path()).expect("opened");
     push(&catalog, "parse-json", b"one");
     let find = |text: &str| {
         let plugin = text.parse().expect("a plugin");
@@ -101,7 +111,7 @@ fn what_is_unknown_is_refused_with_what_may_have_been_meant() {
 #[test]
 fn a_tenant_sees_nothing_of_another() {
     let folder = tempfile::tempdir().expect("a folder");
-    let catalog = Catalog::open(folder.path()).expect("opened");
+    let catalog = open(folder.path()).expect("opened");
     let version = push(&catalog, "count", b"one");
     let other: TenantId = "other".parse().expect("a tenant");
     assert!(catalog.plugins(&other).is_empty());
@@ -112,14 +122,14 @@ fn a_tenant_sees_nothing_of_another() {
 #[test]
 fn a_removed_pipeline_stays_removed_and_its_number_is_not_given_again() {
     let folder = tempfile::tempdir().expect("a folder");
-    let catalog = Catalog::open(folder.path()).expect("opened");
+    let catalog = open(folder.path()).expect("opened");
     let id = catalog.next_pipeline_id().expect("a number");
     catalog.put_pipeline(&pipeline(id)).expect("put");
     let views = "views".parse().expect("a name");
     for _ in 0..2 {
         catalog.remove_pipeline(&default_tenant(), &views).expect("removed");
     }
-    let again = Catalog::open(folder.path()).expect("opened again");
+    let again = open(folder.path()).expect("opened again");
     assert!(again.pipelines().is_empty());
     assert!(again.next_pipeline_id().expect("a number") > id);
 }
@@ -127,7 +137,7 @@ fn a_removed_pipeline_stays_removed_and_its_number_is_not_given_again() {
 #[test]
 fn a_component_that_was_changed_or_lost_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
-    let catalog = Catalog::open(folder.path()).expect("opened");
+    let catalog = open(folder.path()).expect("opened");
     let version = push(&catalog, "count", b"one");
     let file = catalog.paths(&default_tenant()).component(&version.digest);
     std::fs::write(&file, b"0ne").expect("changed");
@@ -150,12 +160,12 @@ fn what_does_not_belong_into_the_folder_stops_the_start_by_name() {
     ];
     for (place, spoil) in spoil.iter().enumerate() {
         let folder = tempfile::tempdir().expect("a folder");
-        let catalog = Catalog::open(folder.path()).expect("opened");
+        let catalog = open(folder.path()).expect("opened");
         push(&catalog, "count", b"one");
         let id = catalog.next_pipeline_id().expect("a number");
         catalog.put_pipeline(&pipeline(id)).expect("put");
         spoil(folder.path());
-        let error = Catalog::open(folder.path()).expect_err("spoilt");
+        let error = open(folder.path()).expect_err("spoilt");
         let expected = ["stray", "tenants/A", "stray", "next-pipeline-id.json"][place];
         assert!(matches!(error, Error::Corrupt { .. }) && error.to_string().contains(expected), "{error}");
     }
@@ -164,13 +174,13 @@ fn what_does_not_belong_into_the_folder_stops_the_start_by_name() {
 #[test]
 fn a_push_that_was_cut_short_is_as_if_it_never_was() {
     let folder = tempfile::tempdir().expect("a folder");
-    let catalog = Catalog::open(folder.path()).expect("opened");
+    let catalog = open(folder.path()).expect("opened");
     let paths = catalog.paths(&default_tenant());
     // What is on disk after the component and before the version.
     file::make_folder(&SystemFiles, &paths.components()).expect("made");
     file::write(&SystemFiles, &paths.component(&Digest::of(b"one")), b"one").expect("written");
     file::make_folder(&SystemFiles, &paths.plugin(&name("count"))).expect("made");
-    let again = Catalog::open(folder.path()).expect("opened again");
+    let again = open(folder.path()).expect("opened again");
     assert!(again.plugin(&default_tenant(), &"count".parse().expect("a plugin")).is_err());
     assert_eq!(push(&again, "count", b"one").version, 1);
 }
@@ -184,7 +194,7 @@ fn a_damaged_file_of_a_pipeline_is_put_aside_and_named_at_every_start() {
     ];
     for (place, spoil) in spoil.iter().enumerate() {
         let folder = tempfile::tempdir().expect("a folder");
-        let catalog = Catalog::open(folder.path()).expect("opened");
+        let catalog = open(folder.path()).expect("opened");
         let id = catalog.next_pipeline_id().expect("a number");
         catalog.put_pipeline(&pipeline(id)).expect("put");
         let other = StoredPipeline { name: "other".parse().expect("a name"), ..pipeline(PipelineId(0)) };
@@ -192,7 +202,7 @@ fn a_damaged_file_of_a_pipeline_is_put_aside_and_named_at_every_start() {
         let paths = catalog.paths(&default_tenant());
         spoil(&paths.pipeline(&"views".parse().expect("a name")));
         for _ in 0..2 {
-            let again = Catalog::open(folder.path()).expect("the others are opened");
+            let again = open(folder.path()).expect("the others are opened");
             assert_eq!(again.pipelines(), std::slice::from_ref(&other));
             let file = paths.damaged().join(["views.json", "views.json", "stray.json"][place]);
             let damaged = again.damaged(&default_tenant());
@@ -202,7 +212,7 @@ fn a_damaged_file_of_a_pipeline_is_put_aside_and_named_at_every_start() {
         // A second one of the same name does not take its place.
         catalog.put_pipeline(&pipeline(id)).expect("put");
         spoil(&paths.pipeline(&"views".parse().expect("a name")));
-        let again = Catalog::open(folder.path()).expect("the others are opened");
+        let again = open(folder.path()).expect("the others are opened");
         assert_eq!(again.damaged(&default_tenant()).len(), 2);
     }
 }
@@ -210,31 +220,31 @@ fn a_damaged_file_of_a_pipeline_is_put_aside_and_named_at_every_start() {
 #[test]
 fn a_file_of_another_format_stops_the_start_and_stays_where_it_is() {
     let folder = tempfile::tempdir().expect("a folder");
-    let catalog = Catalog::open(folder.path()).expect("opened");
+    let catalog = open(folder.path()).expect("opened");
     let id = catalog.next_pipeline_id().expect("a number");
     catalog.put_pipeline(&pipeline(id)).expect("put");
     let file = catalog.paths(&default_tenant()).pipeline(&"views".parse().expect("a name"));
     std::fs::write(&file, br#"{"format":9,"what":"ever"}"#).expect("written");
-    assert!(matches!(Catalog::open(folder.path()), Err(Error::UnknownFormat { found: 9, .. })));
+    assert!(matches!(open(folder.path()), Err(Error::UnknownFormat { found: 9, .. })));
     assert!(file.exists());
 }
 
 #[test]
 fn intents_are_there_after_opening_again_until_they_are_removed() {
     let folder = tempfile::tempdir().expect("a folder");
-    let catalog = Catalog::open(folder.path()).expect("opened");
+    let catalog = open(folder.path()).expect("opened");
     let views = "views".parse().expect("a name");
     let staged = Intent { id: PipelineId(7), pipeline: views, purpose: Purpose::Stage };
     catalog.put_intent(&default_tenant(), &staged).expect("put");
     let switch = Intent { purpose: Purpose::Switch { replaces: Some(PipelineId(3)) }, ..staged };
     catalog.put_intent(&default_tenant(), &switch).expect("put in its place");
-    let again = Catalog::open(folder.path()).expect("opened again");
+    let again = open(folder.path()).expect("opened again");
     assert_eq!(again.intents(), [(default_tenant(), switch)]);
     for _ in 0..2 {
         again.remove_intent(&default_tenant(), PipelineId(7)).expect("removed");
     }
     assert!(again.intents().is_empty());
-    assert!(Catalog::open(folder.path()).expect("opened again").intents().is_empty());
+    assert!(open(folder.path()).expect("opened again").intents().is_empty());
 }
 
 #[test]
@@ -242,7 +252,7 @@ fn a_change_that_fails_leaves_what_was_there_or_says_that_it_is_not_known() {
     // Folders are synced when the change can be seen already.
     for (failing, removed) in [(1, false), (2, false), (1, true), (2, true)] {
         let folder = tempfile::tempdir().expect("a folder");
-        let catalog = Catalog::open(folder.path()).expect("opened");
+        let catalog = open(folder.path()).expect("opened");
         let id = catalog.next_pipeline_id().expect("a number");
         let before = pipeline(id);
         catalog.put_pipeline(&before).expect("put");
@@ -256,22 +266,22 @@ fn a_change_that_fails_leaves_what_was_there_or_says_that_it_is_not_known() {
         assert_eq!(matches!(error, Error::Unsettled { .. }), failing == 2, "{error}");
         assert_eq!(catalog.pipelines(), std::slice::from_ref(&before), "what is known does not change");
         if failing == 1 {
-            let again = Catalog::open(folder.path()).expect("opened again");
+            let again = open(folder.path()).expect("opened again");
             assert_eq!(again.pipelines(), std::slice::from_ref(&before), "and neither does what is written");
         }
         // The next change that succeeds settles it.
         catalog.put_pipeline(&before).expect("the disk is well again");
-        assert_eq!(Catalog::open(folder.path()).expect("opened again").pipelines(), [before]);
+        assert_eq!(open(folder.path()).expect("opened again").pipelines(), [before]);
     }
 }
 
 #[test]
 fn a_number_that_somebody_knows_is_not_given() {
     let folder = tempfile::tempdir().expect("a folder");
-    let catalog = Catalog::open(folder.path()).expect("opened");
+    let catalog = open(folder.path()).expect("opened");
     catalog.skip_pipeline_id(PipelineId(41)).expect("skipped");
     catalog.skip_pipeline_id(PipelineId(7)).expect("nothing to do");
     assert_eq!(catalog.next_pipeline_id().expect("a number"), PipelineId(42));
-    let again = Catalog::open(folder.path()).expect("opened again");
+    let again = open(folder.path()).expect("opened again");
     assert_eq!(again.next_pipeline_id().expect("a number"), PipelineId(43));
 }

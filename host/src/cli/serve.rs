@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::failure::Failure;
 use super::output;
 use crate::api::{self, Host};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, FileCatalog};
 use crate::checkpoint::{Checkpoints, Store};
 use crate::clock::now_ms;
 use crate::environment::System;
@@ -84,7 +84,7 @@ impl Serve {
         let config = EmbeddedConfig { durability, ..EmbeddedConfig::new(self.data.join("log")) };
         let embedded = Arc::new(EmbeddedLog::open(config)?);
         let log: Arc<dyn Log> = Arc::<EmbeddedLog>::clone(&embedded);
-        let catalog = Catalog::open(self.data.join("catalog"))?;
+        let catalog: Arc<dyn Catalog> = Arc::new(FileCatalog::open(self.data.join("catalog"))?);
         let sandbox = Sandbox::new(SandboxConfig::new(self.data.join("artifacts")))?;
         let default = self.data.join("checkpoints").display().to_string();
         let checkpoints = Checkpoints::new(Store::open(self.checkpoints.as_ref().unwrap_or(&default))?);
@@ -93,7 +93,7 @@ impl Serve {
         let pipelines = Pipelines::open(
             Arc::clone(&log),
             Arc::new(sandbox.clone()),
-            catalog.clone(),
+            Arc::clone(&catalog),
             checkpoints,
             room,
             Thresholds::default(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use millstream::catalog::Catalog;
+use millstream::catalog::{Catalog, FileCatalog};
 use millstream::checkpoint::{Checkpoints, Store};
 use millstream::environment::System;
 use millstream::ids::{PipelineName, TopicName, TopicPartition, default_tenant};
@@ -27,7 +27,7 @@ pub(crate) struct Server {
     pub(crate) folder: TempDir,
     pub(crate) log: Arc<GatedLog>,
     pub(crate) sandbox: Sandbox,
-    pub(crate) catalog: Catalog,
+    pub(crate) catalog: Arc<dyn Catalog>,
     pub(crate) pipelines: Pipelines,
 }
 
@@ -57,15 +57,15 @@ pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("waited in vain until {what}"));
 }
 
-async fn open(folder: &TempDir, log: &Arc<GatedLog>, sandbox: &Sandbox) -> (Catalog, Pipelines) {
-    let catalog = Catalog::open(folder.path().join("catalog")).unwrap();
+async fn open(folder: &TempDir, log: &Arc<GatedLog>, sandbox: &Sandbox) -> (Arc<dyn Catalog>, Pipelines) {
+    let catalog: Arc<dyn Catalog> = Arc::new(FileCatalog::open(folder.path().join("catalog")).unwrap());
     let store = folder.path().join("checkpoints").display().to_string();
     let checkpoints = Checkpoints::new(Store::open(&store).unwrap());
     let room = Room { memory: STATE_MEMORY, disks: None };
     let opened = Pipelines::open(
         Arc::clone(log) as _,
         Arc::new(sandbox.clone()),
-        catalog.clone(),
+        Arc::clone(&catalog),
         checkpoints,
         room,
         Thresholds::default(),
@@ -102,7 +102,8 @@ impl Server {
 
     pub(crate) async fn push(&self, plugin: &str, component: &[u8]) {
         let certificate = self.sandbox.certify(component).await.unwrap();
-        self.catalog.push_plugin(&default_tenant(), &plugin.parse().unwrap(), &certificate, component).unwrap();
+        let (name, component) = (plugin.parse().unwrap(), component.to_vec().into());
+        self.catalog.push_plugin(&default_tenant(), &name, certificate, component).await.unwrap();
     }
 
     pub(crate) async fn create(&self, name: &str, partitions: u32) {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream::catalog::Catalog;
+use millstream::catalog::{Catalog, FileCatalog};
 use millstream::checkpoint::{Checkpoints, Store};
 use millstream::environment::System;
 use millstream::ids::{PipelineName, TopicName, TopicPartition, default_tenant};
@@ -142,12 +142,13 @@ pub async fn deploy(
     plugins: &[&str],
     state_memory: Option<usize>,
 ) -> anyhow::Result<Pipelines> {
-    let (sandbox, catalog) = (sandbox(folder)?, Catalog::open(folder.join("catalog"))?);
+    let sandbox = sandbox(folder)?;
+    let catalog: Arc<dyn Catalog> = Arc::new(FileCatalog::open(folder.join("catalog"))?);
     let tenant = default_tenant();
     for plugin in plugins {
         let component = std::fs::read(harness::component(plugin)?)?;
         let certificate = sandbox.certify(&component).await?;
-        catalog.push_plugin(&tenant, &plugin.parse()?, &certificate, &component)?;
+        catalog.push_plugin(&tenant, &plugin.parse()?, certificate, component.into()).await?;
     }
     let checkpoints = Checkpoints::new(Store::open(&folder.join("checkpoints").display().to_string())?);
     let disks = Folder::open(folder.join("spill"))?;

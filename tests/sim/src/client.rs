@@ -32,7 +32,7 @@ pub struct Server {
     /// Its log.
     pub log: Arc<SimLog>,
     /// What it remembers.
-    pub catalog: Catalog,
+    pub catalog: Arc<dyn Catalog>,
     /// What it runs.
     pub pipelines: Pipelines,
 }
@@ -73,7 +73,7 @@ impl Client {
     }
 
     /// A server has started.
-    pub fn started(&self, catalog: &Catalog) {
+    pub fn started(&self, catalog: &dyn Catalog) {
         let deployed = deployed(catalog);
         let started = self.known().wanted.started(&deployed);
         if let Err(wrong) = started {
@@ -182,7 +182,7 @@ impl Client {
         self.known().wanted.begin(name, effect);
         let done = doing.await;
         self.machine.stay_on().await;
-        let now = deployed(&server.catalog);
+        let now = deployed(&*server.catalog);
         // It is in place, but for the copy of what was there before.
         let in_place = done.as_ref().map_or_else(|error| error.code() == "swap_not_copied", |_| true);
         let settled = self.known().wanted.end(name, in_place, now.get(name));
@@ -309,7 +309,7 @@ impl Client {
     pub async fn come_to_rest(&self, server: &Server) {
         self.machine.note(|| "coming to rest".to_owned());
         self.machine.set_trouble(crate::machine::Trouble::default());
-        for (name, _) in deployed(&server.catalog).into_iter().filter(|(_, now)| now.paused) {
+        for (name, _) in deployed(&*server.catalog).into_iter().filter(|(_, now)| now.paused) {
             self.perform(server, Operation::Resume(name)).await;
         }
         // Backoff of what failed before is over by then.
@@ -420,7 +420,7 @@ fn forked(manifest: &str, name: &str, into: &str) -> String {
 }
 
 /// What is deployed, by name.
-fn deployed(catalog: &Catalog) -> BTreeMap<String, Deployed> {
+fn deployed(catalog: &dyn Catalog) -> BTreeMap<String, Deployed> {
     let all = catalog.pipelines().into_iter();
     all.map(|stored| (stored.name.to_string(), Deployed { manifest: stored.manifest, paused: stored.paused })).collect()
 }

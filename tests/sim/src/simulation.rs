@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use millstream::catalog::Catalog;
+use bytes::Bytes;
+use millstream::catalog::{Catalog, FileCatalog};
 use millstream::checkpoint::{Checkpoints, Store};
 use millstream::files;
 use millstream::ids::{Digest, PluginName, TopicName, TopicPartition, default_tenant};
@@ -138,7 +139,7 @@ impl World {
                 return std::future::pending().await;
             }
         };
-        self.client.started(&server.catalog);
+        self.client.started(&*server.catalog);
         self.oracle.compare(false);
         if first {
             self.may_lose_power(*left);
@@ -199,22 +200,30 @@ impl World {
         let environment = Arc::new(self.machine.clone());
         let disk = Arc::new(self.disk.clone());
         files::make_folder(&self.disk, Path::new("/data")).map_err(|error| error.to_string())?;
-        let catalog = Catalog::open_on(Arc::clone(&disk) as _, Arc::clone(&environment) as _, "/data/catalog")
+        let catalog = FileCatalog::open_on(Arc::clone(&disk) as _, Arc::clone(&environment) as _, "/data/catalog")
             .map_err(|error| error.to_string())?;
         let store = Store::open_on(disk, Arc::clone(&environment) as _, Path::new("/data/checkpoints"))
             .map_err(|error| error.to_string())?;
-        self.prepare(&log, &catalog).await?;
+        let catalog: Arc<dyn Catalog> = Arc::new(catalog);
+        self.prepare(&log, &*catalog).await?;
         let loader = Arc::new(Loader(self.machine.clone()));
         let checkpoints = Checkpoints::new(store);
         let of_pipelines: Arc<dyn Log> = Arc::clone(&log) as _;
-        let pipelines =
-            Pipelines::open(of_pipelines, loader, catalog.clone(), checkpoints, Room::default(), SMALL, environment);
+        let pipelines = Pipelines::open(
+            of_pipelines,
+            loader,
+            Arc::clone(&catalog),
+            checkpoints,
+            Room::default(),
+            SMALL,
+            environment,
+        );
         let pipelines = pipelines.await.map_err(|error| error.to_string())?;
         Ok(Server { log, catalog, pipelines })
     }
 
     /// Makes topics, the table and the plugins, where they are not there.
-    async fn prepare(&self, log: &SimLog, catalog: &Catalog) -> Result<(), String> {
+    async fn prepare(&self, log: &SimLog, catalog: &dyn Catalog) -> Result<(), String> {
         let tenant = default_tenant();
         let name = |text: &str| text.parse::<TopicName>().expect("a name");
         let failed = |error: millstream::log::Error| error.to_string();
@@ -228,7 +237,8 @@ impl World {
         }
         for component in COMPONENTS {
             let plugin: PluginName = component.split('-').next().unwrap_or_default().parse().expect("a name");
-            let pushed = catalog.push_plugin(&tenant, &plugin, &Loader::certify(component), component.as_bytes());
+            let bytes = Bytes::from_static(component.as_bytes());
+            let pushed = catalog.push_plugin(&tenant, &plugin, Loader::certify(component), bytes).await;
             pushed.map_err(|error| error.to_string())?;
         }
         if known.contains_key(&name(NAMES)) {

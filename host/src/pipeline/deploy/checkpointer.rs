@@ -45,7 +45,7 @@ impl EngineContext {
 
     /// Removes checkpoints of a pipeline that need not be kept: never one that is the way back of an upgrade.
     pub(super) async fn retain(&self, tenant: &TenantId, name: &PipelineName, keep: u32) -> Result<(), Error> {
-        let catalog = self.catalog.clone();
+        let catalog = Arc::clone(&self.catalog);
         let ways_back = move || -> BTreeSet<CheckpointId> {
             let named = catalog.pipelines().into_iter().filter_map(|stored| stored.upgraded_from);
             named.filter_map(|id| id.parse().ok()).collect()

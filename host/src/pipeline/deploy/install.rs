@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
+use tokio::runtime::Handle;
 
 use super::supervisor::EngineContext;
 use crate::catalog::{Intent, Purpose, StoredPipeline};
 use crate::checkpoint::{CheckpointId, Meter};
+use crate::environment::run_blocking;
 use crate::ids::{PipelineId, PipelineName, TenantId, TopicPartition};
 use crate::log::{Block, Commit, Head, Position};
 use crate::pipeline::Error;
@@ -34,9 +36,14 @@ pub(super) struct StagedDeployment {
 
 impl StagedDeployment {
     /// One without state, for that pipeline.
-    pub(super) fn new(context: &EngineContext, tenant: &TenantId, pipeline: &PipelineName) -> Result<Self, Error> {
-        let id = context.catalog.next_pipeline_id()?;
-        context.catalog.put_intent(tenant, &Intent { id, pipeline: pipeline.clone(), purpose: Purpose::Stage })?;
+    pub(super) async fn new(
+        context: &EngineContext,
+        tenant: &TenantId,
+        pipeline: &PipelineName,
+    ) -> Result<Self, Error> {
+        let id = context.catalog.next_pipeline_id().await?;
+        let intent = Intent { id, pipeline: pipeline.clone(), purpose: Purpose::Stage };
+        context.catalog.put_intent(tenant, &intent).await?;
         let (context, tenant, pipeline) = (context.clone(), tenant.clone(), pipeline.clone());
         Ok(Self { context, tenant, pipeline, id, epoch: None, commits: 0, named: false })
     }
@@ -111,11 +118,13 @@ impl StagedDeployment {
 
     /// Lets the catalog name it, in place of a deployment if there is one. After an error the catalog names what it named
     /// before, unless the error [is unsettled](Error::is_unsettled).
-    pub(super) fn switch(&mut self, stored: &StoredPipeline, replaces: Option<PipelineId>) -> Result<(), Error> {
+    pub(super) async fn switch(&mut self, stored: &StoredPipeline, replaces: Option<PipelineId>) -> Result<(), Error> {
         let (id, pipeline) = (self.id, self.pipeline.clone());
         let purpose = Purpose::Switch { replaces };
-        self.context.catalog.put_intent(&self.tenant, &Intent { id, pipeline, purpose })?;
-        let put = self.context.catalog.put_pipeline(stored).map_err(Error::from);
+        self.context.catalog.put_intent(&self.tenant, &Intent { id, pipeline, purpose }).await?;
+        // Until the catalog answers it may name it, also if nobody waits for that any more.
+        self.named = true;
+        let put = self.context.catalog.put_pipeline(stored).await.map_err(Error::from);
         self.named = match &put {
             Ok(()) => true,
             Err(error) => error.is_unsettled(),
@@ -124,23 +133,37 @@ impl StagedDeployment {
     }
 
     /// Forgets what it took the place of. If that fails, the next start does it.
-    pub(super) fn settle(self, replaced: Option<PipelineId>) {
+    pub(super) async fn settle(self, replaced: Option<PipelineId>) {
         if let Some(replaced) = replaced
-            && let Err(error) = self.context.log.forget(&self.tenant, replaced.task())
+            && let Err(error) = self.context.forget_commits(&self.tenant, replaced).await
         {
-            tracing::warn!(pipeline = %replaced, %error, "state that is not needed could not be forgotten; the next start does it");
+            warn_of_left(replaced, &error);
             return;
         }
-        self.context.done(&self.tenant, self.id);
+        self.context.done(&self.tenant, self.id).await;
     }
 }
 
 impl Drop for StagedDeployment {
     fn drop(&mut self) {
-        if !self.named {
-            self.context.forget(&self.tenant, self.id);
+        if self.named {
+            return;
+        }
+        // At once, so that nothing is left when whoever drops it answers. The intent may go later, or at the next start.
+        match self.context.log.forget(&self.tenant, self.id.task()) {
+            Err(error) => warn_of_left(self.id, &error.into()),
+            Ok(()) => {
+                if let Ok(runtime) = Handle::try_current() {
+                    let (context, tenant, id) = (self.context.clone(), self.tenant.clone(), self.id);
+                    runtime.spawn(async move { context.done(&tenant, id).await });
+                }
+            }
         }
     }
+}
+
+fn warn_of_left(id: PipelineId, error: &Error) {
+    tracing::warn!(pipeline = %id, %error, "state that is not needed could not be forgotten; the next start does it");
 }
 
 impl EngineContext {
@@ -151,26 +174,31 @@ impl EngineContext {
 
     /// Forgets a deployment of which an intent says that it is superfluous, and then the intent. If that fails, the next
     /// start does it.
-    pub(super) fn forget(&self, tenant: &TenantId, id: PipelineId) {
-        match self.log.forget(tenant, id.task()) {
-            Ok(()) => self.done(tenant, id),
-            Err(error) => {
-                tracing::warn!(pipeline = %id, %error, "state that is not needed could not be forgotten; the next start does it");
-            }
+    pub(super) async fn forget(&self, tenant: &TenantId, id: PipelineId) {
+        match self.forget_commits(tenant, id).await {
+            Ok(()) => self.done(tenant, id).await,
+            Err(error) => warn_of_left(id, &error),
         }
     }
 
+    /// Forgets what a deployment has committed, on a thread that may wait for the disk.
+    pub(super) async fn forget_commits(&self, tenant: &TenantId, id: PipelineId) -> Result<(), Error> {
+        let (log, tenant) = (Arc::clone(&self.log), tenant.clone());
+        let forgotten = run_blocking(&*self.environment, move || log.forget(&tenant, id.task())).await;
+        Ok(forgotten.map_err(|panic| Error::Interrupted { reason: panic.to_string() })??)
+    }
+
     /// Calls off a deletion that did not come to its end: the pipeline goes on.
-    pub(super) fn call_off_deletion(&self, tenant: &TenantId, id: PipelineId) {
+    pub(super) async fn call_off_deletion(&self, tenant: &TenantId, id: PipelineId) {
         if self.intended(tenant, id).is_some_and(|intent| intent.purpose == Purpose::Delete) {
-            self.done(tenant, id);
+            self.done(tenant, id).await;
         }
     }
 
     /// Forgets what a deployment took the place of, if that is still to be done.
-    pub(super) fn carry_out_switch(&self, tenant: &TenantId, id: PipelineId) -> Result<(), Error> {
+    pub(super) async fn carry_out_switch(&self, tenant: &TenantId, id: PipelineId) -> Result<(), Error> {
         if let Some(Intent { purpose: Purpose::Switch { replaces: Some(replaced) }, .. }) = self.intended(tenant, id) {
-            self.log.forget(tenant, replaced.task())?;
+            self.forget_commits(tenant, replaced).await?;
         }
         Ok(())
     }
@@ -182,9 +210,12 @@ impl EngineContext {
 
     /// What was intended with a deployment is done. If that cannot be written down, the next start finds that there is
     /// nothing to do.
-    pub(super) fn done(&self, tenant: &TenantId, id: PipelineId) {
-        if let Err(error) = self.catalog.remove_intent(tenant, id) {
+    pub(super) async fn done(&self, tenant: &TenantId, id: PipelineId) {
+        if let Err(error) = self.catalog.remove_intent(tenant, id).await {
             tracing::warn!(pipeline = %id, %error, "an intent that is carried out is left");
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

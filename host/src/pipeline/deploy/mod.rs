@@ -125,7 +125,7 @@ impl Pipelines {
     pub async fn open(
         log: Arc<dyn Log>,
         plugins: Arc<dyn GuestLoader>,
-        catalog: Catalog,
+        catalog: Arc<dyn Catalog>,
         checkpoints: Checkpoints,
         room: Room,
         thresholds: Thresholds,
@@ -136,7 +136,7 @@ impl Pipelines {
         let (topics, replays) = Default::default();
         let context =
             EngineContext { log, plugins, catalog, checkpoints, room, thresholds, topics, replays, environment };
-        let orphans = Mutex::new(context.tidy_up()?);
+        let orphans = Mutex::new(context.tidy_up().await?);
         let pipelines = Self(Arc::new(Inner {
             context,
             entries: Mutex::default(),
@@ -175,7 +175,7 @@ impl Pipelines {
             name: spec.name.clone(),
             id: match &before {
                 Some(before) => before.id,
-                None => context.catalog.next_pipeline_id()?,
+                None => context.catalog.next_pipeline_id().await?,
             },
             manifest: manifest.to_owned(),
             paused: before.as_ref().is_some_and(|before| before.paused),
@@ -215,7 +215,7 @@ impl Pipelines {
                 (Change::Changed, self.swap(entry, &before, stored, plan, &spec, carry).await?)
             }
             _ => {
-                context.catalog.put_pipeline(&stored)?;
+                context.catalog.put_pipeline(&stored).await?;
                 // What is produced from the answer on is what comes after "the latest".
                 self.launch_ready(stored, plan).await;
                 (Change::Created, Swapped::default())
@@ -247,7 +247,7 @@ impl Pipelines {
         to_its_end(async move {
             let mut task = entry.task.lock().await;
             pipelines.current(&entry)?;
-            pipelines.remember_paused(&entry, true)?;
+            pipelines.remember_paused(&entry, true).await?;
             let halted = pipelines.halt(&entry, &mut task).await;
             entry.shared.set(State::Paused, None);
             halted?;
@@ -265,11 +265,11 @@ impl Pipelines {
             if matches!(entry.shared.view().state, State::Running | State::Starting) {
                 return pipelines.status(&entry).await;
             }
-            pipelines.remember_paused(&entry, false)?;
+            pipelines.remember_paused(&entry, false).await?;
             let halted = pipelines.halt(&entry, &mut task).await;
             // A deletion that failed halfway is called off.
             let stored = entry.stored();
-            pipelines.0.context.call_off_deletion(&stored.tenant, stored.id);
+            pipelines.0.context.call_off_deletion(&stored.tenant, stored.id).await;
             *task = pipelines.start(&entry).await;
             halted?;
             pipelines.status(&entry).await
@@ -289,25 +289,28 @@ impl Pipelines {
         let stored = entry.stored();
         // Whoever lets it go on calls the deletion off, so that is not done while it goes on.
         let mut task = entry.task.lock().await;
-        context.carry_out_switch(tenant, stored.id)?;
+        context.carry_out_switch(tenant, stored.id).await?;
         let intent = Intent { id: stored.id, pipeline: name.clone(), purpose: Purpose::Delete };
-        if let Err(error) = context.catalog.put_intent(tenant, &intent) {
+        if let Err(error) = context.catalog.put_intent(tenant, &intent).await {
             // It may be written all the same.
-            context.done(tenant, stored.id);
+            context.done(tenant, stored.id).await;
             return Err(error.into());
         }
-        let halted = self.halt(&entry, &mut task).await;
-        if let Err(error) = halted.and_then(|_| Ok(context.catalog.remove_pipeline(tenant, name)?)) {
+        let removed = match self.halt(&entry, &mut task).await {
+            Ok(_) => context.catalog.remove_pipeline(tenant, name).await.map_err(Error::from),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
             if error.is_unsettled() {
                 entry.stand_still(&error);
             } else {
-                context.done(tenant, stored.id);
+                context.done(tenant, stored.id).await;
                 *task = self.start(&entry).await;
             }
             return Err(error);
         }
         self.entries().remove(&(tenant.clone(), name.clone()));
-        context.forget(tenant, stored.id);
+        context.forget(tenant, stored.id).await;
         if let Err(error) = context.checkpoints.forget(tenant, name).await {
             tracing::warn!(%tenant, pipeline = %name, %error, "checkpoints of a deleted pipeline are left");
         }
@@ -394,9 +397,9 @@ impl Pipelines {
         Some(Task { stop, supervisor: tokio::spawn(supervisor), checkpointer })
     }
 
-    fn remember_paused(&self, entry: &Entry, paused: bool) -> Result<(), Error> {
+    async fn remember_paused(&self, entry: &Entry, paused: bool) -> Result<(), Error> {
         let stored = StoredPipeline { paused, ..entry.stored() };
-        self.0.context.catalog.put_pipeline(&stored)?;
+        self.0.context.catalog.put_pipeline(&stored).await?;
         entry.set_stored(stored);
         Ok(())
     }

@@ -10,7 +10,7 @@ use std::sync::{MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::supervisor::EngineContext;
-use super::{Applied, Change, Pipelines};
+use super::{Applied, Change, Pipelines, to_its_end};
 use crate::catalog::{Purpose, StoredPipeline};
 use crate::ids::{Offset, PartitionId, PipelineId, PipelineName, TenantId, TopicName};
 use crate::log::Head;
@@ -66,7 +66,7 @@ pub struct DamagedFile {
 
 impl EngineContext {
     /// Carries out what was intended when the server ended. Answers what the log has beside that and the pipelines.
-    pub(super) fn tidy_up(&self) -> Result<Kept, Error> {
+    pub(super) async fn tidy_up(&self) -> Result<Kept, Error> {
         let pipelines: BTreeMap<_, _> =
             self.catalog.pipelines().into_iter().map(|stored| ((stored.tenant, stored.name), stored.id)).collect();
         let named: BTreeSet<_> = pipelines.iter().map(|((tenant, _), id)| (tenant.clone(), *id)).collect();
@@ -82,14 +82,14 @@ impl EngineContext {
             };
             for id in superfluous.into_iter().filter(|id| !named.contains(&(tenant.clone(), *id))) {
                 tracing::info!(%tenant, pipeline = %intent.pipeline, deployment = %id, "forgetting state that is superfluous");
-                self.log.forget(&tenant, id.task())?;
+                self.forget_commits(&tenant, id).await?;
             }
-            self.catalog.remove_intent(&tenant, intent.id)?;
+            self.catalog.remove_intent(&tenant, intent.id).await?;
         }
         let mut kept = Kept::new();
         for (tenant, task) in self.log.tasks()? {
             let id = task.pipeline;
-            self.catalog.skip_pipeline_id(id)?;
+            self.catalog.skip_pipeline_id(id).await?;
             if named.contains(&(tenant.clone(), id)) {
                 continue;
             }
@@ -101,9 +101,9 @@ impl EngineContext {
     }
 
     /// Forgets an orphan.
-    fn discard(&self, tenant: &TenantId, id: PipelineId) -> Result<(), Error> {
-        self.log.forget(tenant, id.task())?;
-        Ok(self.catalog.remove_intent(tenant, id)?)
+    async fn discard(&self, tenant: &TenantId, id: PipelineId) -> Result<(), Error> {
+        self.forget_commits(tenant, id).await?;
+        Ok(self.catalog.remove_intent(tenant, id).await?)
     }
 }
 
@@ -127,17 +127,22 @@ impl Pipelines {
         Ok(Orphans { items: items.collect::<Result<_, Error>>()?, damaged: damaged.collect() })
     }
 
-    /// Removes an orphan: its state is gone for good.
-    pub fn discard_orphan(&self, tenant: &TenantId, id: PipelineId) -> Result<(), Error> {
-        let claimed = self.claim(tenant, id)?;
-        self.0.context.discard(tenant, id).inspect_err(|_| self.give_back(tenant, id, claimed))
+    /// Removes an orphan: its state is gone for good. That is done to its end, also if nobody waits for the answer any more.
+    pub async fn discard_orphan(&self, tenant: &TenantId, id: PipelineId) -> Result<(), Error> {
+        let (pipelines, tenant) = (self.clone(), tenant.clone());
+        to_its_end(async move {
+            let claimed = pipelines.claim(&tenant, id)?;
+            let discarded = pipelines.0.context.discard(&tenant, id).await;
+            discarded.inspect_err(|_| pipelines.give_back(&tenant, id, claimed))
+        })
+        .await
     }
 
     /// Makes an orphan a pipeline again: the manifest goes on with its state, from its place. That is done to its end, also
     /// if nobody waits for the answer any more.
     pub async fn adopt(&self, tenant: &TenantId, id: PipelineId, manifest: &str) -> Result<Applied, Error> {
         let (pipelines, tenant, manifest) = (self.clone(), tenant.clone(), manifest.to_owned());
-        let adopted = tokio::spawn(async move {
+        to_its_end(async move {
             let claimed = pipelines.claim(&tenant, id)?;
             let adopted = pipelines.run_orphan(&tenant, id, &manifest).await;
             let is_named = |stored: &StoredPipeline| stored.tenant == tenant && stored.id == id;
@@ -147,8 +152,8 @@ impl Pipelines {
                     pipelines.give_back(&tenant, id, claimed);
                 }
             })
-        });
-        adopted.await.unwrap_or_else(|panic| Err(Error::Interrupted { reason: panic.to_string() }))
+        })
+        .await
     }
 
     async fn run_orphan(&self, tenant: &TenantId, id: PipelineId, manifest: &str) -> Result<Applied, Error> {
@@ -185,10 +190,10 @@ impl Pipelines {
         for (of, intent) in context.catalog.intents() {
             let replaced = matches!(intent.purpose, Purpose::Switch { replaces } if replaces == Some(id));
             if of == *tenant && (intent.id == id || replaced) {
-                context.catalog.remove_intent(tenant, intent.id)?;
+                context.catalog.remove_intent(tenant, intent.id).await?;
             }
         }
-        context.catalog.put_pipeline(&stored)?;
+        context.catalog.put_pipeline(&stored).await?;
         self.launch(stored).await;
         let status = self.show(tenant, &spec.name).await?;
         Ok(Applied { status, change: Change::Created, checkpoint: None, pause_ms: None })

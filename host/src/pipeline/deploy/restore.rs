@@ -144,7 +144,7 @@ impl Pipelines {
         let before = existing.as_ref().map(|entry| entry.stored());
         let _flow = self.claim_flow(tenant, &spec)?;
         let versions = self.versions_of(tenant, &spec, &taken.deployment)?;
-        let mut staged = StagedDeployment::new(context, tenant, &target)?;
+        let mut staged = StagedDeployment::new(context, tenant, &target).await?;
         let mut stored = StoredPipeline {
             tenant: tenant.clone(),
             name: target,
@@ -173,7 +173,7 @@ impl Pipelines {
         let migrating = migrating(&plan, &carry.wrote(&taken.deployment.digests));
         if carry.rewrites() || !migrating.is_empty() {
             live.migrate(&migrating).await?;
-            let mut written = StagedDeployment::new(context, tenant, &stored.name)?;
+            let mut written = StagedDeployment::new(context, tenant, &stored.name).await?;
             written.take(&mut live).await?;
             stored.id = written.id;
             staged = written;
@@ -213,9 +213,9 @@ impl Pipelines {
             let (Begin::Restored(positions) | Begin::Rewound(positions)) = begin;
             staged.place(positions, bytes::Bytes::new()).await?;
             fail::point("restore-installed");
-            staged.switch(&stored, None)?;
+            staged.switch(&stored, None).await?;
             fail::point("restore-switched");
-            staged.settle(None);
+            staged.settle(None).await;
             self.launch(stored).await;
             return Ok((None, None));
         };
@@ -267,7 +267,7 @@ impl Pipelines {
                 }
             }
             fail::point("restore-installed");
-            staged.switch(&stored, Some(before.id))?;
+            staged.switch(&stored, Some(before.id)).await?;
             fail::point("restore-switched");
             entry.set_stored(stored);
             Ok(())
@@ -293,7 +293,7 @@ impl Pipelines {
             }
             return Err(error);
         }
-        staged.settle(Some(before.id));
+        staged.settle(Some(before.id)).await;
         let undo = match ahead {
             Some(ahead) => Some(self.finish(&entry, ahead, false).await?),
             None => None,

@@ -56,7 +56,7 @@ impl Pipelines {
             let before = entry.stored();
             let context = &pipelines.0.context;
             let spec = entry.spec()?;
-            let staged = StagedDeployment::new(context, &before.tenant, &before.name)?;
+            let staged = StagedDeployment::new(context, &before.tenant, &before.name).await?;
             let stored = StoredPipeline { id: staged.id, ..before.clone() };
             let plan = context.plan(&stored, &spec).await?;
             let live = context.replay(&plan, staged.id, Carry::default()).await?;

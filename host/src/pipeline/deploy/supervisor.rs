@@ -40,7 +40,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(60);
 pub(super) struct EngineContext {
     pub(super) log: Arc<dyn Log>,
     pub(super) plugins: Arc<dyn GuestLoader>,
-    pub(super) catalog: Catalog,
+    pub(super) catalog: Arc<dyn Catalog>,
     pub(super) checkpoints: Checkpoints,
     /// How much memory the state of a pipeline may take, and where the rest goes.
     pub(super) room: Room,
@@ -63,7 +63,7 @@ impl EngineContext {
             let pinned = stored.digests.get(&step.name).copied().or(step.plugin.digest);
             let reference = crate::ids::PluginRef { name: step.plugin.name.clone(), digest: pinned };
             let digest = self.catalog.plugin(&stored.tenant, &reference)?.digest;
-            let component = self.catalog.component(&stored.tenant, &digest)?;
+            let component = self.catalog.component(&stored.tenant, &digest).await?;
             let owner = Owner { tenant: stored.tenant.clone(), pipeline: stored.name.clone(), step: step.name.clone() };
             let guest = self.plugins.load(&component, &step.config, owner, references.grants(step)).await;
             let guest = guest.map_err(|source| Error::Plugin { step: step.name.clone(), source })?;

@@ -102,16 +102,16 @@ impl Pipelines {
                 if stored.paused {
                     next = context.begin_paused(&before, &plan, spec.start, next).await?;
                 }
-                context.catalog.put_pipeline(&stored)?;
-                context.call_off_deletion(&before.tenant, stored.id);
+                context.catalog.put_pipeline(&stored).await?;
+                context.call_off_deletion(&before.tenant, stored.id).await;
             } else {
                 next.migrate(&migrating).await?;
                 next.begin_inputs(&plan, spec.start, &context.log.topics(&before.tenant).await?)?;
                 // Under a deployment of its own: what the old version reads is not touched.
-                let mut taking = StagedDeployment::new(context, &before.tenant, &before.name)?;
+                let mut taking = StagedDeployment::new(context, &before.tenant, &before.name).await?;
                 taking.take(&mut next).await?;
                 stored.id = taking.id;
-                taking.switch(&stored, Some(before.id))?;
+                taking.switch(&stored, Some(before.id)).await?;
                 staged = Some(taking);
             }
             live = Some(Box::new(next));
@@ -142,7 +142,7 @@ impl Pipelines {
             return Err(error);
         }
         if let Some(staged) = staged {
-            staged.settle(Some(before.id));
+            staged.settle(Some(before.id)).await;
         }
         let checkpoint = match ahead {
             Some(ahead) => Some(self.finish(entry, ahead, true).await?),
@@ -174,7 +174,7 @@ impl Pipelines {
         // Pausing and resuming change what is stored too.
         let _task = entry.task.lock().await;
         let stored = StoredPipeline { upgraded_from: Some(id.to_string()), ..entry.stored() };
-        self.0.context.catalog.put_pipeline(&stored)?;
+        self.0.context.catalog.put_pipeline(&stored).await?;
         entry.set_stored(stored);
         Ok(())
     }
