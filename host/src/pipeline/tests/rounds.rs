@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::guests::{answer, description};
 use crate::plugin::{
-    AS_SOURCE, Answer, Call, Closed, Contribution, Description, Domain, Done, Folded, Guest, Metric, Work, World,
+    AS_SOURCE, Answer, Call, Description, Domain, Done, Guest, Metric, Plugin, Processor, Transformer, Work, World,
 };
-use crate::record::{BatchRef, Column, ColumnRef};
+use crate::record::BatchRef;
 
 /// What a guest does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,7 @@ struct Going {
 }
 
 /// The guest of a plugin's name.
-pub(super) fn going(name: &str) -> Arc<dyn Guest> {
+pub(super) fn going(name: &str) -> Guest {
     let (kind, world) = match name {
         "countdown" => (Kind::Countdown, World::Transform),
         "forging" => (Kind::Forging, World::Transform),
@@ -40,7 +40,8 @@ pub(super) fn going(name: &str) -> Arc<dyn Guest> {
         "unite" => (Kind::Unite, World::Process),
         _ => (Kind::Ring, World::Process),
     };
-    Arc::new(Going { description: description(world, &["rows", "again"]), kind })
+    let going = Arc::new(Going { description: description(world, &["rows", "again"]), kind });
+    if world == World::Process { Guest::Process(going) } else { Guest::Transform(going) }
 }
 
 fn text(bytes: Option<&[u8]>) -> String {
@@ -148,7 +149,7 @@ fn ring(work: &Work<'_>) -> Done {
     done
 }
 
-impl Guest for Going {
+impl Plugin for Going {
     fn description(&self) -> &Description {
         &self.description
     }
@@ -156,7 +157,9 @@ impl Guest for Going {
     fn metrics(&self) -> BTreeMap<String, Metric> {
         BTreeMap::new()
     }
+}
 
+impl Transformer for Going {
     fn transform<'a>(&'a self, rows: BatchRef<'a>) -> Call<'a, Answer> {
         let mut out = Answer::default();
         for (row, value) in (0..).zip(rows.values.iter()) {
@@ -174,28 +177,10 @@ impl Guest for Going {
         }
         answer(Ok(out))
     }
+}
 
-    fn add<'a>(&'a self, _: Contribution<'a>) -> Call<'a, Folded> {
-        unreachable!("it does not fold")
-    }
-
-    fn finish<'a>(&'a self, _: Closed<'a>) -> Call<'a, Answer> {
-        unreachable!("it does not fold")
-    }
-
-    fn merge<'a>(&'a self, _: ColumnRef<'a>, _: ColumnRef<'a>) -> Call<'a, Column> {
-        unreachable!("it does not fold")
-    }
-
+impl Processor for Going {
     fn process<'a>(&'a self, work: Work<'a>) -> Call<'a, Done> {
         answer(Ok(if self.kind == Kind::Unite { unite(&work) } else { ring(&work) }))
-    }
-
-    fn migrates(&self) -> bool {
-        false
-    }
-
-    fn migrate<'a>(&'a self, _: &'a str, _: ColumnRef<'a>) -> Call<'a, Result<Column, String>> {
-        unreachable!("it does not migrate")
     }
 }
