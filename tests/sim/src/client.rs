@@ -18,7 +18,7 @@ use millstream::record::Batch;
 use crate::guests::POISON;
 use crate::log::SimLog;
 use crate::machine::Machine;
-use crate::manifest::{BACK_MAX_MS, KEYS, SOURCES, Shape};
+use crate::manifest::{BACK_MAX_MS, KEYS, SOURCES, STEP_MAX_MS, Shape};
 use crate::operation::Operation;
 use crate::oracle::{Cause, Oracle};
 use crate::wanted::{Deployed, Effect, Wanted};
@@ -54,6 +54,8 @@ struct Known {
     number: u64,
     /// Event time of each source.
     times: [i64; SOURCES.len()],
+    /// Who is appending: to which source, and the oldest of its records.
+    producers: Vec<(usize, i64)>,
 }
 
 /// What became of an operation.
@@ -75,6 +77,8 @@ impl Client {
     /// A server has started.
     pub fn started(&self, catalog: &dyn Catalog) {
         let deployed = deployed(catalog);
+        // Those who were appending ended with the server before.
+        self.known().producers.clear();
         let started = self.known().wanted.started(&deployed);
         if let Err(wrong) = started {
             self.machine.violation(wrong);
@@ -277,32 +281,24 @@ impl Client {
         self.run(server, name, Effect::Same, Some(Cause::RewoundTo(places)), begin).await
     }
 
-    /// Appends records: out of order now and then, without a key now and then, poison now and then.
+    /// Appends records: out of order now and then, without a key now and then, poison now and then. However two producers
+    /// come between one another, no record is more than [`BACK_MAX_MS`] older than one of its source that is before it.
     async fn produce(&self, server: &Server, source: usize, count: u64) -> Answered {
-        let (topic, partitions) = SOURCES[source];
-        let topic: TopicName = topic.parse().map_err(|error: InvalidName| error.to_string())?;
-        let mut batches: BTreeMap<u32, Batch> = BTreeMap::new();
-        {
-            let mut known = self.known();
-            for _ in 0..count {
-                known.number += 1;
-                known.times[source] += 2 * self.machine.below(150) as i64;
-                let back = if self.machine.one_in(5) { 2 * self.machine.below(BACK_MAX_MS / 2) as i64 } else { 0 };
-                let key = (!self.machine.one_in(10)).then(|| format!("{topic}-{}", self.machine.below(KEYS)));
-                let poison = if self.machine.one_in(15) { POISON } else { "" };
-                let value = format!("{poison}{}", known.number);
-                let partition = key.as_ref().map_or(0, |key| partition_of(key.as_bytes(), partitions));
-                let key = key.as_ref().map(String::as_bytes);
-                let batch = batches.entry(partition).or_default();
-                batch.push(known.times[source] - back, key, Some(value.as_bytes()));
-            }
-        }
+        let topic: TopicName = SOURCES[source].0.parse().map_err(|error: InvalidName| error.to_string())?;
+        let (batches, oldest) = self.known().records(&self.machine, source, count);
+        let mut appended = Ok(String::new());
         for (partition, batch) in batches {
             let at = TopicPartition { topic: topic.clone(), partition };
             let bytes = encode(batch.view(), &EncodeOptions::default());
-            server.log.append(&default_tenant(), &at, bytes).await.map_err(|error| error.to_string())?;
+            if let Err(error) = server.log.append(&default_tenant(), &at, bytes).await {
+                appended = Err(error.to_string());
+                break;
+            }
         }
-        Ok(String::new())
+        let mut known = self.known();
+        let place = known.producers.iter().position(|producer| *producer == (source, oldest));
+        place.map(|place| known.producers.swap_remove(place));
+        appended
     }
 
     /// Heals everything, and waits until nothing is left to do: all is read, all run, and nobody commits any more.
@@ -385,6 +381,32 @@ impl Client {
     }
 }
 
+impl Known {
+    /// Draws the records of a producer, by partition. Answers the time of the oldest too, for which it is known until it ends.
+    fn records(&mut self, machine: &Machine, source: usize, count: u64) -> (BTreeMap<u32, Batch>, i64) {
+        let (topic, partitions) = SOURCES[source];
+        // What is still being appended may come behind this.
+        let others = self.producers.iter().filter(|(of, _)| *of == source);
+        let newest = others.map(|(_, oldest)| oldest + BACK_MAX_MS as i64).min().unwrap_or(i64::MAX);
+        let (mut batches, mut oldest) = (BTreeMap::<u32, Batch>::new(), i64::MAX);
+        for _ in 0..count {
+            self.number += 1;
+            self.times[source] += 2 * machine.below(STEP_MAX_MS / 2) as i64;
+            let back = if machine.one_in(5) { 2 * machine.below(BACK_MAX_MS / 2) as i64 } else { 0 };
+            let key = (!machine.one_in(10)).then(|| format!("{topic}-{}", machine.below(KEYS)));
+            let poison = if machine.one_in(15) { POISON } else { "" };
+            let value = format!("{poison}{}", self.number);
+            let partition = key.as_ref().map_or(0, |key| partition_of(key.as_bytes(), partitions));
+            let key = key.as_ref().map(String::as_bytes);
+            let time = (self.times[source] - back).min(newest);
+            oldest = oldest.min(time);
+            batches.entry(partition).or_default().push(time, key, Some(value.as_bytes()));
+        }
+        self.producers.push((source, oldest));
+        (batches, oldest)
+    }
+}
+
 /// An operation's error, which others may have too.
 #[derive(Debug)]
 struct Failed(Arc<Error>);
@@ -430,4 +452,31 @@ fn partitions(status: &PipelineStatus) -> Vec<TopicPartition> {
     let is_source = |topic: &TopicName| SOURCES.iter().any(|(source, _)| *source == topic.as_str());
     let inputs = status.inputs.iter().filter(|input| is_source(&input.topic));
     inputs.map(|input| TopicPartition { topic: input.topic.clone(), partition: input.partition }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Syncs;
+
+    /// Two producers of a source, whichever of them is quicker: sessions know no late rows.
+    #[test]
+    fn no_record_is_older_than_those_before_it_by_more_than_is_said() {
+        for seed in 0..200 {
+            let machine = Machine::new(seed, Syncs::KEPT);
+            let mut known = Known { times: [10_000; SOURCES.len()], ..Known::default() };
+            let [(one, _), (other, _)] = [12, 12].map(|count| known.records(&machine, 2, count));
+            for order in [[&one, &other], [&other, &one]] {
+                for partition in 0..SOURCES[2].1 {
+                    let mut newest = i64::MIN;
+                    for batch in order.iter().filter_map(|batches| batches.get(&partition)) {
+                        for &time in &batch.timestamps {
+                            newest = newest.max(time);
+                            assert!(newest - time <= BACK_MAX_MS as i64, "seed {seed}: {time} behind {newest}");
+                        }
+                    }
+                }
+            }
+        }
+    }
 }

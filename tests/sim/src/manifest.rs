@@ -13,6 +13,8 @@ pub const NAMES: &str = "names";
 pub const KEYS: u64 = 4;
 /// How much older a record may be than the newest of its topic.
 pub const BACK_MAX_MS: u64 = 4000;
+/// How much newer a record is at most than the newest before it.
+pub const STEP_MAX_MS: u64 = 300;
 
 /// The configuration of the table's topic.
 pub fn compacted(partitions: u32) -> TopicConfig {

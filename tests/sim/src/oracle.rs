@@ -8,6 +8,8 @@
 
 mod line;
 mod seen;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -126,7 +128,11 @@ impl Oracle {
         for (path, bytes) in files {
             self.file_changed(path, Some(bytes));
         }
-        self.state().live = true;
+        let mut state = self.state();
+        let State { named, current, live, .. } = &mut *state;
+        // A change that was seen but not durable has not been made, and what it named never runs.
+        named.retain(|id, named| current.get(&named.name).is_none_or(|current| id <= current));
+        *live = true;
     }
 
     /// A topic was made.

@@ -27,7 +27,7 @@ use crate::operation::{Operation, Range};
 use crate::oracle::{Oracle, PIPELINES};
 
 /// Little data takes every way through the engine.
-const SMALL: Thresholds =
+pub(crate) const SMALL: Thresholds =
     Thresholds { closing_groups: 8, backlog: 4, window_operations: 32, kept_bytes: 4 << 10, rewrite_bytes: 256 };
 
 /// Partitions of the table's topic.

@@ -21,6 +21,15 @@ struct Line {
     end: Positions,
 }
 
+impl Line {
+    /// How it ends if it was stopped.
+    fn may_be_cut(&self, state: &State) -> End {
+        let last = self.runs.iter().rev().find(|(_, first, end)| first < end);
+        let last = last.map(|&(id, _, end)| state.deployments[&id][end - 1].rows.len());
+        End::MayBeCut { last: last.unwrap_or_default() }
+    }
+}
+
 /// What is wrong with what came out. At rest, what runs has done all that was due; what was stopped, or a crash, need not.
 pub(super) fn compare(state: &State, at_rest: bool) -> Vec<String> {
     let mut known = BTreeMap::new();
@@ -63,7 +72,7 @@ fn lines(state: &State, id: PipelineId, known: &mut Known) -> Result<Vec<Line>, 
             continue;
         }
         for line in begun(state, id, named, &cause, known) {
-            match line.and_then(|line| right(state, named, &line, End::MayBeCut).map(|()| line)) {
+            match line.and_then(|line| right(state, named, &line, line.may_be_cut(state)).map(|()| line)) {
                 Ok(line) if found.contains(&line) => {}
                 Ok(line) => found.push(line),
                 Err(reason) => reasons.push(format!("{cause}: {reason}")),
