@@ -1,5 +1,6 @@
-//! A log in memory whose commits and replays can be held up, as a slow disk does.
+//! A log in memory whose commits and replays can be held up, as a slow disk does, and that can refuse what it is asked.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -7,8 +8,16 @@ use std::sync::{Arc, Condvar, Mutex};
 use bytes::Bytes;
 use millstream::ids::{TaskId, TenantId};
 use millstream::log::memory::MemoryLog;
-use millstream::log::{Commit, CommitLog as _, Committed, Fenced, Head, Layer, Log, Pending, Result};
+use millstream::log::{Commit, CommitLog as _, Committed, Error, Fenced, Head, Layer, Log, Pending, Result};
 use tokio::sync::watch;
+
+/// What a log is asked for, and may refuse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Asked {
+    Commit,
+    Fence,
+    Forget,
+}
 
 /// The log. Commits take effect in the order in which they were made, also if nobody waits for them any more.
 #[derive(Debug)]
@@ -20,6 +29,8 @@ pub(crate) struct GatedLog {
     held: Arc<AtomicUsize>,
     replays: Mutex<bool>,
     opened: Condvar,
+    /// What is refused.
+    refuses: Mutex<BTreeSet<Asked>>,
     /// Replays of blocks: that go on, that went on at once, and in all.
     replaying: AtomicUsize,
     replaying_max: AtomicUsize,
@@ -35,10 +46,25 @@ impl GatedLog {
             held: Arc::default(),
             replays: Mutex::new(true),
             opened: Condvar::new(),
+            refuses: Mutex::default(),
             replaying: AtomicUsize::new(0),
             replaying_max: AtomicUsize::new(0),
             replayed: AtomicUsize::new(0),
         }
+    }
+
+    /// Refuses all of this from now on, or does it again.
+    pub(crate) fn refuse(&self, asked: Asked, refuses: bool) {
+        let mut all = self.refuses.lock().unwrap();
+        if refuses {
+            all.insert(asked)
+        } else {
+            all.remove(&asked)
+        };
+    }
+
+    fn does(&self, asked: Asked) -> Result<()> {
+        if self.refuses.lock().unwrap().contains(&asked) { Err(Error::Closed) } else { Ok(()) }
     }
 
     /// Lets commits through, or holds them up.
@@ -80,8 +106,9 @@ impl Layer for GatedLog {
 
     /// Has its place in the order of writes, behind the commits that are held up.
     fn fence(&self, tenant: &TenantId, task: TaskId) -> Pending<Fenced> {
-        let (order, fenced) = (Arc::clone(&self.order), self.log.fence(tenant, task));
+        let (order, fenced, does) = (Arc::clone(&self.order), self.log.fence(tenant, task), self.does(Asked::Fence));
         Box::pin(async move {
+            does?;
             let _turn = order.lock_owned().await;
             fenced.await
         })
@@ -89,8 +116,9 @@ impl Layer for GatedLog {
 
     fn commit(&self, tenant: &TenantId, commit: Commit) -> Pending<Committed> {
         let (log, order, held) = (Arc::clone(&self.log), Arc::clone(&self.order), Arc::clone(&self.held));
-        let (tenant, mut gate) = (tenant.clone(), self.commits.subscribe());
+        let (tenant, mut gate, does) = (tenant.clone(), self.commits.subscribe(), self.does(Asked::Commit));
         Box::pin(async move {
+            does?;
             let turn = order.lock_owned().await;
             // Who made it may be gone by the time at which it is written.
             let written = tokio::spawn(async move {
@@ -122,5 +150,10 @@ impl Layer for GatedLog {
         let head = self.log.replay(tenant, task, after, each);
         self.replaying.fetch_sub(1, Ordering::SeqCst);
         head
+    }
+
+    fn forget(&self, tenant: &TenantId, task: TaskId) -> Result<()> {
+        self.does(Asked::Forget)?;
+        self.log.forget(tenant, task)
     }
 }

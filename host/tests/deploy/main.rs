@@ -3,10 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod failing;
 mod gated;
 #[path = "../sandbox/guests.rs"]
 #[expect(dead_code, reason = "the guests of the sandbox's own tests, of which these need a few")]
 mod guests;
+mod intents;
 mod loops;
 mod names;
 mod places;
@@ -14,4 +16,5 @@ mod replays;
 mod rewinds;
 mod server;
 mod stops;
+mod swaps;
 mod topics;

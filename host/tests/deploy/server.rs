@@ -17,6 +17,7 @@ use millstream::record::Batch;
 use millstream::state::{Room, STATE_MEMORY};
 use tempfile::TempDir;
 
+use crate::failing::FailingFiles;
 use crate::gated::GatedLog;
 use crate::guests::{IDENTITY, Transform, sandbox};
 
@@ -26,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Server {
     pub(crate) folder: TempDir,
     pub(crate) log: Arc<GatedLog>,
+    pub(crate) files: Arc<FailingFiles>,
     pub(crate) sandbox: Sandbox,
     pub(crate) catalog: Arc<dyn Catalog>,
     pub(crate) pipelines: Pipelines,
@@ -57,8 +59,14 @@ pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("waited in vain until {what}"));
 }
 
-async fn open(folder: &TempDir, log: &Arc<GatedLog>, sandbox: &Sandbox) -> (Arc<dyn Catalog>, Pipelines) {
-    let catalog: Arc<dyn Catalog> = Arc::new(FileCatalog::open(folder.path().join("catalog")).unwrap());
+async fn open(
+    folder: &TempDir,
+    files: &Arc<FailingFiles>,
+    log: &Arc<GatedLog>,
+    sandbox: &Sandbox,
+) -> (Arc<dyn Catalog>, Pipelines) {
+    let catalog = FileCatalog::open_on(Arc::clone(files) as _, Arc::new(System), folder.path().join("catalog"));
+    let catalog: Arc<dyn Catalog> = Arc::new(catalog.unwrap());
     let store = folder.path().join("checkpoints").display().to_string();
     let checkpoints = Checkpoints::new(Store::open(&store).unwrap());
     let room = Room { memory: STATE_MEMORY, disks: None };
@@ -86,8 +94,9 @@ impl Server {
             (config.limits.call.fuel_base, config.limits.call.ticks) = (u64::MAX >> 8, 600_000);
         });
         let log = Arc::new(GatedLog::new());
-        let (catalog, pipelines) = open(&folder, &log, &sandbox).await;
-        let server = Self { folder, log, sandbox, catalog, pipelines };
+        let files = Arc::default();
+        let (catalog, pipelines) = open(&folder, &files, &log, &sandbox).await;
+        let server = Self { folder, log, files, sandbox, catalog, pipelines };
         server.push("pass", &Transform::default().component()).await;
         server.push("again", &Transform::doing(&format!("(nop) {IDENTITY}")).component()).await;
         server.push("spin", &Transform::doing("(loop $ever (br $ever)) unreachable").component()).await;
@@ -97,7 +106,13 @@ impl Server {
     /// Ends all that runs, and begins again with what is stored.
     pub(crate) async fn restart(&mut self) {
         self.pipelines.stop().await;
-        (self.catalog, self.pipelines) = open(&self.folder, &self.log, &self.sandbox).await;
+        (self.catalog, self.pipelines) = open(&self.folder, &self.files, &self.log, &self.sandbox).await;
+    }
+
+    /// Loses the file of a pipeline. It is missed at the next start.
+    pub(crate) fn lose(&self, pipeline: &str) {
+        let file = format!("catalog/tenants/default/pipelines/{pipeline}.json");
+        std::fs::remove_file(self.folder.path().join(file)).unwrap();
     }
 
     pub(crate) async fn push(&self, plugin: &str, component: &[u8]) {
