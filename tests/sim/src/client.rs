@@ -2,25 +2,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use millstream::catalog::Catalog;
 use millstream::environment::Environment as _;
 use millstream::error::Coded;
-use millstream::ids::{InvalidName, Offset, PipelineName, TopicName, TopicPartition, default_tenant};
+use millstream::ids::{InvalidName, Offset, PipelineId, PipelineName, TopicName, TopicPartition, default_tenant};
 use millstream::log::batch::{EncodeOptions, encode};
-use millstream::log::{RecordLog as _, TopicAdmin as _, TopicConfig, partition_of};
+use millstream::log::{CommitLog as _, RecordLog as _, TopicAdmin as _, TopicConfig, partition_of};
 use millstream::pipeline::status::{PipelineStatus, State};
 use millstream::pipeline::{Apply, Error, Operation as Running, Pipelines, Restore, Rewind, StartOffset};
 use millstream::record::Batch;
 
+use crate::disk::Disk;
 use crate::guests::POISON;
 use crate::log::SimLog;
 use crate::machine::Machine;
-use crate::manifest::{BACK_MAX_MS, KEYS, SOURCES, STEP_MAX_MS, Shape};
+use crate::manifest::{BACK_MAX_MS, KEYS, RING, SOURCES, STEP_MAX_MS, Shape, TICK_MS, ring};
 use crate::operation::Operation;
-use crate::oracle::{Cause, Oracle};
+use crate::oracle::{Cause, Oracle, PIPELINES, stored};
 use crate::wanted::{Deployed, Effect, Wanted};
 
 /// How long anything may take when nothing is in its way.
@@ -54,8 +56,22 @@ struct Known {
     number: u64,
     /// Event time of each source.
     times: [i64; SOURCES.len()],
+    /// The newest of each partition of a source.
+    newest: BTreeMap<(usize, u32), i64>,
+    /// The pipeline whose file was lost.
+    lost: Option<Lost>,
     /// Who is appending: to which source, and the oldest of its records.
     producers: Vec<(usize, i64)>,
+}
+
+/// A pipeline whose file was lost.
+#[derive(Debug)]
+struct Lost {
+    name: String,
+    id: PipelineId,
+    manifest: String,
+    /// Whether the log has anything of it.
+    has_state: bool,
 }
 
 /// What became of an operation.
@@ -104,6 +120,22 @@ impl Client {
         });
     }
 
+    /// Whether there may be such a refusal. Whoever asks for what there is gets it, but for a disk that is full, a log that
+    /// fails, a topic that was made again, and what somebody else did at the same time.
+    fn may_be_refused(&self, name: &str, cause: Option<&Cause>, code: &str) {
+        let expected = match code {
+            "pipeline_not_found" | "pipeline_exists" | "pipeline_loop" | "no_upgrade" => true,
+            "storage_full" | "log_closed" | "swap_not_copied" | "topic_recreated" | "topic_not_found" => true,
+            // The way back of an upgrade is never removed.
+            "checkpoint_not_found" => !matches!(cause, Some(Cause::RolledBack)),
+            _ => false,
+        };
+        if !expected {
+            let what = cause.map_or_else(|| "what was asked for".to_owned(), Cause::to_string);
+            self.machine.violation(format!("pipeline `{name}`: {what}: refused with `{code}`, which cannot be"));
+        }
+    }
+
     async fn answer(&self, server: &Server, operation: &Operation) -> Answered {
         let tenant = default_tenant();
         match operation {
@@ -133,6 +165,7 @@ impl Client {
                 server.log.create_topic(&tenant, &topic, config).await.map_err(failed)?;
                 Ok(String::new())
             }
+            Operation::Ring => self.ring(server).await,
             Operation::Apply(name) => self.apply(server, name).await,
             Operation::Pause(name) => {
                 let of = parsed(name)?;
@@ -182,7 +215,7 @@ impl Client {
         cause: Option<Cause>,
         doing: impl Future<Output = Result<T, E>>,
     ) -> Answered {
-        self.oracle.asked(name, cause);
+        self.oracle.asked(name, cause.clone());
         self.known().wanted.begin(name, effect);
         let done = doing.await;
         self.machine.stay_on().await;
@@ -197,7 +230,10 @@ impl Client {
         if alone && done.is_ok() && now.get(name).is_some_and(|now| now.paused) {
             self.oracle.stopped(name);
         }
-        done.map(|_| String::new()).map_err(|error| format!("{}: {error}", error.code()))
+        done.map(|_| String::new()).map_err(|error| {
+            self.may_be_refused(name, cause.as_ref(), error.code());
+            format!("{}: {error}", error.code())
+        })
     }
 
     /// The same for what is answered as an operation of the server.
@@ -236,6 +272,70 @@ impl Client {
         let tenant = default_tenant();
         let doing = server.pipelines.apply(&tenant, &manifest, Apply::default());
         self.change(server, name, Effect::Runs(manifest.clone()), Some(Cause::Applied), doing).await
+    }
+
+    /// Whoever comes second of two that make a loop together is refused.
+    async fn ring(&self, server: &Server) -> Answered {
+        for topic in RING {
+            let topic = topic.parse().map_err(|error: InvalidName| error.to_string())?;
+            let made = server.log.create_topic(&default_tenant(), &topic, TopicConfig::with_partitions(1));
+            made.map_err(|error| error.to_string())?;
+        }
+        let tenant = default_tenant();
+        let deploy = async |number: usize| {
+            let (name, manifest) = (format!("ring-{number}"), ring(number));
+            let doing = server.pipelines.apply(&tenant, &manifest, Apply::default());
+            self.change(server, &name, Effect::Runs(manifest.clone()), Some(Cause::Applied), doing).await
+        };
+        let (one, other) = tokio::join!(deploy(0), deploy(1));
+        if one.is_ok() && other.is_ok() {
+            self.machine.violation("two pipelines pass on to one another, and none was refused".to_owned());
+        }
+        one.and(other)
+    }
+
+    /// Loses the file of a pipeline, or none if there is none. It is remembered what was in it.
+    pub fn lose_file(&self, disk: &Disk) {
+        let files = disk.below(Path::new(PIPELINES));
+        let lost = files.iter().filter_map(|(path, bytes)| {
+            let name = path.file_stem()?.to_str()?.to_owned();
+            let (id, manifest, _) = stored(bytes)?;
+            Some((path, Lost { name, id, manifest, has_state: false }))
+        });
+        let mut lost: Vec<_> = lost.collect();
+        if lost.is_empty() {
+            return;
+        }
+        let (path, lost) = lost.swap_remove(self.machine.below(lost.len() as u64) as usize);
+        disk.lose(path);
+        self.machine.note(|| format!("the file of `{}`, deployment {}, is lost", lost.name, lost.id));
+        let mut known = self.known();
+        let deleted = known.wanted.lost(&lost.name);
+        known.lost = Some(lost).filter(|_| !deleted);
+    }
+
+    /// What the log has before the server that is about to start changes it.
+    pub fn about_to_start(&self, log: &SimLog) {
+        let tasks = log.tasks().unwrap_or_default();
+        if let Some(lost) = &mut self.known().lost {
+            lost.has_state = tasks.iter().any(|(_, task)| task.pipeline == lost.id);
+        }
+    }
+
+    /// What is left of a pipeline whose file was lost must be shown, and can be made a pipeline again.
+    pub async fn find_lost(&self, server: &Server) {
+        let Some(Lost { name, id, manifest, .. }) = self.known().lost.take().filter(|lost| lost.has_state) else {
+            return;
+        };
+        let found = server.pipelines.orphans(&default_tenant());
+        let found = found.is_ok_and(|orphans| orphans.items.iter().any(|orphan| orphan.id == id));
+        if !found {
+            self.machine.violation(format!("the state of `{name}`, deployment {id}, is gone with its file"));
+        }
+        let tenant = default_tenant();
+        let doing = server.pipelines.adopt(&tenant, id, &manifest);
+        let adopted = self.change(server, &name, Effect::Runs(manifest.clone()), None, doing).await;
+        self.machine.note(|| format!("deployment {id} of `{name}` adopted: {adopted:?}"));
     }
 
     async fn restore(&self, server: &Server, name: &str, into: &str) -> Answered {
@@ -328,7 +428,7 @@ impl Client {
                 .violation(format!("pipeline `{}` has failed: {}: {}", status.name, reason.code, reason.message));
         }
         for source in 0..SOURCES.len() {
-            self.known().times[source] += 3_600_000;
+            self.known().later(source, 3_600_000);
             self.perform(server, Operation::Produce(source, 12)).await;
         }
         let behind = |status: &PipelineStatus| {
@@ -382,23 +482,36 @@ impl Client {
 }
 
 impl Known {
+    /// Event time of a source goes on.
+    fn later(&mut self, source: usize, by_ms: i64) {
+        self.times[source] += by_ms;
+        self.newest.retain(|(of, _), _| *of != source);
+    }
+
     /// Draws the records of a producer, by partition. Answers the time of the oldest too, for which it is known until it ends.
     fn records(&mut self, machine: &Machine, source: usize, count: u64) -> (BTreeMap<u32, Batch>, i64) {
-        let (topic, partitions) = SOURCES[source];
+        let partitions = SOURCES[source].1;
         // What is still being appended may come behind this.
         let others = self.producers.iter().filter(|(of, _)| *of == source);
         let newest = others.map(|(_, oldest)| oldest + BACK_MAX_MS as i64).min().unwrap_or(i64::MAX);
         let (mut batches, mut oldest) = (BTreeMap::<u32, Batch>::new(), i64::MAX);
         for _ in 0..count {
             self.number += 1;
-            self.times[source] += 2 * machine.below(STEP_MAX_MS / 2) as i64;
-            let back = if machine.one_in(5) { 2 * machine.below(BACK_MAX_MS / 2) as i64 } else { 0 };
-            let key = (!machine.one_in(10)).then(|| format!("{topic}-{}", machine.below(KEYS)));
+            self.times[source] += (TICK_MS * machine.below(STEP_MAX_MS / TICK_MS)) as i64;
+            let key = (!machine.one_in(10)).then(|| format!("k{}", machine.below(KEYS)));
             let poison = if machine.one_in(15) { POISON } else { "" };
             let value = format!("{poison}{}", self.number);
             let partition = key.as_ref().map_or(0, |key| partition_of(key.as_bytes(), partitions));
             let key = key.as_ref().map(String::as_bytes);
-            let time = (self.times[source] - back).min(newest);
+            let place = self.newest.entry((source, partition)).or_insert(self.times[source]);
+            let time = match machine.below(16) {
+                // Just not late.
+                0 => *place - BACK_MAX_MS as i64,
+                1..4 => self.times[source] - (TICK_MS * machine.below(BACK_MAX_MS / TICK_MS)) as i64,
+                _ => self.times[source],
+            };
+            let time = time.min(newest);
+            *place = time.max(*place);
             oldest = oldest.min(time);
             batches.entry(partition).or_default().push(time, key, Some(value.as_bytes()));
         }

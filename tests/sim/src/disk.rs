@@ -104,6 +104,13 @@ impl Disk {
         (state.names, state.safe_names) = (left.clone(), left);
     }
 
+    /// Loses a file for good.
+    pub fn lose(&self, path: &Path) {
+        let mut state = self.state();
+        state.names.remove(path);
+        state.safe_names.remove(path);
+    }
+
     fn torn(&self, content: &Content) -> Vec<u8> {
         let common = if content.bytes.starts_with(&content.safe) { content.safe.len() } else { 0 };
         let more = self.machine.below((content.bytes.len() - common) as u64 + 1) as usize;

@@ -23,7 +23,7 @@ struct Arguments {
     /// Stop after so many seconds, even if there are seeds left
     #[arg(long)]
     seconds: Option<u64>,
-    /// What is not done: concurrent, slow, full, failing, rewinds, restores, recreates, crashes
+    /// What is not done: concurrent, slow, full, failing, rewinds, restores, recreates, losses, crashes
     #[arg(long, value_delimiter = ',')]
     without: Vec<String>,
     /// Show all that is done, of every seed
@@ -45,6 +45,7 @@ impl Arguments {
             rewinds: does("rewinds"),
             restores: does("restores"),
             recreates: does("recreates"),
+            losses: does("losses"),
         };
         Settings { operations: self.operations, range, crashes: does("crashes"), ..Settings::new(seed) }
     }

@@ -9,12 +9,26 @@ use crate::machine::Machine;
 pub const SOURCES: [(&str, u32); 3] = [("in-a", 1), ("in-b", 2), ("in-c", 3)];
 /// The topic of the reference table.
 pub const NAMES: &str = "names";
-/// Keys of each source topic.
+/// Two topics that are empty: each is what one of two pipelines writes and the other reads.
+pub const RING: [&str; 2] = ["ring-0-out", "ring-1-out"];
+/// Keys of all sources: the same ones, so that what belongs together comes by several topics and partitions.
 pub const KEYS: u64 = 4;
+/// All times are multiples of it, so that rows are often at the end of a window, or just a gap apart.
+pub const TICK_MS: u64 = 50;
 /// How much older a record may be than the newest of its topic.
 pub const BACK_MAX_MS: u64 = 4000;
-/// How much newer a record is at most than the newest before it.
+/// How much newer a record is than the newest before it, always less.
 pub const STEP_MAX_MS: u64 = 300;
+
+/// The manifest of one of two pipelines that would pass on to one another.
+pub fn ring(number: usize) -> String {
+    let (source, output) = (RING[1 - number], RING[number]);
+    let digest = Digest::of(b"pass-1");
+    format!(
+        "name = \"ring-{number}\"\n[source]\ntopics = [{source:?}]\n[[steps]]\nname = \"only\"\nplugin = \"pass@{digest}\"\n\
+         [output]\ntopic = {output:?}\n[dead-letters]\ntopic = \"ring-{number}-dead\"\n"
+    )
+}
 
 /// The configuration of the table's topic.
 pub fn compacted(partitions: u32) -> TopicConfig {
@@ -68,6 +82,8 @@ pub struct Shape {
     pub version: u64,
     /// The seconds between checkpoints; 0 for none.
     pub every_s: u64,
+    /// How many of each kind are kept.
+    pub keep: u64,
 }
 
 impl Shape {
@@ -95,6 +111,7 @@ impl Shape {
             idle_s: if kind == Kind::Chain { machine.below(3) * 2 } else { 0 },
             version: 1,
             every_s: 0,
+            keep: 1 + machine.below(2),
         }
     }
 
@@ -129,7 +146,7 @@ impl Shape {
 
     /// Its manifest.
     pub fn manifest(&self) -> String {
-        let Self { name, disorder_ms, window_ms, lateness_ms, every_s, idle_s, version, .. } = self;
+        let Self { name, disorder_ms, window_ms, lateness_ms, every_s, keep, idle_s, version, .. } = self;
         let plugin = self.plugin();
         let digest = Digest::of(format!("{plugin}-{version}").as_bytes());
         let topics: Vec<String> = self.sources.iter().map(|&source| format!("{:?}", SOURCES[source].0)).collect();
@@ -139,7 +156,7 @@ impl Shape {
             text += &format!("idle = \"{idle_s}s\"\ndrift = \"{idle_s}s\"\n");
         }
         if *every_s > 0 {
-            text += &format!("[checkpoint]\nevery = \"{every_s}s\"\nkeep = 2\n");
+            text += &format!("[checkpoint]\nevery = \"{every_s}s\"\nkeep = {keep}\n");
         }
         if self.kind == Kind::Look {
             text += &format!("[[tables]]\nname = \"names\"\ntopic = \"{NAMES}\"\n");
@@ -152,8 +169,10 @@ impl Shape {
             Kind::Hopping => {
                 text += &format!("window = {{ hopping = \"{window_ms}ms\", slide = \"500ms\"{lateness} }}\n");
             }
-            // Event times are even: whether rows exactly a gap apart are one session depends on what was complete by then.
-            Kind::Session => text += &format!("window = {{ session = \"{}ms\" }}\n", (window_ms / 4) | 1),
+            Kind::Session => {
+                let gap_ms = window_ms / 4 / TICK_MS * TICK_MS;
+                text += &format!("window = {{ session = \"{gap_ms}ms\" }}\n");
+            }
             Kind::Pass | Kind::Chain => {}
         }
         if self.kind.has_windows() {

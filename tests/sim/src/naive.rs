@@ -2,7 +2,7 @@
 //! partitions of state, watermarks of several inputs that move while rows are under way, or anything else that could be
 //! wrong in the same way as the engine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use millstream::ids::TopicPartition;
@@ -273,37 +273,48 @@ fn aligned(read: &Read, disorder: i64, size: i64, slide: i64, lateness: i64) -> 
     output
 }
 
-/// Rows of a key that are less than a gap apart. Whether a row that comes too late finds its session is known to nobody, so
-/// none may come.
+/// A row of a session.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Member {
+    time: i64,
+    /// Its number, if it has one.
+    number: Option<u64>,
+    /// Whether a session that ends just where it begins was still open, by what its own partition knew when it came.
+    joins: bool,
+}
+
+/// Rows of a key that are less than a gap apart, or just a gap if one of the later time says so. Whether a row that comes
+/// too late finds its session is known to nobody, so none may come.
 fn sessions(read: &Read, disorder: i64, gap: i64) -> Result<Output, String> {
     let mut output = Output::default();
+    let mut keys: BTreeMap<&Option<String>, Vec<Member>> = BTreeMap::new();
     for (at, rows) in read {
         let mut newest = None;
         for row in rows {
             if covers(newest, disorder, row.time) {
                 return Err(format!("what comes of {row} of {at} is not known, as it comes late"));
             }
+            let number = row.value.parse().ok();
+            if number.is_none() {
+                output.dead.push(row.clone());
+            }
+            // A row that is rejected did come: the session lasts as long.
+            let joins = !covers(newest, disorder, row.time - 1);
+            keys.entry(&row.key).or_default().push(Member { time: row.time, number, joins });
             newest = newest.max(Some(row.time));
         }
-    }
-    let mut keys: BTreeMap<&Option<String>, Vec<(i64, Option<u64>)>> = BTreeMap::new();
-    for row in read.values().flatten() {
-        let number = row.value.parse().ok();
-        if number.is_none() {
-            output.dead.push(row.clone());
-        }
-        // A row that is rejected did come: the session lasts as long.
-        keys.entry(&row.key).or_default().push((row.time, number));
     }
     let least = least_newest(read);
     for (key, mut rows) in keys {
         rows.sort_unstable();
-        for session in rows.chunk_by(|one, next| next.0 - one.0 < gap) {
+        let joined: BTreeSet<i64> = rows.iter().filter(|row| row.joins).map(|row| row.time).collect();
+        let together = |one: i64, next: i64| next - one < gap || next - one == gap && joined.contains(&next);
+        for session in rows.chunk_by(|one, next| together(one.time, next.time)) {
             let (Some(first), Some(last)) = (session.first(), session.last()) else { continue };
-            let numbers: Vec<u64> = session.iter().filter_map(|(_, number)| *number).collect();
-            let last = last.0 + gap - 1;
+            let numbers: Vec<u64> = session.iter().filter_map(|row| row.number).collect();
+            let last = last.time + gap - 1;
             if covers(least, disorder, last) && !numbers.is_empty() {
-                output.results.push(result(&(first.0, key.clone()), last, &numbers));
+                output.results.push(result(&(first.time, key.clone()), last, &numbers));
             }
         }
     }

@@ -40,6 +40,8 @@ pub enum Operation {
     Compact,
     /// Deletes a source and makes it again.
     Recreate(usize),
+    /// Deploys two pipelines that pass on to one another.
+    Ring,
 }
 
 /// What a simulation does.
@@ -59,6 +61,8 @@ pub struct Range {
     pub restores: bool,
     /// Whether topics are deleted and made again.
     pub recreates: bool,
+    /// Whether files of the catalog are lost with the power.
+    pub losses: bool,
 }
 
 impl Range {
@@ -71,6 +75,7 @@ impl Range {
         rewinds: true,
         restores: true,
         recreates: true,
+        losses: true,
     };
 }
 
@@ -79,7 +84,7 @@ impl Operation {
     pub fn draw(machine: &Machine, range: Range, names: &[String]) -> Self {
         let name = || names[machine.below(names.len() as u64) as usize].clone();
         loop {
-            let drawn = match machine.below(35) {
+            let drawn = match machine.below(36) {
                 0..11 => Self::Produce(machine.below(SOURCES.len() as u64) as usize, 1 + machine.below(12)),
                 11..15 => Self::Apply(name()),
                 15 | 16 => Self::Pause(name()),
@@ -102,6 +107,7 @@ impl Operation {
                 34 if range.recreates && machine.one_in(2) => {
                     Self::Recreate(machine.below(SOURCES.len() as u64) as usize)
                 }
+                35 if machine.one_in(3) => Self::Ring,
                 _ => continue,
             };
             return drawn;
@@ -126,7 +132,8 @@ impl Operation {
             | Self::Jump(_)
             | Self::Trouble(_)
             | Self::Compact
-            | Self::Recreate(_) => None,
+            | Self::Recreate(_)
+            | Self::Ring => None,
         }
     }
 }

@@ -22,7 +22,7 @@ use millstream::ids::{Offset, PipelineId, TopicId, TopicName, TopicPartition};
 use millstream::log::{Commit, TopicConfig};
 use millstream::pipeline::spec::Spec;
 
-use self::seen::{Seen, SeenRow, rows_of};
+use self::seen::{STILL_MAX, Seen, SeenRow, rows_of};
 use crate::machine::Machine;
 
 /// Where the catalog of the simulation keeps its pipelines.
@@ -164,14 +164,15 @@ impl Oracle {
 
     /// A commit was written.
     pub fn committed(&self, commit: &Commit) {
-        let (seen, outlived) = {
+        let (seen, still, outlived) = {
             let mut state = self.state();
             state.order += 1;
             let commits = state.deployments.entry(commit.task.pipeline).or_default();
             let seen = Seen::new(commit, commits.last());
+            let still = seen.says_nothing_after(commits);
             let outlived = commits.last().and_then(|before| before.outlived(&seen));
             commits.push(seen.clone());
-            (seen, outlived)
+            (seen, still, outlived)
         };
         let id = commit.task.pipeline;
         if !self.state().live {
@@ -196,7 +197,8 @@ impl Oracle {
         let outlived = outlived.map(|place| {
             format!("deployment {id} goes on behind {place}, which is in a topic that was deleted and made again")
         });
-        if let Some(wrong) = wrong.or(outlived) {
+        let still = still.then(|| format!("deployment {id} has made {STILL_MAX} commits that say nothing"));
+        if let Some(wrong) = wrong.or(outlived).or(still) {
             self.report(wrong);
         }
     }
@@ -284,7 +286,7 @@ impl Oracle {
 }
 
 /// The deployment and the manifest that a file of the catalog names, and whether it is paused.
-fn stored(bytes: &[u8]) -> Option<(PipelineId, String, bool)> {
+pub(crate) fn stored(bytes: &[u8]) -> Option<(PipelineId, String, bool)> {
     let document: serde_json::Value = serde_json::from_slice(bytes).ok()?;
     let content = document.get("content")?;
     let id = PipelineId(content.get("id")?.as_u64()?);

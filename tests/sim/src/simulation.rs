@@ -28,7 +28,7 @@ use crate::oracle::{Oracle, PIPELINES};
 
 /// Little data takes every way through the engine.
 pub(crate) const SMALL: Thresholds =
-    Thresholds { closing_groups: 8, backlog: 4, window_operations: 32, kept_bytes: 4 << 10, rewrite_bytes: 256 };
+    Thresholds { closing_groups: 8, backlog: 4, window_operations: 32, kept_bytes: 512, rewrite_bytes: 64 };
 
 /// Partitions of the table's topic.
 const NAMES_PARTITIONS: u32 = 2;
@@ -123,6 +123,9 @@ impl World {
         if !done {
             self.machine.note(|| "the power is gone".to_owned());
             self.disk.lose_power();
+            if self.settings.range.losses && self.machine.one_in(8) {
+                self.client.lose_file(&self.disk);
+            }
         }
         done
     }
@@ -141,6 +144,7 @@ impl World {
         };
         self.client.started(&*server.catalog);
         self.oracle.compare(false);
+        self.client.find_lost(&server).await;
         if first {
             self.may_lose_power(*left);
         }
@@ -208,6 +212,7 @@ impl World {
         self.prepare(&log, &*catalog).await?;
         let loader = Arc::new(Loader(self.machine.clone()));
         let checkpoints = Checkpoints::new(store);
+        self.client.about_to_start(&log);
         let of_pipelines: Arc<dyn Log> = Arc::clone(&log) as _;
         let pipelines = Pipelines::open(
             of_pipelines,
@@ -244,15 +249,13 @@ impl World {
         if known.contains_key(&name(NAMES)) {
             return Ok(());
         }
-        for (topic, _) in SOURCES {
-            for key in 0..KEYS {
-                let key = format!("{topic}-{key}");
-                let partition = partition_of(key.as_bytes(), NAMES_PARTITIONS);
-                let at = TopicPartition { topic: name(NAMES), partition };
-                let mut row = Batch::default();
-                row.push(0, Some(key.as_bytes()), Some(name_of(&key).as_bytes()));
-                log.append(&tenant, &at, encode(row.view(), &EncodeOptions::default())).await.map_err(failed)?;
-            }
+        for key in 0..KEYS {
+            let key = format!("k{key}");
+            let partition = partition_of(key.as_bytes(), NAMES_PARTITIONS);
+            let at = TopicPartition { topic: name(NAMES), partition };
+            let mut row = Batch::default();
+            row.push(0, Some(key.as_bytes()), Some(name_of(&key).as_bytes()));
+            log.append(&tenant, &at, encode(row.view(), &EncodeOptions::default())).await.map_err(failed)?;
         }
         Ok(())
     }

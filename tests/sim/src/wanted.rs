@@ -108,6 +108,13 @@ impl Wanted {
         pipeline.settle(name, &possible, now).map(|()| alone)
     }
 
+    /// What is remembered of a pipeline is lost. Whether somebody wanted that.
+    pub fn lost(&mut self, name: &str) -> bool {
+        let Some(pipeline) = self.0.get_mut(name) else { return false };
+        pipeline.before.insert(None);
+        pipeline.under_way.contains(&Effect::Gone)
+    }
+
     /// A server has started: what was under way was cut off, and this is what is deployed.
     pub fn started(&mut self, now: &BTreeMap<String, Deployed>) -> Result<(), String> {
         if let Some(name) = now.keys().find(|name| !self.0.contains_key(*name)) {

@@ -85,3 +85,20 @@ fn what_comes_late_has_no_known_session() {
     let unknown = windows(&spec, &read([5000, 4000, 3998])).expect_err("nobody knows");
     assert!(unknown.contains("3998"), "{unknown}");
 }
+
+/// By two partitions, whichever is read first: what a row says that begins where a session ends.
+#[test]
+fn rows_just_a_gap_apart_are_one_session_if_that_was_open_where_the_later_came() {
+    let spec = collecting("session = \"100ms\"", 1000);
+    let read = |later: &[i64]| {
+        let rows = |times: &[i64]| times.iter().map(|time| row(*time, "k", &time.to_string())).collect::<Vec<_>>();
+        Read::from([(at(0), rows(&[1000, 90_000])), (at(1), rows(later))])
+    };
+    let first = |later: &[i64]| {
+        let given = windows(&spec, &read(later)).expect("none is late").results;
+        given.into_iter().next().expect("a session").value
+    };
+    assert_eq!(first(&[1100, 90_000]), "1000 1000,1100");
+    assert_eq!(first(&[2100, 1100, 90_000]), "1000 1000", "by 2100 all before 1100 is complete");
+    assert_eq!(first(&[1100, 2100, 1100, 90_000]), "1000 1000,1100,1100", "one of the two says so");
+}

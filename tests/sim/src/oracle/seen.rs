@@ -44,7 +44,17 @@ impl Seen {
     }
 }
 
+/// Commits one after the other that may read nothing and give nothing. Inputs that fall idle and windows of rejected rows
+/// make some.
+pub(super) const STILL_MAX: usize = 24;
+
 impl Seen {
+    /// Whether it is one of very many that read nothing and gave nothing.
+    pub(super) fn says_nothing_after(&self, before: &[Self]) -> bool {
+        let still = |one: &Self| one.rows.is_empty() && one.positions == self.positions && !one.positions.is_empty();
+        still(self) && before.len() >= STILL_MAX && before[before.len() - STILL_MAX..].iter().all(still)
+    }
+
     /// A place at which it goes on in a topic that has been deleted and made again since.
     pub(super) fn outlived(&self, next: &Self) -> Option<String> {
         let read = self.positions.iter().filter(|(at, offset)| **offset > 0 && next.positions.get(at) != Some(offset));

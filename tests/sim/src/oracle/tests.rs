@@ -6,6 +6,7 @@ use millstream::log::batch::{EncodeOptions, encode};
 use millstream::log::{Block, Commit, Position, TopicConfig};
 use millstream::record::Batch;
 
+use super::seen::STILL_MAX;
 use super::{Cause, Oracle, PIPELINES};
 use crate::machine::{Machine, Syncs};
 
@@ -108,4 +109,19 @@ async fn what_was_replaced_may_not_go_on() {
     subject.names(2);
     subject.commits(1, 2, 10, Some(rows(4..10)));
     assert_eq!(subject.violations(false), ["deployment 1 of `p` commits though 2 has taken its place"]);
+}
+
+#[tokio::test]
+async fn who_commits_again_and_again_and_says_nothing_is_noticed() {
+    let subject = Subject::new().await;
+    subject.oracle.asked("p", Some(Cause::Applied));
+    subject.names(1);
+    subject.oracle.appended(&at(SOURCE), 0, &rows(0..10));
+    let still = STILL_MAX as u64;
+    // As many as inputs that fall idle and windows of rejected rows may make, and then one that reads on.
+    (1..=still).for_each(|sequence| subject.commits(1, sequence, 4, None));
+    subject.commits(1, still + 1, 10, None);
+    assert_eq!(subject.machine.violations(), Vec::<String>::new());
+    (still + 2..3 * still).for_each(|sequence| subject.commits(1, sequence, 10, None));
+    assert_eq!(subject.machine.violations().len(), 1);
 }
