@@ -165,7 +165,7 @@ impl Client {
                 server.log.create_topic(&tenant, &topic, config).await.map_err(failed)?;
                 Ok(String::new())
             }
-            Operation::Ring => self.ring(server).await,
+            Operation::Ring => Box::pin(self.ring(server)).await,
             Operation::Apply(name) => self.apply(server, name).await,
             Operation::Pause(name) => {
                 let of = parsed(name)?;
