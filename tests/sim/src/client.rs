@@ -279,7 +279,7 @@ impl Client {
         for topic in RING {
             let topic = topic.parse().map_err(|error: InvalidName| error.to_string())?;
             let made = server.log.create_topic(&default_tenant(), &topic, TopicConfig::with_partitions(1));
-            made.map_err(|error| error.to_string())?;
+            made.await.map_err(|error| error.to_string())?;
         }
         let tenant = default_tenant();
         let deploy = async |number: usize| {

@@ -150,7 +150,7 @@ impl Driver {
             machine.recover(*number, block).expect("our own blocks");
         }
         machine.recover_usage(&recovery.head.usage).expect("our own counters");
-        let topics = log.topics(&tenant()).expect("the log answers");
+        let topics = wait(log.topics(&tenant())).expect("the log answers");
         let position = |at: &TopicPartition| {
             let offset = recovery.head.positions.get(at).map_or(0, |position| position.offset);
             Position { topic_id: topics[&at.topic].id, offset }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::guests::{answer, description};
 use crate::plugin::{
-    AS_SOURCE, Answer, Call, Description, Domain, Done, Guest, Metric, Plugin, Processor, Transformer, Work, World,
+    AS_SOURCE, Answer, Call, Description, Domain, Done, Guest, Metric, Plugin, Processor, Stateful, Transformer, Work,
+    World,
 };
 use crate::record::BatchRef;
 
@@ -178,6 +179,8 @@ impl Transformer for Going {
         answer(Ok(out))
     }
 }
+
+impl Stateful for Going {}
 
 impl Processor for Going {
     fn process<'a>(&'a self, work: Work<'a>) -> Call<'a, Done> {
