@@ -49,6 +49,11 @@ pub trait Layer: Send + Sync + Debug {
     ) -> Result<Head> {
         self.below().replay(tenant, task, after, each)
     }
+
+    /// See [`CommitLog::forget`].
+    fn forget(&self, tenant: &TenantId, task: TaskId) -> Result<()> {
+        self.below().forget(tenant, task)
+    }
 }
 
 impl<L: Layer> TopicAdmin for L {
@@ -103,7 +108,7 @@ impl<L: Layer> CommitLog for L {
     }
 
     fn forget(&self, tenant: &TenantId, task: TaskId) -> Result<()> {
-        self.below().forget(tenant, task)
+        Layer::forget(self, tenant, task)
     }
 
     fn tasks(&self) -> Result<Vec<(TenantId, TaskId)>> {

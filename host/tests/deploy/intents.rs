@@ -156,7 +156,7 @@ async fn an_orphan_that_is_not_adopted_is_one_again_unless_the_catalog_may_name_
     let unsettled = server.pipelines.adopt(&default_tenant(), id, &passing()).await.unwrap_err();
     assert_eq!(unsettled.code(), "catalog_unsettled", "{unsettled}");
     assert_eq!(orphans(&server), []);
-    let discarded = server.pipelines.discard_orphan(&default_tenant(), id).unwrap_err();
+    let discarded = server.pipelines.discard_orphan(&default_tenant(), id).await.unwrap_err();
     assert_eq!(discarded.code(), "orphan_not_found", "after a restart it may be a pipeline's");
     assert_eq!(known(&server), [id]);
     server.files.fail_syncs(None);
