@@ -4,8 +4,8 @@
 //! watermark has reached it, timers among themselves by time, then key, then as the key fired them. Nothing of this
 //! depends on which keys and rows were in which call.
 
-use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::ops::Range;
 
 use super::call::domain_of;
@@ -252,7 +252,14 @@ impl Collected {
     /// Takes what a call rejected: rows, and timers by their numbers after the rows.
     pub(super) fn rejected(&mut self, run: &Run<'_, '_>, sources: &Sources<'_>, done: &Done) {
         let floors = Floors::default();
-        for (source, cause) in causes(&done.rejected) {
+        let rows = sources.range.len() as u32;
+        let mut rejected: Vec<_> = causes(&done.rejected).collect();
+        if !done.fired.groups.is_empty() && rejected.len() > 1 {
+            // Timers that were set in the call have the greater numbers, whenever they fired.
+            let fired = firing_order(sources, &done.fired);
+            rejected.sort_by_key(|&(source, _)| source.checked_sub(rows).map(|timer| fired[timer as usize]));
+        }
+        for (source, cause) in rejected {
             self.letter(sources.find(run, &done.fired, &floors, source), cause);
         }
     }
@@ -329,6 +336,36 @@ impl Letter {
             }
         }
     }
+}
+
+/// When each timer of a call fired, by its number, as far as that can be compared: among those of a key and domain. A key
+/// fires the first of those that wait, by time and id, and those that were set in the call are told in the order in which
+/// they fired. So a due one fired before the first of them that it comes before.
+fn firing_order(sources: &Sources<'_>, fired: &Timers) -> Vec<usize> {
+    let mut waiting: BTreeMap<(u32, Domain), BinaryHeap<Reverse<(i64, u64, usize)>>> = BTreeMap::new();
+    for (number, (&group, timer)) in sources.due.groups.iter().zip(sources.timers).enumerate() {
+        waiting.entry((group, timer.domain)).or_default().push(Reverse((timer.time, timer.id, number)));
+    }
+    let mut order = vec![usize::MAX; sources.timers.len() + fired.groups.len()];
+    let mut next = 0..;
+    let mut fires = |number: usize| order[number] = next.next().unwrap_or(usize::MAX);
+    for (at, &group) in fired.groups.iter().enumerate() {
+        let before = (fired.times[at], fired.ids[at]);
+        if let Some(due) = waiting.get_mut(&(group, domain_of(fired.domains[at]))) {
+            while let Some(&Reverse((_, _, number))) = due.peek().filter(|Reverse((time, id, _))| (*time, *id) < before)
+            {
+                due.pop();
+                fires(number);
+            }
+        }
+        fires(sources.timers.len() + at);
+    }
+    for mut due in waiting.into_values() {
+        while let Some(Reverse((_, _, number))) = due.pop() {
+            fires(number);
+        }
+    }
+    order
 }
 
 /// The places of what was collected, in order; none if it is in order as it is.
