@@ -25,7 +25,7 @@ const CRATE: Layers = &[
     &["cli"],
 ];
 
-const PIPELINE: Layers = &[&["spec", "status"], &["error"], &["engine"], &["io"], &["deploy", "driver"]];
+const PIPELINE: Layers = &[&["spec", "status"], &["error"], &["engine"], &["io"], &["trial"], &["deploy", "driver"]];
 
 const ENGINE: Layers = &[
     &["calls", "gather", "lineage", "references", "thresholds", "work"],

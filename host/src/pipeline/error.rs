@@ -2,7 +2,7 @@
 
 use super::spec::ManifestError;
 use crate::error::{Blame, Coded, Kind, Limit};
-use crate::ids::{PipelineId, PipelineName, StepName, TopicId, TopicName};
+use crate::ids::{PipelineId, PipelineName, PluginName, StepName, TopicId, TopicName};
 use crate::plugin::World;
 use crate::state::{BlockError, SpillError};
 #[cfg(feature = "server")]
@@ -233,6 +233,22 @@ pub enum Error {
         /// The id of the topic that there is.
         present: TopicId,
     },
+    /// Samples show that a plugin's answers depend on how rows are divided into calls.
+    #[error(
+        "step `{step}`: plugin `{plugin}` answers differently when the same rows are divided into other calls. To {row} it gave {whole} with all rows, and {cut} with fewer at a time. Results would depend on where micro-batches are cut. What usually causes this is a `static` or other memory that is kept from row to row, or the order of a `HashMap` of the standard library: keep what lasts in state, and take a `BTreeMap` or the SDK's `HashMap`"
+    )]
+    AnswersDiffer {
+        /// The step.
+        step: StepName,
+        /// Its plugin.
+        plugin: PluginName,
+        /// What was asked, in a few words.
+        row: String,
+        /// The answer in large calls.
+        whole: String,
+        /// The answer in small ones.
+        cut: String,
+    },
     /// The new version does not take the state over.
     #[error("step `{step}`: its new version refuses the state that there is ({reason}): the old version goes on")]
     MigrationRefused {
@@ -354,6 +370,7 @@ impl Coded for Error {
             Self::CannotFork { .. } => "cannot_fork",
             Self::NotAnInput { .. } => "not_an_input",
             Self::TopicRecreated { .. } => "topic_recreated",
+            Self::AnswersDiffer { .. } => "answers_differ",
             Self::MigrationRefused { .. } => "migration_refused",
             Self::MigrationFailed { .. } => "migration_failed",
             #[cfg(feature = "server")]
@@ -392,7 +409,7 @@ impl Coded for Error {
             | Self::TopicInUse { .. }
             | Self::SharedTarget { .. }
             | Self::MigrationRefused { .. } => Kind::Conflict,
-            Self::MigrationFailed { .. } => Kind::Invalid,
+            Self::MigrationFailed { .. } | Self::AnswersDiffer { .. } => Kind::Invalid,
             Self::OtherName { .. }
             | Self::CannotFork { .. }
             | Self::NotAnInput { .. }

@@ -22,6 +22,8 @@ pub struct Owner {
     pub tenant: TenantId,
     pub pipeline: PipelineName,
     pub step: StepName,
+    /// Whether it is a trial on samples, of which no lines are written.
+    pub is_trial: bool,
 }
 
 /// A line that a plugin wrote.
@@ -114,7 +116,7 @@ impl Sink {
 
     /// Writes the lines of a call, as many as the step may write in this second.
     pub(super) fn write(&self, lines: &Lines) {
-        if lines.lines.is_empty() && lines.suppressed == 0 {
+        if self.owner.is_trial || (lines.lines.is_empty() && lines.suppressed == 0) {
             return;
         }
         let (admitted, suppressed) = {
@@ -135,7 +137,7 @@ impl Sink {
     }
 
     fn line(&self, level: u8, text: &str) {
-        let Owner { tenant, pipeline, step } = &self.owner;
+        let Owner { tenant, pipeline, step, is_trial: _ } = &self.owner;
         macro_rules! event {
             ($level:ident) => {
                 tracing::event!(

@@ -222,6 +222,7 @@ pub(crate) fn owner() -> Owner {
         tenant: default_tenant(),
         pipeline: "pipeline".parse().expect("a name"),
         step: "step".parse().expect("a name"),
+        is_trial: false,
     }
 }
 

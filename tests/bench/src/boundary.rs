@@ -26,7 +26,8 @@ pub async fn run(report: &mut Report) -> anyhow::Result<()> {
         let folder = tempfile::tempdir()?;
         let sandbox = crate::bench::sandbox(folder.path())?;
         let component = std::fs::read(harness::component("bench-guest")?)?;
-        let owner = Owner { tenant: default_tenant(), pipeline: "bench".parse()?, step: "filter".parse()? };
+        let owner =
+            Owner { tenant: default_tenant(), pipeline: "bench".parse()?, step: "filter".parse()?, is_trial: false };
         let image = sandbox.image(&component, &serde_json::json!({}), owner, Grants::default()).await?;
         let batch = batch(rows);
         let calls = 200_000 / rows.max(16);

@@ -1,5 +1,6 @@
 //! Departures from the airports of New York, each with the weather as it was at its airport when it was due.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use e2e::real;
@@ -57,7 +58,10 @@ fn flights_have_the_weather_of_when_they_were_due() -> anyhow::Result<()> {
     unknown.sort_unstable();
     let turned = WEATHER.replace(r#"["flights", "weather"]"#, r#"["weather", "flights"]"#);
     assert_ne!(turned, WEATHER);
+    let fuel = RefCell::new(BTreeMap::<&str, Vec<u64>>::new());
     let check = |outcome: &Outcome| {
+        fuel.borrow_mut().entry(outcome.way).or_default().push(outcome.usage.fuel);
+        assert_eq!(outcome.usage.dead_letters, 0);
         let sorted = |topic: &str| {
             let mut values: Vec<_> = outcome.rows(topic).iter().map(|row| row.value.clone()).collect();
             values.sort_unstable();
@@ -73,5 +77,12 @@ fn flights_have_the_weather_of_when_they_were_due() -> anyhow::Result<()> {
     each_way(WEATHER, 1, &arrivals, check)?;
     // The join tells its sides by the places of their topics.
     let turned = turned.replace(r#"kind = "left""#, r#"left = 1, right = 0, kind = "left""#);
-    each_way(&turned, 1, &arrivals, check)
+    each_way(&turned, 1, &arrivals, check)?;
+    let fuel = fuel.into_inner();
+    // What is cut at random, and crashes, spends what it happens to.
+    for way in ["as it arrives", "as one backlog"] {
+        let [one, other] = fuel[way][..] else { anyhow::bail!("each order of topics ran once: {fuel:?}") };
+        assert!(one.max(other) <= 2 * one.min(other), "{way}: the order of topics decides what it costs: {fuel:?}");
+    }
+    Ok(())
 }

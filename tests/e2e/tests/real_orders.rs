@@ -83,7 +83,7 @@ fn each_order_comes_with_the_sum_of_its_customers_last_ten() -> anyhow::Result<(
 /// Three orders over an amount (in pounds) within less than five minutes, of the same customer or country. By
 /// definition: with overlaps, each large order begins a match with the two large ones that follow; without, one that
 /// is part of a match begins none.
-fn check_large_orders(key: &str, over: i64, overlaps: bool) -> anyhow::Result<()> {
+fn check_large_orders(key: &str, over: i64, overlaps: bool, known: Option<usize>) -> anyhow::Result<()> {
     const WITHIN_MS: i64 = 300_000;
     let Some((orders, arrivals)) = orders()? else { return Ok(()) };
     let mut large: BTreeMap<&str, Vec<&Order>> = BTreeMap::new();
@@ -110,6 +110,7 @@ fn check_large_orders(key: &str, over: i64, overlaps: bool) -> anyhow::Result<()
     }
     expected.sort_by_key(ToString::to_string);
     assert!(expected.len() >= 5, "{} matches", expected.len());
+    assert_eq!(known.unwrap_or(expected.len()), expected.len(), "how many there are in the data");
     let skip = if overlaps { "no_skip" } else { "past_last" };
     let manifest = format!(
         r#"
@@ -137,14 +138,18 @@ output = {{ topic = "alerts" }}
     let span = |alert: &serde_json::Value| [&alert["key"], &alert["start"], &alert["end"]].map(ToString::to_string);
     let mut spans: Vec<_> = expected.iter().map(span).collect();
     spans.sort_unstable();
-    each_way(&manifest, 4, &spread(&arrivals, 4), |outcome| {
-        let alerts: Vec<_> = outcome.rows("alerts").iter().map(|row| row.json()).collect::<anyhow::Result<_>>()?;
-        let mut found: Vec<_> = alerts.iter().map(span).collect();
-        found.sort_unstable();
-        assert!(found == spans, "{}: {} matches instead of {}", outcome.way, found.len(), spans.len());
-        assert_eq!((outcome.rows("late-orders").len(), outcome.usage.dead_letters), (0, unknown(key, &orders)));
-        Ok(())
-    })
+    for partitions in [2, 4] {
+        each_way(&manifest, partitions, &spread(&arrivals, partitions), |outcome| {
+            let alerts: Vec<_> = outcome.rows("alerts").iter().map(|row| row.json()).collect::<anyhow::Result<_>>()?;
+            let mut found: Vec<_> = alerts.iter().map(span).collect();
+            found.sort_unstable();
+            let way = outcome.way;
+            assert!(found == spans, "{partitions} {way}: {} matches instead of {}", found.len(), spans.len());
+            assert_eq!((outcome.rows("late-orders").len(), outcome.usage.dead_letters), (0, unknown(key, &orders)));
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 /// Orders that have no such key, and so are dead letters.
@@ -154,16 +159,16 @@ fn unknown(key: &str, orders: &[Order]) -> u64 {
 
 #[test]
 fn customers_with_three_orders_over_1000_within_five_minutes_are_found() -> anyhow::Result<()> {
-    check_large_orders("customer", 1000, true)
+    check_large_orders("customer", 1000, true, None)
 }
 
 #[test]
 fn countries_with_three_orders_over_500_within_five_minutes_are_found_once() -> anyhow::Result<()> {
-    check_large_orders("country", 500, false)
+    check_large_orders("country", 500, false, None)
 }
 
 /// So many that a key's rows overflow if inputs of a backlog do not advance together.
 #[test]
 fn countries_with_three_orders_over_100_within_five_minutes_are_found() -> anyhow::Result<()> {
-    check_large_orders("country", 100, true)
+    check_large_orders("country", 100, true, Some(1_869))
 }

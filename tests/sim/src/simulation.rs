@@ -27,8 +27,14 @@ use crate::operation::{Operation, Range};
 use crate::oracle::{Oracle, PIPELINES};
 
 /// Little data takes every way through the engine.
-pub(crate) const SMALL: Thresholds =
-    Thresholds { closing_groups: 8, backlog: 4, window_operations: 32, kept_bytes: 512, rewrite_bytes: 64 };
+pub(crate) const SMALL: Thresholds = Thresholds {
+    closing_groups: 8,
+    backlog: 4,
+    window_operations: 32,
+    kept_bytes: 512,
+    rewrite_bytes: 64,
+    sample_rows: 6,
+};
 
 /// Partitions of the table's topic.
 const NAMES_PARTITIONS: u32 = 2;

@@ -196,8 +196,13 @@ impl Pipelines {
         if let (None, Some(step)) = (&was, how.drop_state.first()) {
             return Err(Error::StepNotFound { name: spec.name, step: step.clone() });
         }
+        let mut is_tried = is_same;
         let (plan, carry) = loop {
             let plan = context.plan(&stored, &spec).await?;
+            if !is_tried {
+                Box::pin(context.try_samples(&stored, &spec)).await?;
+                is_tried = true;
+            }
             let carry = match &was {
                 Some(was) => {
                     let head = context.head(tenant, stored.id)?;

@@ -15,7 +15,7 @@ use crate::catalog::{Catalog, StoredPipeline};
 use crate::checkpoint::Checkpoints;
 use crate::environment::Environment;
 use crate::error::{Blame, Coded};
-use crate::ids::{PipelineId, TenantId};
+use crate::ids::{PipelineId, PluginRef, TenantId};
 use crate::log::{Fenced, Log};
 use crate::pipeline::engine::carry::Carry;
 use crate::pipeline::engine::plan::{Loaded, Plan};
@@ -27,6 +27,7 @@ use crate::pipeline::io::runner::{Ended, Runner};
 use crate::pipeline::io::shared::Shared;
 use crate::pipeline::spec::Spec;
 use crate::pipeline::status::{Reason, State};
+use crate::pipeline::trial::{self, first_records};
 use crate::plugin::{GuestLoader, Owner};
 use crate::state::Room;
 
@@ -58,17 +59,7 @@ impl EngineContext {
     /// Loads the plugins of a deployment and plans it. `default_partitions` counts for topics that do not exist yet.
     pub(super) async fn plan(&self, stored: &StoredPipeline, spec: &Spec) -> Result<Arc<Plan>, Error> {
         let references = References::new(spec);
-        let mut loaded = Vec::with_capacity(spec.steps.len());
-        for step in &spec.steps {
-            let pinned = stored.digests.get(&step.name).copied().or(step.plugin.digest);
-            let reference = crate::ids::PluginRef { name: step.plugin.name.clone(), digest: pinned };
-            let digest = self.catalog.plugin(&stored.tenant, &reference)?.digest;
-            let component = self.catalog.component(&stored.tenant, &digest).await?;
-            let owner = Owner { tenant: stored.tenant.clone(), pipeline: stored.name.clone(), step: step.name.clone() };
-            let guest = self.plugins.load(&component, &step.config, owner, references.grants(step)).await;
-            let guest = guest.map_err(|source| Error::Plugin { step: step.name.clone(), source })?;
-            loaded.push(Loaded { digest, guest });
-        }
+        let loaded = self.load(stored, spec, &references, false).await?;
         let topics = self.log.topics(&stored.tenant).await?;
         let sources = spec.sources.iter().filter_map(|source| topics.get(source));
         let as_many = sources.map(|source| source.config.partitions).max().unwrap_or(1);
@@ -82,7 +73,39 @@ impl EngineContext {
         .map(|plan| Arc::new(plan.with_room(self.room.clone()).with_thresholds(self.thresholds)))
     }
 
-    /// The same, with the topics made that it writes.
+    /// Loads the plugins of a deployment, one a step, to run it or to try it on samples.
+    async fn load(
+        &self,
+        stored: &StoredPipeline,
+        spec: &Spec,
+        references: &References,
+        is_trial: bool,
+    ) -> Result<Vec<Loaded>, Error> {
+        let mut loaded = Vec::with_capacity(spec.steps.len());
+        for step in &spec.steps {
+            let pinned = stored.digests.get(&step.name).copied().or(step.plugin.digest);
+            let reference = PluginRef { name: step.plugin.name.clone(), digest: pinned };
+            let digest = self.catalog.plugin(&stored.tenant, &reference)?.digest;
+            let component = self.catalog.component(&stored.tenant, &digest).await?;
+            let (tenant, pipeline) = (stored.tenant.clone(), stored.name.clone());
+            let owner = Owner { tenant, pipeline, step: step.name.clone(), is_trial };
+            let guest = self.plugins.load(&component, &step.config, owner, references.grants(step)).await;
+            let guest = guest.map_err(|source| Error::Plugin { step: step.name.clone(), source })?;
+            loaded.push(Loaded { digest, guest });
+        }
+        Ok(loaded)
+    }
+
+    /// Tries a deployment on the first records of its topics, or on made-up ones: refused if results depend on how rows are
+    /// divided into calls.
+    pub(super) async fn try_samples(&self, stored: &StoredPipeline, spec: &Spec) -> Result<(), Error> {
+        let references = References::new(spec);
+        let loaded = self.load(stored, spec, &references, true).await?;
+        let samples = first_records(&*self.log, &stored.tenant, spec, self.thresholds.sample_rows).await;
+        trial::run(spec, references, loaded, &samples, self.environment.now_ms()).await.map(drop)
+    }
+
+    /// A plan, with the topics made that it writes.
     async fn plan_with_targets(&self, stored: &StoredPipeline, spec: &Spec) -> Result<Arc<Plan>, Error> {
         loop {
             let plan = self.plan(stored, spec).await?;

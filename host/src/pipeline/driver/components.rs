@@ -37,7 +37,8 @@ impl Components {
         component: &[u8],
         grants: Grants,
     ) -> Result<Loaded, Error> {
-        let owner = Owner { tenant: default_tenant(), pipeline: pipeline.clone(), step: step.name.clone() };
+        let owner =
+            Owner { tenant: default_tenant(), pipeline: pipeline.clone(), step: step.name.clone(), is_trial: false };
         let image = self.sandbox.image(component, &step.config, owner, grants);
         let image = self.runtime.block_on(image).map_err(|source| Error::Plugin { step: step.name.clone(), source })?;
         Ok(Loaded { digest: Digest::of(component), guest: image.guest() })

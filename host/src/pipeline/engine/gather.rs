@@ -269,7 +269,8 @@ pub(in crate::pipeline) fn slice(rows: BatchRef<'_>, range: Range<usize>) -> Bat
     }
 }
 
-fn slice_column(column: ColumnRef<'_>, range: Range<usize>) -> ColumnRef<'_> {
+/// Some consecutive rows of a column. One that is not there stays so.
+pub(in crate::pipeline) fn slice_column(column: ColumnRef<'_>, range: Range<usize>) -> ColumnRef<'_> {
     if column.is_empty() {
         return column;
     }

@@ -18,6 +18,8 @@ pub struct Thresholds {
     pub kept_bytes: usize,
     /// Bytes that a block rewrites at least while a round is on, so that a small state is rewritten at once.
     pub rewrite_bytes: usize,
+    /// Rows on which a deployment is tried before it runs.
+    pub sample_rows: usize,
 }
 
 impl Default for Thresholds {
@@ -28,6 +30,7 @@ impl Default for Thresholds {
             window_operations: 1 << 18,
             kept_bytes: 8 << 20,
             rewrite_bytes: 64 << 10,
+            sample_rows: 128,
         }
     }
 }

@@ -24,8 +24,14 @@ use crate::record::Batch;
 use crate::state::{MemoryDisks, Room};
 
 /// So small that whatever is tested comes by every way of the engine.
-pub(super) const THRESHOLDS: Thresholds =
-    Thresholds { closing_groups: 1 << 10, backlog: 8, window_operations: 64, kept_bytes: 4 << 10, rewrite_bytes: 200 };
+pub(super) const THRESHOLDS: Thresholds = Thresholds {
+    closing_groups: 1 << 10,
+    backlog: 8,
+    window_operations: 64,
+    kept_bytes: 4 << 10,
+    rewrite_bytes: 200,
+    sample_rows: 8,
+};
 
 /// Parses, then counts in windows of 10 ms with 5 ms of disorder.
 pub(super) const COUNTING: &str = r#"

@@ -21,6 +21,8 @@ mod stages;
 mod timed_after;
 mod timed_cuts;
 mod tracker;
+#[cfg(feature = "server")]
+mod trials;
 mod trouble;
 mod whole;
 mod wide;

@@ -9,7 +9,7 @@ use super::harness::{Driver, THRESHOLDS};
 use super::tracker::{Entries, Event, on};
 use crate::plugin::Domain;
 
-const TRACKING: &str = r#"
+pub(super) const TRACKING: &str = r#"
 name = "p"
 [source]
 topics = ["in"]
