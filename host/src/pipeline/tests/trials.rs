@@ -13,7 +13,7 @@ use crate::ids::Digest;
 use crate::pipeline::Error;
 use crate::pipeline::engine::plan::Loaded;
 use crate::pipeline::engine::references::References;
-use crate::pipeline::spec::Spec;
+use crate::pipeline::spec::{Spec, StepSpec};
 use crate::pipeline::trial::{Samples, Verdict, run};
 use crate::plugin::{
     AS_SOURCE, Answer, Call, Closed, Contribution, Description, Done, Emitted, Folded, Guest, Metric, Work, World,
@@ -120,13 +120,13 @@ impl Guest for Unsteady {
 fn tried(manifest: &str, rows: &[Vec<String>], counts: Counts) -> Result<Verdict, Error> {
     let spec: Spec = manifest.parse().expect("it is a manifest");
     let references = References::new(&spec);
-    let load = |step| {
+    let load = |step: &StepSpec| {
         let loaded = load(step, references.grants(step)).expect("the tests know their guests");
         match step.plugin.name.as_str() {
             "unsteady" => {
-                let world = match (&step.window, counts) {
+                let world = match (&step.window, step.name.as_str()) {
                     (Some(_), _) => World::Aggregate,
-                    (None, Counts::Rows) => World::Transform,
+                    (None, "parse") => World::Transform,
                     (None, _) => World::Process,
                 };
                 Loaded { digest: Digest::of(b"unsteady"), guest: Unsteady::new(counts, world) }
@@ -209,6 +209,9 @@ fn row() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    // Each case is four trials of three runs.
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     #[test]
     fn guests_that_keep_to_the_contract_are_never_refused(
         first in proptest::collection::vec(row(), 0..40),
@@ -217,7 +220,7 @@ proptest! {
         let joined = TRACKING.replace("[\"in\"]", "[\"in\", \"more\"]");
         let sessions = COUNTING.replace("{ tumbling = \"10ms\" }", "{ session = \"10ms\", lateness = \"20ms\" }");
         let collect = sessions.replace("plugin = \"count\"", "plugin = \"collect\"");
-        for (manifest, sources) in [(TRACKING, 1), (&joined, 2), (COUNTING, 1), (&collect, 1)] {
+        for (manifest, sources) in [(TRACKING, 1), (joined.as_str(), 2), (COUNTING, 1), (collect.as_str(), 1)] {
             let rows = [first.clone(), second.clone()];
             let tried = tried(manifest, &rows[..sources], Counts::Nothing);
             prop_assert!(tried.is_ok(), "{}", tried.expect_err("it is not"));

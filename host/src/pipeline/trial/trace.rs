@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::answers::{Cell, Out, by_source, differing};
-use crate::plugin::{AS_SOURCE, Done, Work};
+use crate::plugin::{AS_SOURCE, Domain, Done, Work};
+
+/// Timers of the clock.
+const CLOCK: u8 = Domain::Processing as u8;
 
 /// What a step was given and answered.
 #[derive(Debug, Default)]
@@ -19,8 +22,9 @@ struct KeyTrace {
     answers: BTreeMap<Source, Vec<Out>>,
     /// Its state after the last call, where that was seen.
     state: Option<Option<Vec<u8>>>,
-    /// Whether a timer emitted in parts: an answer may have been dropped then, and asked for again.
-    in_parts: bool,
+    /// Whether it may differ: a timer emitted in parts, so that an answer may have been dropped and asked for again, or the
+    /// clock set something off, which has no place among the rows.
+    may_differ: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -55,7 +59,7 @@ impl Trace {
         let mut start = 0;
         for (group, (key, &count)) in (0..).zip(keys.iter().zip(work.group_rows)) {
             let trace = self.0.entry(key.clone()).or_default();
-            trace.in_parts |= done.going_on.contains(&group);
+            trace.may_differ |= done.going_on.contains(&group);
             let range: Range<usize> = start..start + count as usize;
             start = range.end;
             for row in range {
@@ -70,6 +74,13 @@ impl Trace {
             if let Some((state, &length)) = states.next().filter(|(_, length)| !pages && **length != AS_SOURCE) {
                 debug_assert!(length >= -1, "answers are checked");
                 trace.state = Some(state.map(<[u8]>::to_vec));
+            }
+        }
+        for timers in [work.due, &done.fired, &done.timers.timers] {
+            for (&group, _) in timers.groups.iter().zip(&timers.domains).filter(|(_, domain)| **domain == CLOCK) {
+                if let Some(trace) = keys.get(group as usize).and_then(|key| self.0.get_mut(key)) {
+                    trace.may_differ = true;
+                }
             }
         }
         let due = work.due.groups.iter().zip(work.due.domains.iter().zip(&work.due.ids));
@@ -87,7 +98,7 @@ impl Trace {
     /// something that may.
     pub(super) fn difference(&self, cut: &Self) -> Option<(String, String, String)> {
         let pairs = self.0.iter().filter_map(|(key, whole)| Some((key, whole, cut.0.get(key)?)));
-        let mut same = pairs.filter(|(_, whole, cut)| whole.rows == cut.rows && !whole.in_parts && !cut.in_parts);
+        let mut same = pairs.filter(|(_, whole, cut)| whole.rows == cut.rows && !whole.may_differ && !cut.may_differ);
         same.find_map(|(key, whole, cut)| whole.difference(&Cell::Given(key.clone()), cut))
     }
 }

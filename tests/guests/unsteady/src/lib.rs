@@ -66,11 +66,4 @@ mod tests {
         let steady = plugin::<Unsteady>(r#"{"by": "row"}"#).expect("the configuration fits");
         assert_eq!(run(&steady, [Input::null(), Input::null()]).values(), ["row", "row"]);
     }
-
-    #[test]
-    fn a_static_counts_the_rows_of_a_call() {
-        let unsteady = plugin::<Unsteady>(r#"{"by": "static"}"#).expect("the configuration fits");
-        let values = run(&unsteady, [Input::null(), Input::null()]).values();
-        assert_ne!(values[0], values[1]);
-    }
 }
