@@ -1,6 +1,5 @@
 //! Trials refuse guests whose answers depend on calls, and no others.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -16,7 +15,8 @@ use crate::pipeline::engine::references::References;
 use crate::pipeline::spec::{Spec, StepSpec};
 use crate::pipeline::trial::{Samples, Verdict, run};
 use crate::plugin::{
-    AS_SOURCE, Answer, Call, Closed, Contribution, Description, Done, Emitted, Folded, Guest, Metric, Work, World,
+    AS_SOURCE, Aggregator, Answer, Call, Closed, Contribution, Description, Done, Emitted, Folded, Guest, Plugin,
+    Processor, Stateful, Transformer, Work, World,
 };
 use crate::record::{Batch, BatchRef, Column, ColumnRef};
 
@@ -44,8 +44,13 @@ enum Counts {
 struct Unsteady(Description, Counts);
 
 impl Unsteady {
-    fn new(counts: Counts, world: World) -> Arc<dyn Guest> {
-        Arc::new(Self(description(world, &["rows"]), counts))
+    fn new(counts: Counts, world: World) -> Guest {
+        let guest = Arc::new(Self(description(world, &["rows"]), counts));
+        match world {
+            World::Transform => Guest::Transform(guest),
+            World::Aggregate => Guest::Aggregate(guest),
+            World::Process => Guest::Process(guest),
+        }
     }
 
     /// The number of something in a call, if that is what it counts.
@@ -54,21 +59,23 @@ impl Unsteady {
     }
 }
 
-impl Guest for Unsteady {
+impl Plugin for Unsteady {
     fn description(&self) -> &Description {
         &self.0
     }
+}
 
-    fn metrics(&self) -> BTreeMap<String, Metric> {
-        BTreeMap::new()
-    }
-
+impl Transformer for Unsteady {
     fn transform<'a>(&'a self, rows: BatchRef<'a>) -> Call<'a, Answer> {
         let mut emitted = Emitted { source_rows: (0..rows.len() as u32).collect(), ..Emitted::default() };
         (0..rows.len()).for_each(|row| emitted.values.push(Some(self.number(Counts::Rows, row).as_bytes())));
         answer(Ok(Answer { emitted, ..Answer::default() }))
     }
+}
 
+impl Stateful for Unsteady {}
+
+impl Aggregator for Unsteady {
     fn add<'a>(&'a self, rows: Contribution<'a>) -> Call<'a, Folded> {
         let mut groups: Vec<Vec<u8>> = rows.groups.iter().map(|group| group.unwrap_or_default().to_vec()).collect();
         for (row, &group) in rows.row_groups.iter().enumerate() {
@@ -95,7 +102,9 @@ impl Guest for Unsteady {
         }
         answer(Ok(Answer { emitted, ..Answer::default() }))
     }
+}
 
+impl Processor for Unsteady {
     fn process<'a>(&'a self, work: Work<'a>) -> Call<'a, Done> {
         let rows = work.rows.len();
         let mut emitted = Emitted { source_rows: (0..rows as u32).collect(), ..Emitted::default() };
@@ -105,14 +114,6 @@ impl Guest for Unsteady {
             Some([state.unwrap_or_default(), kept.repeat(rows as usize).as_bytes()].concat())
         });
         answer(Ok(Done { emitted, state: states.collect(), ..Done::default() }))
-    }
-
-    fn migrates(&self) -> bool {
-        false
-    }
-
-    fn migrate<'a>(&'a self, _: &'a str, _: ColumnRef<'a>) -> Call<'a, Result<Column, String>> {
-        unreachable!("nothing is migrated in a trial")
     }
 }
 

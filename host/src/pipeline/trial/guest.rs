@@ -13,8 +13,8 @@ use super::Trial;
 use super::answers::{Cell, Out, by_source, differing, row};
 use crate::pipeline::engine::gather::{slice, slice_column};
 use crate::plugin::{
-    Aggregator, Answer, Call, Called, Closed, Contribution, Description, Done, Failure, Folded, Guest, Metric, Migrator,
-    Plugin, Processor, Stateful, Transformer, Work,
+    Aggregator, Answer, Call, Called, Closed, Contribution, Description, Done, Failure, Folded, Guest, Metric,
+    Migrator, Plugin, Processor, Stateful, Transformer, Work,
 };
 use crate::record::{BatchRef, Column, ColumnRef};
 

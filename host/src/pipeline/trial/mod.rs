@@ -80,9 +80,10 @@ pub(in crate::pipeline) async fn run(
     clock: i64,
 ) -> Result<Verdict, Error> {
     let trial = Arc::new(Trial::new(spec));
-    let loaded = loaded.into_iter().enumerate().map(|(step, Loaded { digest, guest })| {
-        Loaded { digest, guest: tried(step, guest, &trial) }
-    });
+    let loaded = loaded
+        .into_iter()
+        .enumerate()
+        .map(|(step, Loaded { digest, guest })| Loaded { digest, guest: tried(step, guest, &trial) });
     let plan = Arc::new(Plan::new(default_tenant(), spec, loaded.collect(), references, |_| Some(1))?);
     let compared = tokio::time::timeout(WALL, trial.compare(spec, &plan, samples, clock)).await;
     compared.unwrap_or(Ok(Verdict::Unfinished))

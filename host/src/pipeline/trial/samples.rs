@@ -43,7 +43,7 @@ pub(in crate::pipeline) async fn first_records(log: &dyn Log, tenant: &TenantId,
 /// The first records of the first partition that has any.
 async fn read(log: &dyn Log, tenant: &TenantId, topic: &TopicName, rows: usize) -> Batch {
     let mut batch = Batch::default();
-    let Ok(info) = log.topic(tenant, topic) else { return batch };
+    let Ok(info) = log.topic(tenant, topic).await else { return batch };
     let Some((partition, first)) = (0..).zip(&info.partitions).find(|(_, partition)| partition.records > 0) else {
         return batch;
     };
