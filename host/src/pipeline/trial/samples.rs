@@ -153,7 +153,9 @@ mod tests {
     async fn samples_are_the_first_records_of_a_topic_or_made_up_and_few_of_many() {
         let (log, tenant) = (MemoryLog::default(), default_tenant());
         for topic in ["in", "more"] {
-            log.create_topic(&tenant, &topic.parse().expect("a name"), TopicConfig::with_partitions(2)).expect("made");
+            log.create_topic(&tenant, &topic.parse().expect("a name"), TopicConfig::with_partitions(2))
+                .await
+                .expect("made");
         }
         let mut batch = Batch::default();
         (0..1_000).for_each(|row| batch.push(row, None, Some(b"real")));
