@@ -50,7 +50,7 @@ pub fn encode<T: Serialize>(format: u32, content: &T) -> serde_json::Result<Vec<
     serde_json::to_vec(&Written { format, digest, content: &content })
 }
 
-/// The content of a document of that format. Believes nothing.
+/// The content of a document of that format. Checks format and digest.
 pub fn decode<T: DeserializeOwned>(format: u32, bytes: &[u8]) -> Result<T, Unreadable> {
     let corrupt = |error: serde_json::Error| Unreadable::Corrupt(error.to_string());
     let Format { format: found } = serde_json::from_slice(bytes).map_err(corrupt)?;

@@ -46,7 +46,7 @@ where
 {
     let (answer, answered) = oneshot::channel();
     let handle = environment.spawn_blocking(Box::new(move || {
-        // Who no longer waits is not told.
+        // If the caller no longer waits, the answer is dropped.
         let _ = answer.send(work());
     }));
     async move {

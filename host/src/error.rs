@@ -32,7 +32,7 @@ pub enum Kind {
     StorageFull,
     /// Restore from a copy: stored bytes are not what was written.
     Corrupt,
-    /// Report a fault of the platform.
+    /// Report a bug of Millstream.
     Internal,
 }
 

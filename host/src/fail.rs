@@ -1,6 +1,6 @@
 //! Places at which a test may let the server die, as a loss of power would.
 //!
-//! Set `MILLSTREAM_FAIL_POINT` to `NAME` or `NAME@N`, and the process aborts when it comes by that point (for the Nth
+//! Set `MILLSTREAM_FAIL_POINT` to `NAME` or `NAME@N`, and the process aborts when it reaches that point (for the Nth
 //! time): nothing is unwound or written any more. Where it is not set, a point costs one load of a boolean.
 
 use std::sync::LazyLock;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The environment variable that arms a point.
 pub const VARIABLE: &str = "MILLSTREAM_FAIL_POINT";
 
-/// All points, in the order in which a commit, a checkpoint and a restore come by them: before and after a micro-batch's
+/// All points, in the order in which a commit, a checkpoint and a restore reach them: before and after a micro-batch's
 /// work, before and after the durable write (of commits and of what producers send), and when a pipeline has been told;
 /// after a chunk and before and after a manifest is stored; after chunks are verified, when the state is in the log, and
 /// when the pipeline has been switched to it; when a pipeline has been switched to another version; when the last copy of
@@ -41,7 +41,7 @@ static ARMED: LazyLock<Option<Armed>> = LazyLock::new(|| {
     Some(Armed { name: name.to_owned(), left: AtomicU64::new(count.parse().unwrap_or(1)) })
 });
 
-/// Comes by a point.
+/// Aborts the process if this point is armed and its count has been reached.
 pub fn point(name: &'static str) {
     if let Some(armed) = &*ARMED
         && armed.name == name

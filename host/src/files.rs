@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all.
+//! Atomic, durable writes of files.
 //!
 //! A write goes to a file beside the target, is synced, renamed over it, and the folder is synced: a crash at any moment
 //! leaves the old content or the new. Each write has a file of its own, so that two of one target do not meet. What a crash
@@ -14,7 +14,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What a file is called until it is whole. What a crash leaves under such a name was never answered for.
+/// What a file is called until it is whole. What a crash leaves under such a name was never acknowledged.
 pub const UNFINISHED: &str = "unfinished";
 
 /// A file system.
@@ -140,7 +140,7 @@ pub fn write(files: &dyn Files, file: &Path, bytes: &[u8]) -> io::Result<()> {
         files.rename(&unfinished.0, file)
     };
     attempt().inspect_err(|_| {
-        // What is left of it is in nobody's way, and is removed at the next listing if it cannot be removed now.
+        // What is left of it does no harm, and is removed at the next listing if it cannot be removed now.
         let _ = files.remove(&unfinished.0);
     })?;
     files.sync_folder(parent(file))
@@ -176,7 +176,7 @@ pub fn make_folder(files: &dyn Files, folder: &Path) -> io::Result<()> {
     if files.is_folder(folder) {
         // Perhaps somebody made it just now, or made it and was killed before it was synced.
         return match files.sync_folder(parent(folder)) {
-            // Who may not even look at the folder above did not make this one.
+            // A process that cannot read the folder above did not create this one.
             Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
             synced => synced,
         };

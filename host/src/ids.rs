@@ -175,9 +175,7 @@ pub type Offset = u64;
 /// A partition by name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TopicPartition {
-    /// The topic.
     pub topic: TopicName,
-    /// The partition of it.
     pub partition: PartitionId,
 }
 
@@ -264,7 +262,6 @@ impl<'de> Deserialize<'de> for Digest {
 /// A plugin by name, and its version where one is pinned: `count` or `count@sha256:…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginRef {
-    /// The plugin.
     pub name: PluginName,
     /// The version; without it, the newest at the time of the deployment.
     pub digest: Option<Digest>,

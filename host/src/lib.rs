@@ -1,7 +1,7 @@
 //! Millstream: many tenants run their own stream processing, as WebAssembly plugins, on one host.
 //!
 //! The one idea is that a micro-batch is a transaction. A pipeline takes what has arrived, runs its steps over it, and
-//! commits once: results, dead letters, the place in its inputs, what changed in its state, its counters. All or nothing.
+//! commits once: results, dead letters, its input positions, what changed in its state, its counters. All or nothing.
 //!
 //! # Life of a record
 //!
@@ -9,7 +9,7 @@
 //! api::batches        a producer's record batches come in
 //!   log::embedded     checked, queued by bytes, written and synced with all other tenants' writes; visible
 //! pipeline::io        the pipeline's task wakes
-//!     intake          reads what is there, from every partition in turn, into columns
+//!     intake          reads what has arrived into columns, by event time where a step has state
 //!   pipeline::engine  runs stages: transforms in the sandbox (plugin), rows into windows (time, state),
 //!                     complete windows into results; poisonous rows are isolated (engine::calls)
 //!   log::CommitLog::commit  results, late rows, dead letters, offsets, state block, counters: one write

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // First of all: the process that compiles what strangers uploaded has nothing of the rest.
+    // First: the process that compiles untrusted components starts nothing else of the program.
     if std::env::args_os().nth(1).is_some_and(|command| command == millstream::plugin::WORKER_COMMAND) {
         return millstream::plugin::run_worker();
     }

@@ -228,9 +228,7 @@ impl<'a> HeadersRef<'a> {
 pub struct Batch {
     /// Event time of each row in milliseconds since the Unix epoch.
     pub timestamps: Vec<i64>,
-    /// The keys.
     pub keys: Column,
-    /// The values.
     pub values: Column,
     /// The headers, where carried.
     pub headers: Headers,
@@ -300,9 +298,7 @@ impl Batch {
 pub struct BatchRef<'a> {
     /// Event time of each row in milliseconds since the Unix epoch.
     pub timestamps: &'a [i64],
-    /// The keys.
     pub keys: ColumnRef<'a>,
-    /// The values.
     pub values: ColumnRef<'a>,
     /// The headers, where carried.
     pub headers: HeadersRef<'a>,

@@ -1,5 +1,5 @@
-//! Bodies: those of requests each within the limit of its path, all together within what the server spends on them, none that
-//! trickles.
+//! Bodies: those of requests each within the limit of its path, all together within what the server spends on them, and none
+//! may stall.
 //!
 //! Memory is taken as bytes come, not as they are announced, so that a client that announces much and sends little holds
 //! little. Where the memory of all bodies is used up a request is refused, never kept waiting: it would hold what it has.
@@ -30,7 +30,7 @@ const BUDGET_BYTES: usize = 128 << 20;
 const PIECE_BYTES: usize = 16 << 10;
 
 /// Bytes of a body that is too large that are read and thrown away, so that a client that sends before it listens gets
-/// to hear why. Who sends more is cut off.
+/// the reason. A client that sends more is cut off.
 const DISCARD_BYTES_MAX: u64 = 64 << 20;
 
 /// The memory for the bodies of all requests.
@@ -58,7 +58,7 @@ impl Budget {
     pub(super) async fn read(&self, headers: &HeaderMap, mut body: Body, limit: usize) -> Result<AdmittedBody, Error> {
         let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         if let Some(used) = announced.filter(|&length: &u64| length > limit as u64) {
-            // Who asks first has sent nothing yet.
+            // A client that sent `Expect: 100-continue` has sent nothing of the body yet.
             if !headers.contains_key(header::EXPECT) {
                 self.discard(body, used).await;
             }

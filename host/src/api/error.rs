@@ -10,18 +10,10 @@ use crate::ids::TenantId;
 pub enum Error {
     /// No such path.
     #[error("there is nothing at `{path}`: `host/docs/api.md` lists all paths")]
-    PathNotFound {
-        /// The path.
-        path: String,
-    },
+    PathNotFound { path: String },
     /// The path exists, but not for this method.
     #[error("`{path}` does not take {method}")]
-    MethodNotAllowed {
-        /// The method.
-        method: String,
-        /// The path.
-        path: String,
-    },
+    MethodNotAllowed { method: String, path: String },
     /// A name, a query or a body that cannot be read.
     #[error("{what}: {reason}")]
     InvalidRequest {
@@ -73,7 +65,7 @@ pub enum Error {
         /// The role.
         role: String,
     },
-    /// A page of another site asks, or one that calls itself by another name.
+    /// A browser request for another site, or one under a host name that is not this machine's.
     #[error("requests from `{from}` are refused: this server has no access control and answers only its own machine")]
     ForeignOrigin {
         /// The `Host` or `Origin`.
@@ -83,20 +75,16 @@ pub enum Error {
     #[error(
         "`{address}` can be reached from other machines, and this server has no access control yet: listen on a loopback address such as 127.0.0.1:7070"
     )]
-    NotLoopback {
-        /// The address.
-        address: SocketAddr,
-    },
-    /// The address cannot be had.
+    NotLoopback { address: SocketAddr },
+    /// The address cannot be bound.
     #[error("listen on `{address}`: {reason}; choose another with --listen")]
     CannotListen {
-        /// The address.
         address: SocketAddr,
         /// What the system reported.
         reason: String,
     },
     /// Something panicked in the server.
-    #[error("the request met a fault of the server: {reason}")]
+    #[error("a bug of the server interrupted the request: {reason}")]
     Fault {
         /// What was seen of it.
         reason: String,

@@ -1,7 +1,7 @@
 //! The HTTP API under `/v1`: JSON, record batches as they are, errors as problem details.
 //!
 //! Each file has the paths of one thing and the JSON types of its answers, which the command line reads with the same
-//! types. Nothing here decides anything: handlers read a request, call `log`, `catalog`, `plugin` or `pipeline`, and
+//! types. There is no logic here: handlers read a request, call `log`, `catalog`, `plugin` or `pipeline`, and
 //! write down the answer. `host/docs/api.md` describes every path.
 //!
 //! Who makes a request is decided in one place (`caller`). There is no access control yet: the server answers only its own
@@ -51,7 +51,7 @@ pub use listen::listen;
 pub use problem::{Details, Problem, TYPE_PREFIX};
 pub use reading::ReadFrom;
 
-/// What the API speaks for.
+/// What the API serves.
 #[derive(Debug)]
 pub struct Host {
     /// Topics and their records.
@@ -60,7 +60,6 @@ pub struct Host {
     pub catalog: Arc<dyn Catalog>,
     /// Where plugins are certified.
     pub sandbox: Sandbox,
-    /// Pipelines.
     pub pipelines: Pipelines,
     /// The data folder, as it was given.
     pub folder: String,
@@ -162,7 +161,7 @@ impl App {
         self.budget.read(&parts.headers, body, limit).await
     }
 
-    /// Appends batches. Each of their bytes is looked at when they are queued: large ones not on a thread that answers.
+    /// Appends batches. Checking them reads every byte, so large ones are checked on a blocking thread.
     async fn append(&self, tenant: &TenantId, at: &TopicPartition, batches: Bytes) -> Result<Appended, Problem> {
         let large = batches.len() > LOOK_AT_BYTES_MAX;
         let pending = self.log.append(tenant, at, batches);
@@ -173,7 +172,7 @@ impl App {
         self.off_thread(move |_| runtime.block_on(pending)).await
     }
 
-    /// Runs what waits for the disk where waiting does no harm.
+    /// Runs work that waits for the disk on a thread that may block.
     async fn off_thread<T, E>(&self, work: impl FnOnce(&Host) -> Result<T, E> + Send + 'static) -> Result<T, Problem>
     where
         T: Send + 'static,

@@ -14,7 +14,7 @@ use super::{Details, List, Problem, Shared};
 use crate::ids::PipelineName;
 use crate::pipeline::{self, Done, OperationKind};
 
-/// How long a request may wait for the end: longer ones are asked again.
+/// How long a request may wait for the end: a client that waits longer asks again.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Work that takes long, as it is now.
@@ -34,7 +34,7 @@ pub struct Operation {
     pub ended_at_ms: Option<i64>,
     /// Bytes that it has copied or verified so far.
     pub bytes: u64,
-    /// What it came to, if it succeeded.
+    /// Its result, if it succeeded.
     pub result: Option<Done>,
     /// Why it failed, if it did. Then nothing has changed, unless its code is `swap_not_copied`.
     pub error: Option<Details>,

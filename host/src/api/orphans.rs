@@ -1,4 +1,4 @@
-//! `/v1/orphans`: state in the log of which the catalog does not know whose it is.
+//! `/v1/orphans`: state in the log that belongs to no pipeline of the catalog.
 
 use axum::Json;
 use axum::extract::{Request, State};

@@ -16,7 +16,7 @@ use crate::pipeline::{self, Apply, Change};
 /// Bytes of a manifest: 32 steps with 4 KiB of configuration each, and room.
 const MANIFEST_BYTES_MAX: usize = 256 << 10;
 
-/// What applying a manifest came to.
+/// The result of applying a manifest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Applied {
     /// What it changed.

@@ -103,7 +103,7 @@ const fn title(kind: Kind) -> &'static str {
         Kind::Unauthenticated => "It is not known who asks",
         Kind::Forbidden => "It is not allowed",
         Kind::NotFound => "It does not exist",
-        Kind::Conflict => "It is not as the request expects",
+        Kind::Conflict => "The request conflicts with the current state",
         Kind::TooLarge => "It is too large",
         Kind::Limit => "A limit is exceeded",
         Kind::Quota => "A quota is used up",

@@ -1,4 +1,4 @@
-//! Reading a partition for somebody who may want to wait for what is not there yet.
+//! Reading a partition, and waiting for records that have not arrived yet if the client asks for that.
 
 use std::str::FromStr;
 use std::time::Duration;

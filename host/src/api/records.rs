@@ -1,7 +1,7 @@
 //! `/v1/topics/{topic}/records`: records as JSON, for people and small programs.
 //!
 //! Keys and values are bytes. In JSON they are a string where they are UTF-8, and `{"base64": ".."}` where they are not;
-//! what is read can be written again as it is. An append of this kind is not idempotent: who must not write twice sends
+//! what is read can be written again as it is. An append of this kind is not idempotent: for that, send
 //! batches.
 
 use std::collections::BTreeMap;
@@ -40,10 +40,7 @@ pub enum Data {
     /// What is UTF-8.
     Text(String),
     /// What is not.
-    Bytes {
-        /// It in base64.
-        base64: String,
-    },
+    Bytes { base64: String },
 }
 
 impl Data {
@@ -97,11 +94,8 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<D
 pub struct Row {
     /// Milliseconds since the Unix epoch.
     pub timestamp: i64,
-    /// The key.
     pub key: Option<Vec<u8>>,
-    /// The value.
     pub value: Option<Vec<u8>>,
-    /// The headers.
     pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
@@ -142,7 +136,6 @@ pub struct Written {
 /// Where the records of one partition are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WrittenPartition {
-    /// The partition.
     pub partition: PartitionId,
     /// Offset of the first.
     pub base_offset: Offset,

@@ -1,4 +1,4 @@
-//! `/healthz` and `/v1/server`: whether the server can do its work, and what it is.
+//! `/healthz` and `/v1/server`: health, version and use of the server.
 
 use axum::Json;
 use axum::extract::State;
@@ -18,7 +18,6 @@ pub struct Health {
 /// What a server is, and what it has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerInfo {
-    /// Its version.
     pub version: String,
     /// Its process.
     pub pid: u32,

@@ -21,7 +21,6 @@ const BODY_BYTES_MAX: usize = 4 << 10;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewTopic {
-    /// Its name.
     pub name: TopicName,
     /// How many partitions it has.
     #[serde(default = "one")]
@@ -47,7 +46,6 @@ const fn one() -> u32 {
 /// A topic as it is now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Topic {
-    /// Its name.
     pub name: TopicName,
     /// Milliseconds for which records are kept.
     pub retention_ms: Option<u64>,

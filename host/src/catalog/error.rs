@@ -11,29 +11,19 @@ pub enum Error {
     /// No plugin of that name was pushed.
     #[error("plugin `{name}` does not exist{}", hint(nearest.as_deref()))]
     PluginNotFound {
-        /// The name.
         name: PluginName,
         /// The plugin that may have been meant.
         nearest: Option<String>,
     },
     /// The plugin has no version with that digest.
     #[error("plugin `{name}` has no version {digest}: `millstream plugin list` shows the versions there are")]
-    VersionNotFound {
-        /// The plugin.
-        name: PluginName,
-        /// The digest.
-        digest: Digest,
-    },
+    VersionNotFound { name: PluginName, digest: Digest },
     /// The tenant has no component with that digest.
     #[error("component {digest} does not exist: push it again")]
-    ComponentNotFound {
-        /// The digest.
-        digest: Digest,
-    },
+    ComponentNotFound { digest: Digest },
     /// A file is not what was written.
     #[error("catalog file `{}` is corrupt: {reason}; restore it from a copy", file.display())]
     Corrupt {
-        /// The file.
         file: PathBuf,
         /// How it is known.
         reason: String,
@@ -41,7 +31,6 @@ pub enum Error {
     /// A file was written in a format that this version does not know.
     #[error("catalog file `{}` has format {found}, this server knows format {known}: use the version that wrote it", file.display())]
     UnknownFormat {
-        /// The file.
         file: PathBuf,
         /// Its format.
         found: u32,
@@ -54,17 +43,13 @@ pub enum Error {
         file.display()
     )]
     Unsettled {
-        /// The file.
         file: PathBuf,
         /// What failed first.
         source: Box<Self>,
     },
     /// The disk is full.
     #[error("the disk is full, `{}` was not written: free space and try again", file.display())]
-    StorageFull {
-        /// The file.
-        file: PathBuf,
-    },
+    StorageFull { file: PathBuf },
     /// The system refused to read or write.
     #[error("{action} `{}`: {reason}", file.display())]
     Storage {

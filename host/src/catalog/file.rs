@@ -23,7 +23,7 @@ pub(super) fn write_document<T: Serialize>(files: &dyn Files, file: &Path, conte
     write(files, file, &text)
 }
 
-/// Reads a document, and believes nothing.
+/// Reads a document, and checks its format and digest.
 pub(super) fn read_document<T: DeserializeOwned>(files: &dyn Files, file: &Path) -> Result<T, Error> {
     let bytes = read(files, file)?.ok_or_else(|| Error::corrupt(file, "it is missing"))?;
     document::decode(FORMAT, &bytes).map_err(|error| match error {

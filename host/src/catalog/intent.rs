@@ -1,4 +1,4 @@
-//! What is about to become of a deployment, written down before it is done.
+//! What is about to be done to a deployment, recorded before it is done.
 //!
 //! State in the log belongs to a deployment; the catalog names the one that a pipeline runs. What the catalog does not name may be
 //! superfluous, or it may be all that is left of a pipeline whose file was lost. An intent tells one from the other:
@@ -10,7 +10,7 @@ use super::folder::{Folder, Holdings};
 use super::{Error, file};
 use crate::ids::{PipelineId, PipelineName, TenantId};
 
-/// What is about to become of a deployment.
+/// What is about to be done to a deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Intent {

@@ -30,7 +30,6 @@ pub use load::Damaged;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PluginVersion {
-    /// The plugin.
     pub name: PluginName,
     /// Counted from 1 for each name.
     pub version: u32,
@@ -50,7 +49,7 @@ pub struct PluginVersion {
     pub uploaded_at_ms: i64,
 }
 
-/// A pipeline as it is remembered.
+/// A pipeline as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoredPipeline {

@@ -84,7 +84,7 @@ impl Ahead {
         }
     }
 
-    /// Lets go of all of it: what was to be undone by it was not done.
+    /// Removes all of it: the change that it would have undone did not happen.
     pub async fn abandon(mut self) {
         if let Some(rest) = self.rest.take() {
             // Chunks that it writes are nobody's, and go with what was taken ahead.

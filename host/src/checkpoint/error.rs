@@ -12,18 +12,12 @@ pub enum Error {
     #[error(
         "pipeline `{pipeline}` has no checkpoint {id}: `millstream checkpoint list {pipeline}` shows what there is"
     )]
-    NotFound {
-        /// The pipeline.
-        pipeline: PipelineName,
-        /// The checkpoint.
-        id: CheckpointId,
-    },
+    NotFound { pipeline: PipelineName, id: CheckpointId },
     /// What lies where the checkpoint should is of another pipeline or tenant.
     #[error(
         "checkpoint {id} of pipeline `{pipeline}` of tenant `{tenant}` is one of pipeline `{of_pipeline}` of tenant `{of_tenant}`: it was copied to a place where it does not belong"
     )]
     Foreign {
-        /// The checkpoint.
         id: CheckpointId,
         /// Whose it was taken for.
         tenant: TenantId,
@@ -37,9 +31,7 @@ pub enum Error {
     /// The manifest is not what was written.
     #[error("checkpoint {id} of pipeline `{pipeline}` is damaged: {reason}; use another")]
     Corrupt {
-        /// The pipeline.
         pipeline: PipelineName,
-        /// The checkpoint.
         id: CheckpointId,
         /// How it is known.
         reason: String,
@@ -49,9 +41,7 @@ pub enum Error {
         "checkpoint {id} of pipeline `{pipeline}` has format {found}, this server knows format {known}: use the version that wrote it"
     )]
     UnknownFormat {
-        /// The pipeline.
         pipeline: PipelineName,
-        /// The checkpoint.
         id: CheckpointId,
         /// Its format.
         found: u32,
@@ -61,9 +51,7 @@ pub enum Error {
     /// A chunk that the checkpoint names is not in the store.
     #[error("chunk {digest} of checkpoint {id} of pipeline `{pipeline}` is missing: use another checkpoint")]
     ChunkMissing {
-        /// The pipeline.
         pipeline: PipelineName,
-        /// The checkpoint.
         id: CheckpointId,
         /// The chunk.
         digest: Digest,
@@ -73,9 +61,7 @@ pub enum Error {
         "chunk {digest} of checkpoint {id} of pipeline `{pipeline}` has {found} bytes of {expected}: use another checkpoint"
     )]
     ChunkTruncated {
-        /// The pipeline.
         pipeline: PipelineName,
-        /// The checkpoint.
         id: CheckpointId,
         /// The chunk.
         digest: Digest,
@@ -87,9 +73,7 @@ pub enum Error {
     /// A chunk has other bytes than were written.
     #[error("chunk {digest} of checkpoint {id} of pipeline `{pipeline}` is damaged: {reason}; use another checkpoint")]
     ChunkCorrupt {
-        /// The pipeline.
         pipeline: PipelineName,
-        /// The checkpoint.
         id: CheckpointId,
         /// The chunk.
         digest: Digest,

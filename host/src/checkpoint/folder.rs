@@ -26,7 +26,7 @@ impl Folder {
         Ok(Self { files, environment, path: Arc::new(path.to_owned()) })
     }
 
-    /// Runs what waits for the disk where waiting does no harm.
+    /// Runs work that waits for the disk on a thread that may block.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         action: &'static str,

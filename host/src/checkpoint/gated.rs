@@ -1,4 +1,4 @@
-//! An object store in memory that answers when it is let, for tests.
+//! An object store in memory for tests, whose writes wait until the test lets them through.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,7 +23,7 @@ pub(super) enum Writes {
     Refused,
 }
 
-/// A store in memory whose writes wait for a word.
+/// A store in memory whose writes wait until the test lets them through.
 #[derive(Debug)]
 struct Gated {
     objects: InMemory,
@@ -74,7 +74,7 @@ impl Writers {
     }
 }
 
-/// A store, the word for its writes, and who writes.
+/// A store, what its writes wait for, and who writes.
 pub(super) fn gated() -> (Store, watch::Sender<Writes>, Writers) {
     let (writes, word) = watch::channel(Writes::Done);
     let writers = Writers { now: Arc::default(), begun: watch::Sender::new(0), most: watch::Sender::new(0) };

@@ -1,4 +1,4 @@
-//! The checkpoints of all pipelines: what there is, reading it, and letting go of what is not to be kept.
+//! The checkpoints of all pipelines: what there is, reading them, and removing those that need not be kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -72,7 +72,6 @@ pub enum Kind {
 pub struct Deployment {
     /// Whose it is.
     pub tenant: TenantId,
-    /// The pipeline.
     pub pipeline: PipelineName,
     /// Which deployment of it.
     pub id: PipelineId,
@@ -89,7 +88,6 @@ pub struct Position {
     pub topic: TopicName,
     /// which was this one of that name.
     pub topic_id: TopicId,
-    /// The partition.
     pub partition: PartitionId,
     /// The next record to read.
     pub offset: Offset,

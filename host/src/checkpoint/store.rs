@@ -84,7 +84,7 @@ impl Store {
         }
     }
 
-    /// Runs work where waiting does no harm.
+    /// Runs work on a thread that may block.
     pub(super) fn run_blocking<T, W>(&self, work: W) -> impl Future<Output = Result<T, JoinError>> + Send + use<T, W>
     where
         T: Send + 'static,

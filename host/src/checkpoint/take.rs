@@ -225,7 +225,7 @@ impl Turn {
 /// Blocks that are being copied: where the log stood, and the chunks that were written.
 pub(super) type Copying = JoinHandle<Result<(Head, Vec<Chunk>), Error>>;
 
-/// That a copy did not come to its end.
+/// The error of a copy that was interrupted.
 fn interrupted(folder: &str, error: &JoinError) -> Error {
     Error::Store { action: "write", object: folder.to_owned(), reason: error.to_string() }
 }

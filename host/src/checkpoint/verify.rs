@@ -16,7 +16,6 @@ use crate::ids::{PipelineName, TenantId};
 /// What was found out about a checkpoint whose manifest is whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verified {
-    /// The checkpoint.
     pub checkpoint: CheckpointId,
     /// How many chunks it has.
     pub chunks: u64,

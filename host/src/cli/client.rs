@@ -82,7 +82,7 @@ impl Client {
         self.put_bytes("POST", path, "application/json", &bytes)
     }
 
-    /// Asks for something to be done that needs no words.
+    /// Sends a request without a body and reads an object.
     pub(super) fn tell<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         object(self.send("POST", path, None, SendBody::none())?)
     }
@@ -113,7 +113,8 @@ impl Client {
         Err(match serde_json::from_slice::<Details>(&body) {
             Ok(problem) => problem.into(),
             Err(_) => {
-                let detail = format!("`{}` answered {status}, which is no answer of a Millstream server", self.base);
+                let detail =
+                    format!("`{}` answered {status}, which is not an answer of a Millstream server", self.base);
                 Failure::new("unreadable_answer", Kind::Internal, detail)
             }
         })

@@ -66,7 +66,7 @@ enum Command {
     /// Deploy and control pipelines
     #[command(subcommand)]
     Pipeline(pipeline::Pipeline),
-    /// Take, list and remove copies of pipelines
+    /// Take, list, verify and delete checkpoints of pipelines
     #[command(subcommand)]
     Checkpoint(checkpoint::Checkpoint),
     /// Make topics, write and read their records

@@ -42,7 +42,7 @@ pub(super) fn json_line<T: Serialize>(answer: &T) -> Result<(), Failure> {
     line(text.map_err(|error| Failure::new("unreadable_answer", Kind::Internal, error.to_string()))?)
 }
 
-/// Prints data, and a newline. Ends the program quietly where nobody reads any more.
+/// Prints data, and a newline. Ends the program silently if the reader has closed the pipe.
 pub(super) fn line(text: impl Display) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
@@ -52,7 +52,7 @@ pub(super) fn line(text: impl Display) -> Result<(), Failure> {
     }
 }
 
-/// Says something that is not data. Where nobody can hear it, nobody misses it.
+/// Prints a message to standard error; that it cannot be written is ignored.
 pub(super) fn say(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }

@@ -75,7 +75,7 @@ pub(super) enum Pipeline {
         #[arg(long, value_name = "TOPIC:PARTITION=N", value_parser = place)]
         to_offset: Vec<StartOffset>,
     },
-    /// Let a pipeline begin anew, with empty state, at an earlier place of its inputs
+    /// Restart a pipeline, with empty state, at an earlier position of its inputs
     #[command(after_help = "Examples:\n  millstream pipeline rewind page-views --to-time 2026-01-31T08:30:00Z\n  \
                             millstream pipeline rewind page-views --to-offset clicks:0=1500 --to-offset clicks:1=1480\n\n\
                             What the pipeline has now is copied first: the answer says how to undo it. Results are \
@@ -95,7 +95,7 @@ pub(super) enum Pipeline {
         /// The pipeline
         name: PipelineName,
     },
-    /// Show state of which it is not known whose it is, such as that of a pipeline whose file was lost
+    /// Show state in the log that belongs to no known pipeline, such as one whose file was lost
     Orphans,
     /// Make an orphan a pipeline again: the manifest goes on with its state, from its place
     #[command(after_help = "Examples:\n  millstream pipeline orphans\n  millstream pipeline adopt 7 views.toml")]

@@ -64,7 +64,7 @@ impl Checked {
     }
 }
 
-/// Checks strangers' batches down to each record, and gives them back as they are to be stored: with the largest timestamp
+/// Checks producers' batches down to each record, and gives them back as they are to be stored: with the largest timestamp
 /// that their records have, for retention goes by that. Whether the topic takes them is seen by [`Checked::fit`].
 pub(super) fn check_append(at: &TopicPartition, batches: Bytes, limits: &Limits) -> Result<(Bytes, Checked)> {
     if batches.len() > limits.append_bytes_max {
@@ -72,9 +72,11 @@ pub(super) fn check_append(at: &TopicPartition, batches: Bytes, limits: &Limits)
         return Err(Error::TooLarge { at: at.clone(), what: "append", size, limit });
     }
     let mut checked = check(at, &batches, |header, batch| {
-        // As a broker of Kafka does: it is not for a sender to say when the log took a record.
+        // As a broker of Kafka does: a sender cannot know when the log appends a record.
         if header.log_append_time {
-            return Err(Invalid::Header("it says that the log gave its timestamps: send it with those of its records"));
+            return Err(Invalid::Header(
+                "it has log-append-time timestamps: send it with the timestamps of its records",
+            ));
         }
         let Inspected { max_timestamp, without_key, .. } = batch::inspect(batch, &limits.batch)?;
         Ok(Found { max_timestamp, without_key })

@@ -23,7 +23,7 @@ use crate::ids::Offset;
 /// Keys that a pass notes unless told otherwise: what a table of 2^20 places holds, 25 MiB.
 pub(super) const KEYS_MAX: usize = (1 << 20) / 8 * 7;
 
-/// How far a partition has been compacted. All zero where compaction has never come by.
+/// How far a partition has been compacted. All zero before the first compaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Progress {
     /// No key has two records before this offset. Where batches lie, one begins here.

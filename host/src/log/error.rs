@@ -8,10 +8,7 @@ use crate::ids::{Offset, TaskId, TopicName, TopicPartition};
 pub enum Error {
     /// No such topic.
     #[error("topic `{topic}` does not exist")]
-    TopicNotFound {
-        /// The topic.
-        topic: TopicName,
-    },
+    TopicNotFound { topic: TopicName },
     /// The topic has fewer partitions.
     #[error("topic `{}` has {partitions} partitions, there is no partition {}", at.topic, at.partition)]
     PartitionNotFound {
@@ -22,14 +19,10 @@ pub enum Error {
     },
     /// The topic exists with another configuration.
     #[error("topic `{topic}` exists with another configuration")]
-    TopicConflict {
-        /// The topic.
-        topic: TopicName,
-    },
+    TopicConflict { topic: TopicName },
     /// A configuration that no topic can have.
-    #[error("topic `{topic}` cannot be made: {reason}")]
+    #[error("topic `{topic}` cannot be created: {reason}")]
     InvalidTopic {
-        /// The topic.
         topic: TopicName,
         /// What is wrong with its configuration.
         reason: String,
@@ -59,7 +52,6 @@ pub enum Error {
         at: TopicPartition,
         /// What is too large: a record, a batch, an append.
         what: &'static str,
-        /// Its size.
         size: u64,
         /// The most there may be.
         limit: u64,
@@ -67,7 +59,6 @@ pub enum Error {
     /// A commit with more than can be written at once.
     #[error("commit of {size} bytes of task {task} exceeds the limit of {limit} bytes")]
     CommitTooLarge {
-        /// The task.
         task: TaskId,
         /// Bytes of its outputs, block and counters.
         size: u64,
@@ -79,7 +70,6 @@ pub enum Error {
     OutOfOrderSequence {
         /// Where it was to go.
         at: TopicPartition,
-        /// The producer.
         producer_id: i64,
         /// The sequence it sent.
         sequence: i32,
@@ -91,9 +81,7 @@ pub enum Error {
     ProducerFenced {
         /// Where it wrote.
         at: TopicPartition,
-        /// The producer.
         producer_id: i64,
-        /// Its epoch.
         epoch: i16,
         /// The newest epoch.
         current: i16,
@@ -101,19 +89,15 @@ pub enum Error {
     /// The partition does not have this record: it was trimmed or is not written yet.
     #[error("offset {offset} of `{at}` is outside {start}..={end}")]
     OffsetOutOfRange {
-        /// The partition.
         at: TopicPartition,
-        /// The offset.
         offset: Offset,
         /// The oldest record.
         start: Offset,
-        /// The end.
         end: Offset,
     },
     /// A commit that does not follow the last one of its task.
-    #[error("commit {sequence} of task {task} does not follow commit {last}: another writer was faster")]
+    #[error("commit {sequence} of task {task} does not follow commit {last}: another writer committed first")]
     CommitConflict {
-        /// The task.
         task: TaskId,
         /// The commit that was tried.
         sequence: u64,
@@ -126,7 +110,6 @@ pub enum Error {
         match current { 0 => "the task takes no commits, for its state was deleted".to_owned(), current => format!("epoch {current} has replaced it") }
     )]
     Fenced {
-        /// The task.
         task: TaskId,
         /// The epoch of the commit.
         epoch: u64,
@@ -143,10 +126,7 @@ pub enum Error {
     },
     /// Another process has the folder.
     #[error("data folder `{folder}` is in use by another server: stop it, or choose another folder")]
-    FolderInUse {
-        /// The folder.
-        folder: String,
-    },
+    FolderInUse { folder: String },
     /// The disk is full.
     #[error("the disk is full ({reason}): free space and restart the server; nothing that was acknowledged is lost")]
     StorageFull {

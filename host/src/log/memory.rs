@@ -1,5 +1,5 @@
 //! The model of the log: everything in memory under one lock, as plain as it can be. It says what the other backends
-//! must do, and tests of what stands above the log run on it. It survives nothing.
+//! must do, and tests of what stands above the log run on it. Nothing in it is durable.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;

@@ -1,6 +1,6 @@
 //! The durable log: topics, their partitions, and the commits of pipelines.
 //!
-//! The log is the truth: what a pipeline knows (its place in its inputs, its state) is read back from its commits. This
+//! The log is the source of truth: positions and state of a pipeline are read back from its commits. This
 //! module owns the contract ([`Log`]); [`memory`] is the model of it, [`embedded`] the RocksDB log, and `conformance` the suite
 //! that both pass. Records are stored as Kafka record batches (format v2, [`batch`]), byte for byte as they came but for
 //! the base offset and a largest timestamp that is not that of the records, until compaction leaves records out.
@@ -112,7 +112,6 @@ pub struct Fetched {
 /// the same offsets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    /// The topic.
     pub topic_id: TopicId,
     /// The next record to read.
     pub offset: Offset,
@@ -121,7 +120,6 @@ pub struct Position {
 /// What one micro-batch of a task did.
 #[derive(Debug, Clone)]
 pub struct Commit {
-    /// The task.
     pub task: TaskId,
     /// Which run of it commits, as [`CommitLog::fence`] answered.
     pub epoch: u64,
@@ -172,7 +170,6 @@ pub struct Fenced {
 /// What the commits of a task amount to, but for their blocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
-    /// The task.
     pub task: TaskId,
     /// The epoch under which it takes commits; 0 if it takes none.
     pub epoch: u64,

@@ -48,7 +48,7 @@ impl ProducerState {
 /// What is to be done with the batches of an append.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Write them; they come from nobody in particular.
+    /// Write them; they have no producer id.
     Write,
     /// Write them, and remember this of their producer.
     WriteAndRemember(i64, ProducerState),

@@ -15,7 +15,6 @@ pub enum Error {
     /// No such pipeline.
     #[error("pipeline `{name}` does not exist{}", nearest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default())]
     NotFound {
-        /// The pipeline.
         name: PipelineName,
         /// One whose name is near.
         nearest: Option<String>,
@@ -26,7 +25,6 @@ pub enum Error {
     /// A plugin of another world than the step needs.
     #[error("step `{step}` needs a plugin of world `{needed}`, its plugin is of world `{world}`: {advice}")]
     WrongPlace {
-        /// The step.
         step: StepName,
         /// The world of its plugin.
         world: World,
@@ -38,7 +36,6 @@ pub enum Error {
     /// A routed output that the plugin does not have.
     #[error("step `{step}` routes output `{output}`, its plugin has {outputs}{}", nearest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default())]
     UnknownOutput {
-        /// The step.
         step: StepName,
         /// The output that is routed.
         output: String,
@@ -51,10 +48,7 @@ pub enum Error {
     #[error(
         "step `{step}` says `only`, which is for transforms before the first step with state: rows come to this one from other steps"
     )]
-    OnlyMisplaced {
-        /// The step.
-        step: StepName,
-    },
+    OnlyMisplaced { step: StepName },
     /// `after` where event time cannot be final.
     #[error("the watermark cannot be taken after `{after}`: {reason}")]
     AfterMisplaced {
@@ -67,16 +61,12 @@ pub enum Error {
     #[error(
         "dead letters cannot go to topic `{topic}`, which is compacted by key: name another with `dead-letters = {{ topic = \"..\" }}`"
     )]
-    DeadLettersCompacted {
-        /// The topic.
-        topic: TopicName,
-    },
+    DeadLettersCompacted { topic: TopicName },
     /// The new manifest cannot take over the state of the old.
     #[error(
         "pipeline `{name}` has state of step `{step}` that the new manifest cannot use ({reason}): keep the step as it was, say `was = \"{step}\"` where it has another name, or leave its state behind with `--drop-state {step}`"
     )]
     StateConflict {
-        /// The pipeline.
         name: PipelineName,
         /// The step whose state it is.
         step: String,
@@ -85,20 +75,14 @@ pub enum Error {
     },
     /// A step whose state is to be left behind, and which does not run.
     #[error(
-        "pipeline `{name}` runs no step `{step}` whose state could be left behind: `pipeline show {name}` has its steps"
+        "pipeline `{name}` has no step `{step}` whose state could be dropped: `pipeline show {name}` has its steps"
     )]
-    StepNotFound {
-        /// The pipeline.
-        name: PipelineName,
-        /// The step.
-        step: StepName,
-    },
+    StepNotFound { name: PipelineName, step: StepName },
     /// What a manifest writes comes back to what it reads.
     #[error(
-        "pipeline `{name}` would close a loop, in which records go round without end: {cycle}; let one of these pipelines write to another topic (`[loop]` bounds the rounds of a single pipeline that reads what it writes, not those of a way over several)"
+        "pipeline `{name}` would close a loop, in which records circulate forever: {cycle}; let one of these pipelines write to another topic (`[loop]` bounds the rounds of a single pipeline that reads what it writes, not those of a way over several)"
     )]
     PipelineLoop {
-        /// The pipeline.
         name: PipelineName,
         /// The loop, topic by topic and pipeline by pipeline.
         cycle: String,
@@ -106,7 +90,6 @@ pub enum Error {
     /// A state block is not what was written.
     #[error("state of pipeline `{name}` cannot be read back: {source}")]
     State {
-        /// The pipeline.
         name: PipelineName,
         /// What is wrong.
         source: BlockError,
@@ -116,7 +99,6 @@ pub enum Error {
         "state of pipeline `{name}` takes {used} bytes, over its limit of {limit} bytes: use shorter windows or fewer keys, then resume it"
     )]
     StateLimit {
-        /// The pipeline.
         name: PipelineName,
         /// Bytes in use.
         used: u64,
@@ -128,7 +110,6 @@ pub enum Error {
         "state of pipeline `{name}` takes {used} bytes on disk, over its limit of {limit} bytes: let state expire, or use fewer keys, then resume it"
     )]
     StateDiskLimit {
-        /// The pipeline.
         name: PipelineName,
         /// Bytes in use.
         used: u64,
@@ -138,7 +119,6 @@ pub enum Error {
     /// State on disk that cannot be read or written. It is built anew from the log.
     #[error("pipeline `{name}`: {source}")]
     StateDisk {
-        /// The pipeline.
         name: PipelineName,
         /// What happened.
         source: SpillError,
@@ -148,7 +128,6 @@ pub enum Error {
         "step `{step}` has {bytes} bytes of state on disk, which `migrate` of a new version cannot take over: let the new version read the old values, and leave out `migrate`"
     )]
     MigrationTooLarge {
-        /// The step.
         step: StepName,
         /// Bytes on disk.
         bytes: u64,
@@ -156,7 +135,6 @@ pub enum Error {
     /// A call that the host could not make.
     #[error("step `{step}` could not be called: {source}")]
     Call {
-        /// The step.
         step: StepName,
         /// What happened.
         source: plugin::Failure,
@@ -164,27 +142,22 @@ pub enum Error {
     /// The plugin could not be loaded.
     #[error("step `{step}`: {source}")]
     Plugin {
-        /// The step.
         step: StepName,
         /// What happened.
         source: plugin::Error,
     },
     /// A pipeline of that name is there already.
     #[error("pipeline `{name}` exists: give the new one another name, or delete it first")]
-    Exists {
-        /// The pipeline.
-        name: PipelineName,
-    },
+    Exists { name: PipelineName },
     /// Pipelines read or write the topic, or are about to.
     #[error("topic `{topic}` is used by {}: delete {} first", named(pipelines), if pipelines.len() == 1 { "it" } else { "them" })]
     TopicInUse {
-        /// The topic.
         topic: TopicName,
         /// The pipelines, at least one.
         pipelines: Vec<PipelineName>,
     },
     /// A manifest of another pipeline than the one that it was given for.
-    #[error("the manifest is one of pipeline `{name}`, it was given for `{target}`: change its `name`")]
+    #[error("the manifest names pipeline `{name}`, but was given for `{target}`: change its `name`")]
     OtherName {
         /// The pipeline of the manifest.
         name: PipelineName,
@@ -196,7 +169,6 @@ pub enum Error {
         "pipeline `{name}` would write to topic `{topic}` as `{other}` does: give a manifest with topics of its own"
     )]
     SharedTarget {
-        /// The topic.
         topic: TopicName,
         /// The fork.
         name: PipelineName,
@@ -204,7 +176,7 @@ pub enum Error {
         other: PipelineName,
     },
     /// No manifest can be made for a fork.
-    #[error("no manifest can be made for `{name}` from the one that ran ({reason}): give one")]
+    #[error("the manifest for `{name}` cannot be derived from the original one ({reason}): give one")]
     CannotFork {
         /// The fork.
         name: PipelineName,
@@ -213,20 +185,13 @@ pub enum Error {
     },
     /// A place in a topic that the pipeline does not read.
     #[error("pipeline `{name}` does not read topic `{topic}`")]
-    NotAnInput {
-        /// The pipeline.
-        name: PipelineName,
-        /// The topic.
-        topic: TopicName,
-    },
+    NotAnInput { name: PipelineName, topic: TopicName },
     /// A place in a topic that is gone, where another has its name.
     #[error(
-        "pipeline `{name}` has a place in topic `{topic}` with id {known}, but the topic of that name is another, with id {present}: it was deleted and made again. The place means nothing in it: `millstream pipeline rewind {name}` begins anew on the topic that there is, and `millstream pipeline restore {name} CHECKPOINT --to-offset {topic}:PARTITION=OFFSET` goes on with the state of a checkpoint from a place in it (of a table's topic its first offset, usually 0: the table is read anew)"
+        "pipeline `{name}` has a position in topic `{topic}` with id {known}, but the topic now has id {present}: it was deleted and created again, so the position is not valid: `millstream pipeline rewind {name}` restarts on the new topic, and `millstream pipeline restore {name} CHECKPOINT --to-offset {topic}:PARTITION=OFFSET` goes on with the state of a checkpoint from a place in it (of a table's topic its first offset, usually 0: the table is read anew)"
     )]
     TopicRecreated {
-        /// The pipeline.
         name: PipelineName,
-        /// The topic.
         topic: TopicName,
         /// The id of the topic whose place is known.
         known: TopicId,
@@ -238,7 +203,6 @@ pub enum Error {
         "step `{step}`: plugin `{plugin}` answers differently when the same rows are divided into other calls. To {row} it gave {whole} with all rows, and {cut} with fewer at a time. Results would depend on where micro-batches are cut. What usually causes this is a `static` or other memory that is kept from row to row, or the order of a `HashMap` of the standard library: keep what lasts in state, and take a `BTreeMap` or the SDK's `HashMap`"
     )]
     AnswersDiffer {
-        /// The step.
         step: StepName,
         /// Its plugin.
         plugin: PluginName,
@@ -252,7 +216,6 @@ pub enum Error {
     /// The new version does not take the state over.
     #[error("step `{step}`: its new version refuses the state that there is ({reason}): the old version goes on")]
     MigrationRefused {
-        /// The step.
         step: StepName,
         /// What the plugin reported.
         reason: String,
@@ -265,13 +228,12 @@ pub enum Error {
         /// What happened.
         source: plugin::Failure,
     },
-    /// What was replaced runs no more, and its last copy could not be written.
+    /// The old deployment was replaced, and its last checkpoint could not be written.
     #[cfg(feature = "server")]
     #[error(
-        "pipeline `{name}` was switched and runs on, but the checkpoint of the moment at which it was could not be written ({source}): checkpoint {before}, taken just before, is the way back"
+        "pipeline `{name}` was switched and is running, but the checkpoint of the moment of the switch could not be written ({source}): checkpoint {before}, taken just before, can be restored instead"
     )]
     SwapNotCopied {
-        /// The pipeline.
         name: PipelineName,
         /// The checkpoint that there is.
         before: checkpoint::CheckpointId,
@@ -282,10 +244,7 @@ pub enum Error {
     #[error(
         "pipeline `{name}` has had no upgrade to roll back: `millstream checkpoint list {name}` shows what can be restored"
     )]
-    NoUpgrade {
-        /// The pipeline.
-        name: PipelineName,
-    },
+    NoUpgrade { name: PipelineName },
     /// No such operation.
     #[error("operation {id} does not exist: operations are forgotten when the server is restarted")]
     OperationNotFound {
@@ -294,7 +253,7 @@ pub enum Error {
     },
     /// No such orphan.
     #[error(
-        "deployment {id} is no orphan: `millstream pipeline orphans` shows what the log has of pipelines that are not known"
+        "deployment {id} is not an orphan: `millstream pipeline orphans` shows what the log has of pipelines that are not known"
     )]
     OrphanNotFound {
         /// The deployment.
@@ -310,8 +269,8 @@ pub enum Error {
         /// The versions that there are.
         versions: String,
     },
-    /// An operation ended by a fault of the platform.
-    #[error("the operation ended early ({reason}): report this as a fault of the platform")]
+    /// An operation was interrupted by a bug.
+    #[error("the operation ended early ({reason}): report this as a bug of Millstream")]
     Interrupted {
         /// How.
         reason: String,

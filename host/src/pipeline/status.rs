@@ -71,9 +71,7 @@ pub struct Activity {
 /// A step and the version of its plugin that runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepStatus {
-    /// The step.
     pub name: StepName,
-    /// Its plugin.
     pub plugin: PluginName,
     /// The plugin's version.
     pub digest: Digest,
@@ -88,9 +86,7 @@ pub struct StepStatus {
 /// One partition that a pipeline reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputStatus {
-    /// The topic.
     pub topic: TopicName,
-    /// The partition.
     pub partition: PartitionId,
     /// The next record to read.
     pub position: Offset,

@@ -1,4 +1,4 @@
-//! What is told to stop has stopped when that is answered.
+//! A request to stop is answered only when the pipeline has stopped.
 
 use futures_util::FutureExt as _;
 use millstream::error::Coded as _;

@@ -1,4 +1,4 @@
-//! Pipelines without state: from memory to nowhere, and from log to log.
+//! Pipelines without state: from memory to a sink that discards, and from log to log.
 
 use std::io::Write;
 use std::sync::Arc;

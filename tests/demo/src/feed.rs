@@ -27,7 +27,7 @@ const AHEAD_MAX: u64 = 500_000;
 /// How long a producer rests that is too far ahead: short beside the time in which the pipeline catches up.
 const REST: Duration = Duration::from_millis(2);
 
-/// What producers and spectators tell each other.
+/// What producers and the display share.
 #[derive(Debug, Default)]
 struct Progress {
     acknowledged: AtomicU64,

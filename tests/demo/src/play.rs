@@ -1,4 +1,4 @@
-//! The play: clicks are written and counted, the server is killed in the middle, the stream ends, everything is counted.
+//! The demo: clicks are written and counted, the server is killed in the middle, the stream ends, everything is counted.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ pub(crate) struct Kill {
     pub(crate) counts: Duration,
 }
 
-/// Plays.
+/// Runs the demonstration.
 pub(crate) fn play(
     flags: Flags,
     stage: &mut Stage,

@@ -84,7 +84,7 @@ fn read(stage: &Stage) -> Receiver<anyhow::Result<(Instant, View)>> {
             let (records, next) = match client.records(&topic, partition, offset, WAIT) {
                 Ok(page) => page,
                 Err(error) => {
-                    // If nobody listens any more, nobody misses it.
+                    // If the receiver is gone, the result is not needed.
                     drop(send.send(Err(error.into())));
                     return;
                 }

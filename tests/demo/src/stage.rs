@@ -1,4 +1,4 @@
-//! What the play needs: a server on a fresh folder, the tenant's topic, plugins and pipeline.
+//! What the demonstration needs: a server on a fresh folder, the tenant's topic, plugins and pipeline.
 
 use std::time::{Duration, Instant};
 

@@ -27,11 +27,8 @@ const ABREAST: usize = 1000;
 /// A record, and where it arrives.
 #[derive(Debug, Clone)]
 pub struct Arrival {
-    /// The topic.
     pub topic: &'static str,
-    /// The partition.
     pub partition: u32,
-    /// Its value.
     pub value: String,
 }
 
@@ -59,13 +56,10 @@ pub struct Outcome {
 /// A record that a pipeline wrote.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
-    /// Its key.
     pub key: Option<String>,
     /// Its event time.
     pub time: i64,
-    /// Its value.
     pub value: String,
-    /// Its headers.
     pub headers: BTreeMap<String, String>,
 }
 

@@ -145,7 +145,7 @@ fn a_plugin_that_fails_on_whatever_it_is_given_rests_and_is_tried_again() -> any
     client.push_plugins(&["e2e-guest"])?;
     client.create_topic("orders", 1)?;
     client.apply(HOSTILE)?;
-    // More than the rows in a row that a pipeline takes for the fault of the rows.
+    // More failing rows one after the other than a pipeline accepts before it backs off.
     send_lines(&client, "orders", 1, &vec!["trap"; 1500])?;
     let status = until(PATIENCE, "the pipeline to back off", || {
         let status = client.pipeline("hostile")?;

@@ -38,7 +38,7 @@ output = {{ topic = "alerts" }}
     )
 }
 
-/// The brokers' lines with their hosts, times and levels. Each broker's lines come by a partition of its own, file after
+/// The brokers' lines with their hosts, times and levels. Each broker's lines are in a partition of its own, file after
 /// file, as its collector sends them.
 struct Brokers {
     arrivals: Vec<Arrival>,

@@ -1,6 +1,6 @@
 //! A stream of page views, and the answer to it.
 //!
-//! The stream is that of a shop on a bad day: rows out of order, stragglers that come too late, lines that no parser
+//! The stream is difficult on purpose: rows out of order, stragglers that come too late, lines that no parser
 //! takes. It is the same for the same seed. The answer (views of each page and minute, rows that are late, lines that are
 //! malformed) is made beside it, row by row, from what the platform promises and not from how it works: a row is late if
 //! the watermark of its own partition, as the rows before it left it, covers the last millisecond of its window.

@@ -77,7 +77,6 @@ pub fn refusal<T: std::fmt::Debug>(outcome: Result<T, CallError>) -> anyhow::Res
 /// A topic as it is now.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Topic {
-    /// Its name.
     pub name: String,
     /// Its partitions, in order.
     pub partitions: Vec<Partition>,
@@ -95,15 +94,11 @@ pub struct Partition {
 /// A record. Keys, values and headers of all tests are text.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Record {
-    /// Its partition.
     pub partition: u32,
-    /// Its offset.
     pub offset: u64,
     /// Its event time.
     pub timestamp: i64,
-    /// Its key.
     pub key: Option<String>,
-    /// Its value.
     pub value: Option<String>,
     /// Its headers.
     #[serde(default)]

@@ -81,8 +81,8 @@ impl Server {
         Ok(start.elapsed())
     }
 
-    /// Starts it on its folder so that it aborts when it comes by a point of [`millstream::fail`] for the `count`th time.
-    /// Whether it was ready before: the point can be one that it comes by while it starts.
+    /// Starts it on its folder so that it aborts when it reaches a point of [`millstream::fail`] for the `count`th time.
+    /// Whether it was ready before: the point can be one that it reaches while it starts.
     pub fn start_armed(&mut self, point: &str, count: u64) -> anyhow::Result<bool> {
         if self.process.is_some() {
             bail!("the server runs already");

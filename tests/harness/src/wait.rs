@@ -13,7 +13,7 @@ pub fn until<T>(limit: Duration, what: &str, mut look: impl FnMut() -> anyhow::R
             return Ok(seen);
         }
         if Instant::now() >= deadline {
-            anyhow::bail!("waited {limit:?} in vain for {what}");
+            anyhow::bail!("timed out after {limit:?} while waiting for {what}");
         }
         std::thread::sleep(PAUSE);
     }

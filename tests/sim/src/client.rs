@@ -270,7 +270,7 @@ impl Client {
             manifest
         };
         let tenant = default_tenant();
-        let doing = server.pipelines.apply(&tenant, &manifest, Apply::default());
+        let doing = Box::pin(server.pipelines.apply(&tenant, &manifest, Apply::default()));
         self.change(server, name, Effect::Runs(manifest.clone()), Some(Cause::Applied), doing).await
     }
 
@@ -284,7 +284,7 @@ impl Client {
         let tenant = default_tenant();
         let deploy = async |number: usize| {
             let (name, manifest) = (format!("ring-{number}"), ring(number));
-            let doing = server.pipelines.apply(&tenant, &manifest, Apply::default());
+            let doing = Box::pin(server.pipelines.apply(&tenant, &manifest, Apply::default()));
             self.change(server, &name, Effect::Runs(manifest.clone()), Some(Cause::Applied), doing).await
         };
         let (one, other) = tokio::join!(deploy(0), deploy(1));

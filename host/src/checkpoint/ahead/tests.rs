@@ -1,4 +1,4 @@
-//! Checkpoints of pipelines that stand still, in a store that answers when it is let.
+//! Checkpoints of pipelines that stand still, in a store whose writes the test can hold up.
 
 use bytes::Bytes;
 use tokio::sync::watch;

@@ -1,4 +1,4 @@
-//! Checkpoints that are taken at once, or that nobody waits for any more, in a store that answers when it is let.
+//! Checkpoints that are taken at once, or that nobody waits for any more, in a store whose writes the test can hold up.
 
 use bytes::Bytes;
 use futures_util::future::poll_immediate;

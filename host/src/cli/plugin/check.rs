@@ -1,4 +1,4 @@
-//! `millstream plugin check`: what a server would say of a component, without one.
+//! `millstream plugin check`: the server's checks of a component, run locally.
 
 use std::path::{Path, PathBuf};
 
@@ -121,7 +121,7 @@ fn config(text: &str) -> Result<serde_json::Value, Failure> {
             (format!("`{text}`"), json)
         }
     };
-    let wrong = |error| Failure::new("invalid_config", Kind::Invalid, format!("{what} is no JSON: {error}"));
+    let wrong = |error| Failure::new("invalid_config", Kind::Invalid, format!("{what} is not valid JSON: {error}"));
     serde_json::from_str(&json).map_err(wrong)
 }
 

@@ -21,7 +21,8 @@ struct Package {
 pub(super) fn package(dir: &Path) -> Result<String, Failure> {
     let file = dir.join("Cargo.toml");
     let refuse = |reason: &str| {
-        let detail = format!("`{}` is no plugin project: {reason}; `millstream plugin new` makes one", dir.display());
+        let detail =
+            format!("`{}` is not a plugin project: {reason}; `millstream plugin new` makes one", dir.display());
         Failure::new("no_project", Kind::NotFound, detail)
     };
     let text = std::fs::read_to_string(&file).map_err(|error| refuse(&format!("its Cargo.toml: {error}")))?;

@@ -33,7 +33,7 @@ use crate::record::Batch;
 const BATCH_BYTES: usize = 512 << 10;
 /// Records after which a batch is sent.
 const BATCH_RECORDS: usize = 16_384;
-/// How long a line waits for company.
+/// How long a line waits for more lines to fill its batch.
 const LINGER: Duration = Duration::from_millis(5);
 /// Lines that are read ahead.
 const LINES_AHEAD: usize = 4096;
@@ -96,7 +96,7 @@ impl Produce {
         let topic: Topic = client.get(&format!("/v1/topics/{}", self.topic))?;
         let (input, bar) = self.open()?;
         let (lines, gathered) = sync_channel(LINES_AHEAD);
-        // Reading may wait for a person; what is gathered must not wait with it.
+        // Reading may block on a terminal; rows that are gathered must be sent meanwhile.
         std::thread::spawn(move || read_lines(input, &lines));
         let mut sender = Sender::new(client, &self.topic, topic.partitions.len() as u32);
         self.produce(&gathered, &mut sender, &bar)?;
@@ -184,7 +184,7 @@ impl Produce {
             None => key,
         };
         let timestamp = match &self.timestamp_field {
-            Some(name) => Some(field(name)?.as_i64().ok_or_else(|| format!("field `{name}` is no whole number"))?),
+            Some(name) => Some(field(name)?.as_i64().ok_or_else(|| format!("field `{name}` is not a whole number"))?),
             None => None,
         };
         Ok((key, timestamp))
@@ -329,7 +329,7 @@ mod tests {
     fn a_line_that_is_no_record_is_named() {
         let refused = |arguments: &[&str], line: &str| row(arguments, line).expect_err("refused").to_string();
         assert!(refused(&["--key-field", "user"], "{}").starts_with("error: line 7: there is no field `user`"));
-        assert!(refused(&["--timestamp-field", "t"], "{\"t\":1.5}").contains("is no whole number"));
+        assert!(refused(&["--timestamp-field", "t"], "{\"t\":1.5}").contains("is not a whole number"));
         assert!(refused(&["--format", "json"], "{\"key\":\"k\"}").contains("line 7: missing field `value`"));
         assert!(refused(&[], &"x".repeat((1 << 20) + 1)).contains("[record_too_large]"));
     }

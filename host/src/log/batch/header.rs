@@ -77,7 +77,7 @@ pub struct Header {
     pub base_timestamp: i64,
     /// The largest timestamp of the records: in a batch that was appended the true one, in another what its sender says.
     pub max_timestamp: i64,
-    /// The time after which the deletions in it need not be kept, if compaction has come by; the base timestamp then.
+    /// The time after which the deletions in it need not be kept, if the batch was compacted; the base timestamp then.
     pub delete_horizon: Option<i64>,
     /// Who sent it, if it is to be written once.
     pub producer: Option<Producer>,

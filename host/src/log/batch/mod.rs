@@ -7,14 +7,14 @@
 //! ```
 //!
 //! Owns the format and nothing of the log: [`encode`] and [`decode`] go between batches and columns, [`validate`] is the
-//! one gate for bytes that strangers sent, [`split`] finds the batches in a run of them.
+//! one gate for bytes that clients sent, [`split`] finds the batches in a run of them.
 //!
 //! - Every length is checked against what is there before it is used, and nothing is allocated by a number that a batch
 //!   claims: hostile bytes give [`Invalid`], never a panic, and cost no more memory than [`Limits`] says.
 //! - The CRC covers everything from the attributes on, so the base offset can be given without touching it.
 //! - Kafka's transactions are not ours: transactional and control batches are refused.
 //! - Offsets within a batch ascend. They have gaps only where compaction left records out ([`retain`]); whoever takes
-//!   strangers' batches refuses those ([`Header::is_as_produced`]).
+//!   clients' batches refuses those ([`Header::is_as_produced`]).
 
 mod codec;
 mod decode;
@@ -92,7 +92,6 @@ pub enum Invalid {
     /// A compressed content that cannot be inflated.
     #[error("its {codec} content cannot be read: {reason}")]
     Codec {
-        /// The codec.
         codec: Compression,
         /// What the codec reported.
         reason: String,

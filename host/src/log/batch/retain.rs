@@ -17,9 +17,7 @@ use crate::ids::Offset;
 /// A record as whoever decides over it sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen<'a> {
-    /// Its offset.
     pub offset: Offset,
-    /// Its key.
     pub key: Option<&'a [u8]>,
     /// Whether its value is null: it says that there is nothing under its key any more.
     pub is_deletion: bool,

@@ -1,4 +1,4 @@
-//! The threads that wait for the disk in a reader's place.
+//! The threads that read from the disk on behalf of readers.
 //!
 //! A fetch that finds its records in memory is answered where it is polled. One that does not may wait milliseconds for a
 //! cold disk, which on a thread of an asynchronous runtime would hold up every task of it; so it is done here. The number

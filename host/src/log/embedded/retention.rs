@@ -46,7 +46,7 @@ fn trim(shared: &Shared, name: &TopicName, topic: &Topic, partition: &Partition,
     let writing = &mut *guard;
     let mut now = partition.lock().info;
     if topic.is_deleted() || now.start != info.start {
-        // Someone else was faster.
+        // The records or the topic were removed meanwhile.
         return Ok(0);
     }
     now.start = excess.start;
@@ -67,7 +67,7 @@ fn trim(shared: &Shared, name: &TopicName, topic: &Topic, partition: &Partition,
         let value = writing.sealer.seal(&[&format::encode_progress(&compacted)]);
         shared.store.put(&mut batch, &entry.of(&topic.tenant), value);
     }
-    // First out of sight, then gone: a reader that misses a batch looks whether it is below the start.
+    // First hidden, then deleted: a reader that misses a batch looks whether it is below the start.
     {
         let mut visible = partition.lock();
         (visible.info, visible.compacted) = (now, compacted);

@@ -34,7 +34,7 @@ impl Tail {
         for batch in batches {
             self.bytes += batch.bytes.len();
             visible.info.bytes += batch.bytes.len() as u64;
-            // Compaction has not come by yet, so it has a record for each offset.
+            // It has not been compacted yet, so it has a record for each offset.
             visible.info.records += batch.next - batch.base;
             visible.info.end = batch.next;
             visible.tail.push_back(batch);

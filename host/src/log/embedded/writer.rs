@@ -53,7 +53,7 @@ enum Answer {
 }
 
 impl Answer {
-    /// Answers; what was to succeed fails if the group's write did. Who no longer waits is not told.
+    /// Answers; what was to succeed fails if the group's write did. A caller that is gone is not told.
     fn send(self, written: &Result<()>) {
         match self {
             Self::Append(to, answer) => drop(to.send(answer.and_then(|it| written.clone().map(|()| it)))),

@@ -1,4 +1,4 @@
-//! Loops among the pipelines of a tenant: records that come back to where they were read would go round without end.
+//! Loops among the pipelines of a tenant: records that return to a topic that they came from would circulate forever.
 //!
 //! Topics are what pipelines are joined by. A pipeline carries rows from each of its sources to each topic that it writes,
 //! its dead letters and late rows among them. Reference tables carry nothing: a row of a table enters no step. A manifest is

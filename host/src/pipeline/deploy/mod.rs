@@ -66,7 +66,7 @@ struct Inner {
     entries: Mutex<BTreeMap<(TenantId, PipelineName), Arc<Entry>>>,
     names: Names,
     operations: Operations,
-    /// State in the log of which the catalog does not know whose it is.
+    /// State in the log that belongs to no pipeline of the catalog.
     orphans: Mutex<Kept>,
     /// What is being deployed.
     flows: Flows,
@@ -98,7 +98,6 @@ pub struct Apply {
 /// What applying a manifest did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Applied {
-    /// The pipeline.
     pub status: PipelineStatus,
     /// Whether it is new, changed or as it was.
     pub change: Change,
@@ -520,7 +519,7 @@ impl Entry {
     }
 }
 
-/// Does what was asked for to its end, also if nobody waits for the answer any more: what is half done to a pipeline is
+/// Completes a change even if the caller stops waiting for it: a pipeline that is half changed is
 /// neither what it was nor what it is to be.
 async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, Error>> + Send + 'static,

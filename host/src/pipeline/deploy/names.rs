@@ -1,4 +1,4 @@
-//! Who may change what runs under a name.
+//! Reservations of pipeline names.
 //!
 //! A name is reserved before anything is made under it, whether a pipeline has it yet or not. So of two that would make
 //! it, change it or delete it at once, one waits for the other and then sees what that one left.

@@ -38,7 +38,7 @@ pub enum OperationKind {
     Rollback,
 }
 
-/// What an operation came to.
+/// The result of an operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Done {
     /// The pipeline that was changed, made or copied.

@@ -1,4 +1,4 @@
-//! State in the log of which the catalog does not know whose it is.
+//! Orphans: state in the log that belongs to no pipeline of the catalog.
 //!
 //! At start, what a crash left is carried out: what an intent says to be superfluous is forgotten. Everything else that
 //! the log has and the catalog does not name is kept, for it may be all that is left of a pipeline whose file was lost.
@@ -47,9 +47,7 @@ pub struct Orphan {
 /// Where an orphan is in one partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrphanInput {
-    /// The topic.
     pub topic: TopicName,
-    /// The partition.
     pub partition: PartitionId,
     /// The next record it would read.
     pub position: Offset,

@@ -1,8 +1,8 @@
 //! Putting a pipeline back to a checkpoint, or making another one from it.
 //!
 //! The state is put together under a new deployment while the old one runs on, and checked against what is to run. Then
-//! the old one is stopped and the catalog names the new one: a crash before that leaves all as it was, a crash after it
-//! all as it shall be. The old one is copied so that this too can be undone: most of it before, the rest when the new one
+//! the old one is stopped and the catalog names the new one: a crash before that leaves the old one, a crash after it
+//! the new one. The old one is copied so that this too can be undone: most of it before, the rest when the new one
 //! runs.
 
 use std::collections::BTreeSet;
@@ -30,7 +30,6 @@ use crate::pipeline::spec::Spec;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Restore {
-    /// The checkpoint.
     pub checkpoint: CheckpointId,
     /// The pipeline to be made from it; without it the pipeline itself is put back.
     #[serde(default, rename = "as")]
@@ -48,7 +47,6 @@ pub struct Restore {
 pub(super) struct Run {
     /// Under this name.
     pub(super) target: PipelineName,
-    /// The manifest.
     pub(super) manifest: String,
     /// Where to go on, where that is not the checkpoint's place.
     pub(super) to_offsets: Vec<StartOffset>,
@@ -93,7 +91,7 @@ impl Pipelines {
             let target = into.unwrap_or_else(|| from.clone());
             let _reserved = pipelines.0.names.reserve(&of, &target).await;
             if fork {
-                // Somebody may have been quicker.
+                // The name may have been taken meanwhile.
                 pipelines.refuse_existing(&of, &target)?;
             }
             let taken = pipelines.0.context.checkpoints.get(&of, &from, checkpoint).await?;
@@ -240,7 +238,7 @@ impl Pipelines {
                 }
                 Err(error) => return Err(error),
             };
-            // What it has used stays used.
+            // Counters are not reset.
             live.machine.recover_usage(&head.usage)?;
             match begin {
                 Begin::Restored(positions) => {

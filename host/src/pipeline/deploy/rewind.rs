@@ -1,4 +1,4 @@
-//! Letting a pipeline begin anew at an earlier place of its inputs, with empty state.
+//! Restarting a pipeline at an earlier position of its inputs, with empty state.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,9 +36,7 @@ pub enum Rewind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StartOffset {
-    /// The topic.
     pub topic: TopicName,
-    /// The partition.
     pub partition: PartitionId,
     /// The next record to read.
     pub offset: Offset,
@@ -191,7 +189,7 @@ async fn first_at(
     let mut next = info.start;
     while next < info.end {
         let fetched = match log.fetch(tenant, at, next, read_bytes).await {
-            // Retention was quicker: what it removed is not read again.
+            // Retention removed the records meanwhile; they cannot be read again.
             Err(log::Error::OffsetOutOfRange { offset, start, .. }) if offset < start => {
                 next = start;
                 continue;

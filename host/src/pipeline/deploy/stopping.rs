@@ -56,9 +56,9 @@ impl Pipelines {
                 (&mut running.supervisor).await
             }
         };
-        // It has been told; what it copies is of no use to anyone.
+        // It has been told to stop; a checkpoint that it was taking is not needed.
         let _ = (&mut running.checkpointer).await;
-        // One that was cancelled, or panicked, has nothing for whoever goes on.
+        // A runner that was cancelled, or panicked, leaves no warm state.
         let warm = ended.unwrap_or_default();
         *task = None;
         if warm.is_none() {

@@ -121,7 +121,7 @@ impl EngineContext {
     }
 }
 
-/// What a pipeline is to be started with, where that is at hand.
+/// The plan and state to start a pipeline with, where they are in memory already.
 #[derive(Debug)]
 pub(super) struct Ready {
     /// What is to run.
@@ -161,7 +161,7 @@ pub(super) async fn supervise(
             Err(panic) => {
                 let panic = text_of(&*panic);
                 let message =
-                    format!("the pipeline's task ended in a panic ({panic}): report this as a fault of the platform");
+                    format!("the pipeline's task ended in a panic ({panic}): report this as a bug of Millstream");
                 let reason = Reason { code: "internal".to_owned(), message };
                 log_failure(&stored, &reason, Blame::Host);
                 shared.set(State::Failed, Some(reason));
@@ -222,7 +222,7 @@ async fn run(
     let runner = Runner::open(task, epoch, plan, spec.start, log, seen, warm).await?;
     shared.set(State::Running, None);
     if let Some(running) = running {
-        // Who no longer waits is not told.
+        // If the caller no longer waits, the answer is dropped.
         let _ = running.send(());
     }
     runner.run(stop, &*context.environment).await

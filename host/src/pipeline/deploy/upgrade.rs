@@ -29,7 +29,7 @@ use crate::pipeline::spec::Spec;
 /// How long whoever deploys waits to see the pipeline run. It goes on starting after that.
 pub(super) const START_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a swap came to.
+/// The result of a swap.
 #[derive(Debug, Default)]
 pub(super) struct Swapped {
     /// The checkpoint to roll back to.
@@ -100,7 +100,7 @@ impl Pipelines {
             };
             if !rewrites {
                 if stored.paused {
-                    next = context.begin_paused(&before, &plan, spec.start, next).await?;
+                    next = context.begin_paused(before, &plan, spec.start, next).await?;
                 }
                 context.catalog.put_pipeline(&stored).await?;
                 context.call_off_deletion(&before.tenant, stored.id).await;

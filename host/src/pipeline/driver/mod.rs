@@ -194,7 +194,7 @@ impl Driver {
         Ok(steps)
     }
 
-    /// Why a server would let the pipeline rest by now, if it would: its plugin fails on whatever it is given.
+    /// Why a server would let the pipeline back off by now, if it would: its plugin fails on whatever it is given.
     pub fn take_poisoned(&mut self) -> Option<Reason> {
         self.runner.take_poisoned()
     }

@@ -27,7 +27,7 @@ use crate::pipeline::spec::Start;
 use crate::pipeline::status::{Doing, Reason, Usage};
 use crate::time::{Input, Mark};
 
-/// Poisonous rows one after the other, over however many micro-batches, after which a pipeline takes a rest: its plugin
+/// Poisonous rows one after the other, over however many micro-batches, after which a pipeline backs off: its plugin
 /// probably fails on everything.
 const POISON_ROWS_MAX: u32 = 1000;
 /// How long the clock is trusted to run evenly: after that it is read again.

@@ -9,7 +9,6 @@ use crate::ids::{PipelineId, PipelineName, StepName, TopicName};
 /// A pipeline as it is now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PipelineStatus {
-    /// Its name.
     pub name: PipelineName,
     /// This deployment of the name.
     pub id: PipelineId,

@@ -47,7 +47,6 @@ pub(super) fn endless_tracker() -> Guest {
 pub(super) enum Event<'a> {
     /// A row: `TIME KEY ACTION ACTION ..`.
     Row(&'a str, u16),
-    /// A timer.
     Timer(Domain, u64, i64),
 }
 

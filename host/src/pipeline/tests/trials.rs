@@ -44,7 +44,7 @@ enum Counts {
 struct Unsteady(Description, Counts);
 
 impl Unsteady {
-    fn new(counts: Counts, world: World) -> Guest {
+    fn guest(counts: Counts, world: World) -> Guest {
         let guest = Arc::new(Self(description(world, &["rows"]), counts));
         match world {
             World::Transform => Guest::Transform(guest),
@@ -130,7 +130,7 @@ fn tried(manifest: &str, rows: &[Vec<String>], counts: Counts) -> Result<Verdict
                     (None, "parse") => World::Transform,
                     (None, _) => World::Process,
                 };
-                Loaded { digest: Digest::of(b"unsteady"), guest: Unsteady::new(counts, world) }
+                Loaded { digest: Digest::of(b"unsteady"), guest: Unsteady::guest(counts, world) }
             }
             _ => loaded,
         }

@@ -98,7 +98,7 @@ fn crash_at(subject: &mut Subject, point: &str, random: &mut Random) -> anyhow::
         })?;
         let server = subject.server();
         server.kill()?;
-        ensure!(server.start_armed(point, 1)?, "it is come by when something is restored, not before");
+        ensure!(server.start_armed(point, 1)?, "this point is reached by a restore, not before");
         // There need not be an answer any more.
         drop(post(&format!("/v1/pipelines/{name}/restore"), json!({ "checkpoint": taken["result"]["checkpoint"] })));
         return died(server, || ());
@@ -107,7 +107,7 @@ fn crash_at(subject: &mut Subject, point: &str, random: &mut Random) -> anyhow::
         let count = 1 + random.below(3);
         return subject.while_sending(|server| {
             server.kill()?;
-            ensure!(server.start_armed(point, count)?, "it is come by when a checkpoint is taken, not before");
+            ensure!(server.start_armed(point, count)?, "this point is reached when a checkpoint is taken, not before");
             died(server, || drop(post(&checkpoints, json!({}))))
         });
     }
@@ -115,7 +115,7 @@ fn crash_at(subject: &mut Subject, point: &str, random: &mut Random) -> anyhow::
         let changed = format!("# number {}\n{manifest}", random.next_u64());
         return subject.while_sending(|server| {
             server.kill()?;
-            ensure!(server.start_armed(point, 1)?, "it is come by when a version takes over, not before");
+            ensure!(server.start_armed(point, 1)?, "this point is reached when a version takes over, not before");
             // The server dies before it can answer.
             died(server, || drop(client.apply(&changed)))
         });
@@ -130,7 +130,7 @@ fn crash_at(subject: &mut Subject, point: &str, random: &mut Random) -> anyhow::
 
 /// Waits for the server to abort, doing something again and again, and starts it again.
 fn died(server: &mut Server, mut meanwhile: impl FnMut()) -> anyhow::Result<()> {
-    let status = until(PATIENCE, "the server to come by the point", || {
+    let status = until(PATIENCE, "the server to reach the point", || {
         let ended = server.ended()?;
         if ended.is_none() {
             meanwhile();

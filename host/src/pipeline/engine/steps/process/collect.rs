@@ -338,11 +338,14 @@ impl Letter {
     }
 }
 
+/// Due timers of a key by time, id and number in the call, the next one first.
+type Waiting = BinaryHeap<Reverse<(i64, u64, usize)>>;
+
 /// When each timer of a call fired, by its number, as far as that can be compared: among those of a key and domain. A key
 /// fires the first of those that wait, by time and id, and those that were set in the call are told in the order in which
 /// they fired. So a due one fired before the first of them that it comes before.
 fn firing_order(sources: &Sources<'_>, fired: &Timers) -> Vec<usize> {
-    let mut waiting: BTreeMap<(u32, Domain), BinaryHeap<Reverse<(i64, u64, usize)>>> = BTreeMap::new();
+    let mut waiting: BTreeMap<(u32, Domain), Waiting> = BTreeMap::new();
     for (number, (&group, timer)) in sources.due.groups.iter().zip(sources.timers).enumerate() {
         waiting.entry((group, timer.domain)).or_default().push(Reverse((timer.time, timer.id, number)));
     }
