@@ -128,6 +128,8 @@ impl Client {
             "storage_full" | "log_closed" | "swap_not_copied" | "topic_recreated" | "topic_not_found" => true,
             // The way back of an upgrade is never removed.
             "checkpoint_not_found" => !matches!(cause, Some(Cause::RolledBack)),
+            // The offset is one of the topic that there was when somebody thought of it.
+            "offset_out_of_range" => matches!(cause, Some(Cause::RewoundTo(_))),
             _ => false,
         };
         if !expected {
@@ -297,7 +299,9 @@ impl Client {
     /// Loses the file of a pipeline, or none if there is none. It is remembered what was in it.
     pub fn lose_file(&self, disk: &Disk) {
         let files = disk.below(Path::new(PIPELINES));
-        let lost = files.iter().filter_map(|(path, bytes)| {
+        // What a crash left of a file that was being written is nobody's.
+        let whole = files.iter().filter(|(path, _)| path.extension().is_some_and(|extension| extension == "json"));
+        let lost = whole.filter_map(|(path, bytes)| {
             let name = path.file_stem()?.to_str()?.to_owned();
             let (id, manifest, _) = stored(bytes)?;
             Some((path, Lost { name, id, manifest, has_state: false }))
