@@ -48,6 +48,9 @@ pub(super) struct How {
     /// Steps whose state is left behind, with commas between them.
     #[serde(default)]
     drop_state: String,
+    /// Whether the pipeline is deployed without being tried on samples.
+    #[serde(default)]
+    untried: bool,
 }
 
 impl How {
@@ -55,7 +58,7 @@ impl How {
         let steps = self.drop_state.split(',').filter(|step| !step.is_empty()).map(str::parse::<StepName>);
         let drop_state =
             steps.collect::<Result<Vec<_>, _>>().map_err(|error| Error::invalid("query `drop-state`", error))?;
-        Ok(Apply { upgrade: self.upgrade, drop_state })
+        Ok(Apply { upgrade: self.upgrade, drop_state, untried: self.untried })
     }
 }
 

@@ -36,6 +36,9 @@ pub(super) enum Pipeline {
         /// Leave the state of this step behind, by the name that it has now; may be given for several
         #[arg(long, value_name = "STEP")]
         drop_state: Vec<StepName>,
+        /// Do not try the plugins on samples: for one that is refused because its answers differ, and may
+        #[arg(long)]
+        untried: bool,
     },
     /// List pipelines
     List,
@@ -122,10 +125,10 @@ impl Pipeline {
         let client = session.client()?;
         let format = session.format;
         match self {
-            Self::Apply { file, upgrade, drop_state } => {
+            Self::Apply { file, upgrade, drop_state, untried } => {
                 let manifest = read(&file)?;
                 let steps: Vec<_> = drop_state.iter().map(StepName::as_str).collect();
-                let path = format!("/v1/pipelines?upgrade={upgrade}&drop-state={}", steps.join(","));
+                let path = format!("/v1/pipelines?upgrade={upgrade}&drop-state={}&untried={untried}", steps.join(","));
                 let applied: Applied = client.put_bytes("PUT", &path, "application/toml", &manifest)?;
                 format.show(&applied, |applied| {
                     let changed = match applied.change {

@@ -93,6 +93,8 @@ pub struct Apply {
     pub upgrade: bool,
     /// The steps, by the names that they have before, whose state is left behind.
     pub drop_state: Vec<StepName>,
+    /// Whether it is deployed without being tried on samples.
+    pub untried: bool,
 }
 
 /// What applying a manifest did.
@@ -132,9 +134,19 @@ impl Pipelines {
     ) -> Result<Self, Error> {
         let stored = catalog.pipelines();
         let operations = Operations::new(Arc::clone(&environment));
-        let (topics, replays) = Default::default();
-        let context =
-            EngineContext { log, plugins, catalog, checkpoints, room, thresholds, topics, replays, environment };
+        let (topics, replays, trials) = Default::default();
+        let context = EngineContext {
+            log,
+            plugins,
+            catalog,
+            checkpoints,
+            room,
+            thresholds,
+            topics,
+            replays,
+            trials,
+            environment,
+        };
         let orphans = Mutex::new(context.tidy_up().await?);
         let pipelines = Self(Arc::new(Inner {
             context,
@@ -195,7 +207,7 @@ impl Pipelines {
         if let (None, Some(step)) = (&was, how.drop_state.first()) {
             return Err(Error::StepNotFound { name: spec.name, step: step.clone() });
         }
-        let mut is_tried = is_same;
+        let mut is_tried = is_same || how.untried;
         let (plan, carry) = loop {
             let plan = context.plan(&stored, &spec).await?;
             if !is_tried {

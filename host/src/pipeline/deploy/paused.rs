@@ -47,14 +47,13 @@ impl EngineContext {
         plan: &Arc<Plan>,
         start: Start,
         warm: WarmState,
-    ) -> Result<WarmState, Error> {
+    ) -> Result<(), Error> {
         if plan.inputs.iter().all(|input| warm.positions.contains_key(input)) {
-            return Ok(warm);
+            return Ok(());
         }
         let task = stored.id.task();
         let epoch = self.log.fence(&stored.tenant, task).await?.epoch;
         let shown = Arc::new(Shared::new(State::Paused));
-        let runner = Runner::open(task, epoch, Arc::clone(plan), start, Arc::clone(&self.log), shown, warm).await?;
-        Ok(runner.into_warm_state())
+        Runner::open(task, epoch, Arc::clone(plan), start, Arc::clone(&self.log), shown, warm).await.map(drop)
     }
 }

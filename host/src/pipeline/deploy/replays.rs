@@ -15,11 +15,11 @@ use crate::pipeline::engine::plan::Plan;
 use crate::pipeline::engine::warm_state::WarmState;
 use crate::pipeline::io::runner::Runner;
 
-/// How many replays go on at once; others wait.
+/// How many of a kind of work go on at once; others wait.
 #[derive(Debug, Clone)]
-pub(super) struct Replays(Arc<Semaphore>);
+pub(super) struct Turns(pub(super) Arc<Semaphore>);
 
-impl Default for Replays {
+impl Default for Turns {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         Self(Arc::new(Semaphore::new(cores)))

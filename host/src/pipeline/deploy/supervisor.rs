@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::sync::{oneshot, watch};
 
-use super::replays::Replays;
+use super::replays::Turns;
 use super::topics::Topics;
 
 use crate::catalog::{Catalog, StoredPipeline};
@@ -50,7 +50,9 @@ pub(super) struct EngineContext {
     /// Who makes topics, and which are needed.
     pub(super) topics: Topics,
     /// How many read their state back.
-    pub(super) replays: Replays,
+    pub(super) replays: Turns,
+    /// How many deployments are tried: each may hold tens of megabytes.
+    pub(super) trials: Turns,
     /// The clock and the threads.
     pub(super) environment: Arc<dyn Environment>,
 }
@@ -99,6 +101,7 @@ impl EngineContext {
     /// Tries a deployment on the first records of its topics, or on made-up ones: refused if results depend on how rows are
     /// divided into calls.
     pub(super) async fn try_samples(&self, stored: &StoredPipeline, spec: &Spec) -> Result<(), Error> {
+        let _turn = self.trials.0.acquire().await.map_err(|error| Error::Interrupted { reason: error.to_string() })?;
         let references = References::new(spec);
         let loaded = self.load(stored, spec, &references, true).await?;
         let samples = first_records(&*self.log, &stored.tenant, spec, self.thresholds.sample_rows).await;

@@ -99,11 +99,15 @@ impl Pipelines {
                 None => context.replay(&plan, before.id, carry).await?,
             };
             if !rewrites {
-                if stored.paused {
-                    next = context.begin_paused(before, &plan, spec.start, next).await?;
-                }
                 context.catalog.put_pipeline(&stored).await?;
                 context.call_off_deletion(&before.tenant, stored.id).await;
+                if stored.paused {
+                    // What it has in memory is not needed before it is resumed.
+                    if let Err(error) = context.begin_paused(before, &plan, spec.start, next).await {
+                        tracing::warn!(pipeline = %before.name, %error, "its new inputs begin where they are when it is resumed");
+                    }
+                    return Ok(());
+                }
             } else {
                 next.migrate(&migrating).await?;
                 next.begin_inputs(&plan, spec.start, &context.log.topics(&before.tenant).await?)?;

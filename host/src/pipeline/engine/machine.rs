@@ -155,10 +155,8 @@ impl Machine {
 
     /// From now on it is run by this task, under this epoch.
     pub(in crate::pipeline) fn begin_run(&mut self, task: TaskId, epoch: u64) {
-        match self.plan.feedback {
-            Some(_) => self.lineage.begin(task, epoch),
-            None => self.lineage = Lineage::default(),
-        }
+        let feedback = self.plan.feedback.and_then(|feedback| self.plan.topics.get(feedback.topic));
+        self.lineage.begin(task, epoch, feedback.map(|topic| topic.name.clone()));
     }
 
     /// Forgets the state of all steps and tables.

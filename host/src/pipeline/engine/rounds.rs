@@ -36,6 +36,18 @@ pub(in crate::pipeline) fn without(mut headers: Vec<Header<'_>>) -> Vec<Header<'
     headers
 }
 
+/// Takes what the host says of rounds from records that do not come round: they may be copies of some that another
+/// pipeline's loop wrote, and would be taken for rows of a history that is not theirs where they are copied on.
+pub(in crate::pipeline) fn hide(records: &mut Batch) {
+    let is_host_s =
+        |name: Option<&[u8]>| name.is_some_and(|name| name == HEADER.as_bytes() || name == COMMIT.as_bytes());
+    if records.headers.names.iter().any(is_host_s) {
+        let mut hidden = Headers::default();
+        records.headers.view().rows().for_each(|row| hidden.push_row(without(row)));
+        records.headers = hidden;
+    }
+}
+
 /// Headers with one more for each row, which says by which commit they are written.
 pub(in crate::pipeline) fn with_writing(headers: HeadersRef<'_>, writing: &str) -> Headers {
     let mut with = Headers::default();
@@ -153,14 +165,22 @@ mod tests {
     }
 
     #[test]
+    fn records_that_do_not_come_round_lose_what_is_the_host_s() {
+        let mut copies = records(&[&[("a", "1"), (HEADER, "3"), (COMMIT, "7-0-1-1")], &[("a", "2")]]);
+        hide(&mut copies);
+        assert_eq!((copies.headers.counts, copies.headers.names.bytes), (vec![1, 1], b"aa".to_vec()));
+    }
+
+    #[test]
     fn records_of_another_history_are_left_out_by_their_places() {
         let of = |commit: &'static str| [(HEADER, "1"), (COMMIT, commit)];
         let all = [of("7-0-1-1"), of("7-0-1-2"), of("7-0-1-1"), of("7-0-2-9"), of("nobody")];
         let records = records(&all.iter().map(|headers| &headers[..]).collect::<Vec<_>>());
+        let topic = || Some("round".parse().expect("a name"));
         let mut lineage = Lineage::default();
-        lineage.begin(PipelineId(7).task(), 1);
+        lineage.begin(PipelineId(7).task(), 1, topic());
         lineage.commit(1);
-        lineage.begin(PipelineId(7).task(), 5);
+        lineage.begin(PipelineId(7).task(), 5, topic());
         let (_, came) = CameRound::read(records.view(), &lineage, false);
         let places = |records: Range<usize>| {
             let (rows, origins) = came.rows(records).expect("there are others");

@@ -16,6 +16,7 @@ use crate::log::{self, Fetched, Log, Position};
 use crate::pipeline::engine::gather::slice;
 use crate::pipeline::engine::machine::{CAREFUL_RECORDS, Input, SplitPoint};
 use crate::pipeline::engine::plan::Plan;
+use crate::pipeline::engine::rounds;
 use crate::pipeline::error::Error;
 use crate::record::Batch;
 
@@ -267,13 +268,7 @@ impl Intake {
         for (&input, read) in turns.iter().zip(reads) {
             if !read.records.is_empty() {
                 let more = !matches!(take, Take::Each(_)) && self.has_more(input);
-                taken.inputs.push(Input {
-                    input,
-                    offsets: read.offsets,
-                    records: read.records,
-                    came_round: None,
-                    more,
-                });
+                taken.inputs.push(of_input(plan, input, read.offsets, read.records, more));
             } else if read.asked {
                 taken.quiet.push(input);
             }
@@ -323,13 +318,7 @@ impl Intake {
                 records += read.records.len();
                 bytes += read.bytes;
                 let more = self.has_more(input);
-                taken.inputs.push(Input {
-                    input,
-                    offsets: read.offsets,
-                    records: read.records,
-                    came_round: None,
-                    more,
-                });
+                taken.inputs.push(of_input(plan, input, read.offsets, read.records, more));
             }
         }
         taken.inputs.sort_unstable_by_key(|input| input.input);
@@ -439,4 +428,12 @@ impl Intake {
         into.bytes += encoded.len();
         Ok(())
     }
+}
+
+/// What was taken of an input.
+fn of_input(plan: &Plan, input: usize, offsets: Offsets, mut records: Batch, more: bool) -> Input {
+    if !plan.is_feedback(input) {
+        rounds::hide(&mut records);
+    }
+    Input { input, offsets, records, came_round: None, more }
 }

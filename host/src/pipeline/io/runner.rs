@@ -135,7 +135,7 @@ impl Runner {
     }
 
     /// What it has in memory, which is what it has committed.
-    pub(in crate::pipeline) fn into_warm_state(self) -> WarmState {
+    fn into_warm_state(self) -> WarmState {
         let mut positions = self.elsewhere;
         positions.extend(self.plan.inputs.iter().cloned().zip(self.intake.places()));
         WarmState { positions, machine: self.machine, sequence: self.sequence }

@@ -77,8 +77,8 @@ fn version_4() -> Bytes {
 fn version_5() -> Bytes {
     let mut bytes = version_4();
     let before_steps = 1 + 1 + 8 + 8 + 4 + (4 + 2 + 4) + (1 + 8 + 8 + 1);
-    // One run: a task, an epoch, and its last commit.
-    let lineage = Bytes::default().u32(1).i64(7).u32(0).i64(3).i64(12);
+    // One run: a task, an epoch, its last commit, and the topic of its loop.
+    let lineage = Bytes::default().u32(1).i64(7).u32(0).i64(3).i64(12).text("again");
     bytes.0[0] = 5;
     bytes.0.splice(before_steps..before_steps, lineage.0);
     bytes

@@ -67,10 +67,12 @@ impl PartialEq for Out {
     }
 }
 
-/// What came of each of the sources of an answer: rows first, which `rows` has, then timers.
+/// What came of each of the sources of an answer: rows first, which `rows` has, then timers. `times` are those that the host
+/// gives to rows of each source that have none.
 pub(super) fn by_source<'a>(
     sources: usize,
     rows: BatchRef<'_>,
+    times: &[i64],
     pieces: impl Iterator<Item = &'a Emitted>,
     rejected: &Rejected,
 ) -> Vec<Vec<Out>> {
@@ -85,7 +87,7 @@ pub(super) fn by_source<'a>(
             let headers = headers.next().map(|headers| headers.into_iter().map(own).collect());
             let out = Out::Row {
                 output: piece.outputs.get(place).copied().unwrap_or_default(),
-                time: piece.timestamps.get(place).or_else(|| rows.timestamps.get(source)).copied(),
+                time: piece.timestamps.get(place).or_else(|| times.get(source)).copied(),
                 key: keys.resolve(source, piece_keys.get(place)),
                 value: values.resolve(source, piece_values.get(place)),
                 headers,
@@ -191,5 +193,23 @@ impl fmt::Display for Out {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The SDK fills the whole column as soon as one row of a call has a time of its own.
+    #[test]
+    fn a_time_that_is_given_may_be_the_one_that_the_host_would_give() {
+        let answer = |timestamps: &[i64]| {
+            let values = ["a", "b"].iter().map(|value| Some(value.as_bytes())).collect();
+            let piece =
+                Emitted { source_rows: vec![0, 1], timestamps: timestamps.to_vec(), values, ..Emitted::default() };
+            by_source(2, BatchRef::default(), &[5, 7], [&piece].into_iter(), &Rejected::default())
+        };
+        assert_eq!(answer(&[5, 7]), answer(&[]));
+        assert_ne!(answer(&[5, 8]), answer(&[]));
     }
 }

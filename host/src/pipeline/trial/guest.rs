@@ -88,7 +88,7 @@ impl Tried<dyn Aggregator> {
             for (&group, accumulator) in involved.iter().zip(folded.groups.iter()) {
                 groups[group as usize] = accumulator.map(<[u8]>::to_vec);
             }
-            let outs = by_source(part.len(), BatchRef::default(), [].into_iter(), &folded.rejected);
+            let outs = by_source(part.len(), BatchRef::default(), &[], [].into_iter(), &folded.rejected);
             rejected.splice(part.clone(), outs);
         }
         Ok(Some(Folding { groups, rejected }))
@@ -111,9 +111,14 @@ fn windows<'a>(of: Closed<'a>, range: Range<usize>) -> Closed<'a> {
     }
 }
 
-/// Windows as the source rows of their results: the host fills in their keys only.
-fn as_rows<'a>(of: Closed<'a>) -> BatchRef<'a> {
-    BatchRef { timestamps: of.ends, keys: of.keys, ..BatchRef::default() }
+/// Windows as the source rows of their results: the host fills in their keys and times, which are the last of the window.
+fn as_rows<'a>(of: Closed<'a>, times: &'a [i64]) -> BatchRef<'a> {
+    BatchRef { timestamps: times, keys: of.keys, ..BatchRef::default() }
+}
+
+/// The last time of each window.
+fn times_of(ends: &[i64]) -> Vec<i64> {
+    ends.iter().map(|end| end.saturating_sub(1)).collect()
 }
 
 impl<G: Plugin + ?Sized> Plugin for Tried<G> {
@@ -130,8 +135,10 @@ impl Transformer for Tried<dyn Transformer> {
     fn transform<'a>(&'a self, rows: BatchRef<'a>) -> Call<'a, Answer> {
         Box::pin(async move {
             let called = self.trial.call(self.guest.transform(rows)).await?;
-            let outs =
-                |answer: &Answer, rows: BatchRef<'_>| by_source(rows.len(), rows, answer.pieces(), &answer.rejected);
+            self.trial.pay(called.answer.pieces())?;
+            let outs = |answer: &Answer, rows: BatchRef<'_>| {
+                by_source(rows.len(), rows, rows.timestamps, answer.pieces(), &answer.rejected)
+            };
             let whole = outs(&called.answer, rows);
             for part in self.parts(rows.len()) {
                 let some = slice(rows, part.clone());
@@ -156,7 +163,7 @@ impl Aggregator for Tried<dyn Aggregator> {
             let called = self.trial.call(self.guest.add(rows)).await?;
             let parts = self.parts(rows.rows.len());
             let (singly, halves) = parts.split_at(parts.len().min(rows.rows.len()));
-            let whole = by_source(rows.rows.len(), BatchRef::default(), [].into_iter(), &called.answer.rejected);
+            let whole = by_source(rows.rows.len(), BatchRef::default(), &[], [].into_iter(), &called.answer.rejected);
             for parts in [singly, halves].into_iter().filter(|parts| !parts.is_empty()) {
                 let Some(folding) = self.fold(&rows, parts).await? else { continue };
                 self.compare(&whole, &folding.rejected, |place| row(rows.rows, place))?;
@@ -195,15 +202,22 @@ impl Aggregator for Tried<dyn Aggregator> {
     fn finish<'a>(&'a self, closed: Closed<'a>) -> Call<'a, Answer> {
         Box::pin(async move {
             let called = self.trial.call(self.guest.finish(closed)).await?;
+            self.trial.pay(called.answer.pieces())?;
             let outs = |answer: &Answer, closed: Closed<'_>| {
-                by_source(closed.groups.len(), as_rows(closed), answer.pieces(), &answer.rejected)
+                let times = times_of(closed.ends);
+                by_source(closed.groups.len(), as_rows(closed, &times), &times, answer.pieces(), &answer.rejected)
             };
             let whole = outs(&called.answer, closed);
             for part in self.parts(closed.groups.len()) {
                 let some = windows(closed, part.clone());
                 if let Some(answer) = self.again(self.guest.finish(some)).await? {
+                    let times = times_of(some.ends);
                     let what = |place| {
-                        format!("the window that begins at {}: {}", some.starts[place], row(as_rows(some), place))
+                        format!(
+                            "the window that begins at {}: {}",
+                            some.starts[place],
+                            row(as_rows(some, &times), place)
+                        )
                     };
                     self.compare(&whole[part], &outs(&answer, some), what)?;
                 }
@@ -223,6 +237,7 @@ impl Processor for Tried<dyn Processor> {
     fn process<'a>(&'a self, work: Work<'a>) -> Call<'a, Done> {
         Box::pin(async move {
             let called: Called<Done> = self.trial.call(self.guest.process(work.clone())).await?;
+            self.trial.pay(called.answer.pieces())?;
             let mut seen = self.trial.lock();
             seen.traces.entry(self.step).or_default().note(&work, &called.answer, self.guest.has_pages());
             drop(seen);
@@ -232,5 +247,15 @@ impl Processor for Tried<dyn Processor> {
 
     fn has_pages(&self) -> bool {
         self.guest.has_pages()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_has_the_last_time_of_its_window_if_it_has_none_of_its_own() {
+        assert_eq!(times_of(&[2_000, i64::MIN]), [1_999, i64::MIN]);
     }
 }

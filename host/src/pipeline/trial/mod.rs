@@ -38,7 +38,7 @@ use crate::pipeline::io::runner::Runner;
 use crate::pipeline::io::shared::Shared;
 use crate::pipeline::spec::{Spec, Start};
 use crate::pipeline::status::State;
-use crate::plugin::{Call, Called, Failure};
+use crate::plugin::{Call, Called, Emitted, Failure};
 use crate::record::Batch;
 use crate::time::Mark;
 
@@ -48,6 +48,8 @@ const TASK: TaskId = PipelineId(1).task();
 const FUEL: u64 = 4_000_000_000;
 /// Calls of a trial: about a second, should each of them be short.
 const CALLS: u64 = 20_000;
+/// Bytes that all calls of a trial may emit: they are held until it is over.
+const BYTES: usize = 64 << 20;
 /// Micro-batches until the samples, or what comes after them, are done. There are hardly more than rows.
 const MICRO_BATCHES: usize = 10_000;
 /// How long a trial takes at most, whatever it costs. Who deploys waits for it.
@@ -105,6 +107,7 @@ struct Difference {
 struct Budget {
     fuel: u64,
     calls: u64,
+    bytes: usize,
 }
 
 /// What is known of a trial.
@@ -128,7 +131,7 @@ struct Trial {
 
 impl Trial {
     fn new(spec: &Spec) -> Self {
-        let budget = Budget { fuel: FUEL, calls: CALLS };
+        let budget = Budget { fuel: FUEL, calls: CALLS, bytes: BYTES };
         Self {
             steps: spec.steps.iter().map(|step| (step.name.clone(), step.plugin.name.clone())).collect(),
             whole: AtomicBool::new(true),
@@ -217,6 +220,14 @@ impl Trial {
         let budget = &mut self.lock().budget;
         budget.fuel = budget.fuel.saturating_sub(fuel);
         result
+    }
+
+    /// Pays for what is kept of an answer, which is what it emits, or ends the trial.
+    fn pay<'a>(&self, emitted: impl Iterator<Item = &'a Emitted>) -> Result<(), Failure> {
+        let emitted: usize = emitted.map(|piece| piece.keys.bytes.len() + piece.values.bytes.len()).sum();
+        let budget = &mut self.lock().budget;
+        budget.bytes = budget.bytes.checked_sub(emitted).ok_or_else(over)?;
+        Ok(())
     }
 
     /// Notes two answers that differ, and ends the trial.

@@ -50,7 +50,8 @@ impl Trace {
     pub(super) fn note(&mut self, work: &Work<'_>, done: &Done, pages: bool) {
         let rows = work.rows.len();
         let sources = rows + work.due.groups.len() + done.fired.groups.len();
-        let mut answers = by_source(sources, work.rows, done.pieces(), &done.rejected);
+        let times = [work.rows.timestamps, &work.due.times, &done.fired.times].concat();
+        let mut answers = by_source(sources, work.rows, &times, done.pieces(), &done.rejected);
         let timers = answers.split_off(rows);
         let mut answers = answers.into_iter();
         let mut values = work.rows.values.iter();

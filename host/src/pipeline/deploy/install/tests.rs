@@ -26,6 +26,7 @@ fn context(folder: &std::path::Path, busy: &Arc<Busy>) -> EngineContext {
         room: Room { memory: STATE_MEMORY, disks: None },
         thresholds: Thresholds::default(),
         topics: Default::default(),
+        trials: Default::default(),
         replays: Default::default(),
         environment: Arc::new(System),
     }
