@@ -8,7 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::plan::{KEYED, Keyed, Plan};
-use crate::ids::{Digest, StepName, TopicName, TopicPartition};
+#[cfg(feature = "server")]
+use crate::ids::TopicPartition;
+use crate::ids::{Digest, StepName, TopicName};
 use crate::pipeline::error::Error;
 use crate::pipeline::spec::{Spec, StepSpec};
 use crate::state::Store;
@@ -80,12 +82,14 @@ impl Carry {
     }
 
     /// Leaves the content of a table behind, to be read anew from the beginning of its topic.
+    #[cfg(feature = "server")]
     pub(in crate::pipeline) fn begin_table(&mut self, table: &TopicName, topic: &TopicName) {
         self.tables.insert(table.to_string());
         self.forgotten.insert(topic.clone());
     }
 
     /// Forgets no places but those that there are.
+    #[cfg(feature = "server")]
     pub(in crate::pipeline) fn of_places<'a>(mut self, places: impl Iterator<Item = &'a TopicPartition>) -> Self {
         let known: BTreeSet<&TopicName> = places.map(|at| &at.topic).collect();
         self.forgotten.retain(|topic| known.contains(topic));
