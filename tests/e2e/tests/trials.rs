@@ -104,5 +104,8 @@ fn a_static_and_the_order_of_a_map_are_refused_when_they_are_deployed() -> anyho
     ensure!(after.manifest == before.manifest && after.usage.records_in == 300, "{after:?}");
     ensure!(client.count("out")? == 300);
     ensure!(after.steps[0].metrics == before.steps[0].metrics);
+    // Whoever takes such answers for the same says so.
+    ensure!(client.apply_untried(&manifest("static"))?["change"] == "changed");
+    client.drained("p", e2e::PATIENCE)?;
     Ok(())
 }

@@ -189,6 +189,11 @@ impl Client {
         self.send("PUT", "/v1/pipelines", "application/toml", manifest.as_bytes())
     }
 
+    /// The same, without trying it on samples.
+    pub fn apply_untried(&self, manifest: &str) -> Result<Value, CallError> {
+        self.send("PUT", "/v1/pipelines?untried=true", "application/toml", manifest.as_bytes())
+    }
+
     /// The same, with the newest versions also of steps that stay at one since a rollback or restore.
     pub fn upgrade(&self, manifest: &str) -> Result<Value, CallError> {
         self.send("PUT", "/v1/pipelines?upgrade=true", "application/toml", manifest.as_bytes())

@@ -2,27 +2,29 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use millstream::catalog::Catalog;
 use millstream::environment::Environment as _;
 use millstream::error::Coded;
-use millstream::ids::{InvalidName, Offset, PipelineId, PipelineName, TopicName, TopicPartition, default_tenant};
+use millstream::ids::{InvalidName, Offset, PipelineName, TopicName, TopicPartition, default_tenant};
 use millstream::log::batch::{EncodeOptions, encode};
-use millstream::log::{CommitLog as _, RecordLog as _, TopicAdmin as _, TopicConfig, partition_of};
-use millstream::pipeline::status::{PipelineStatus, State};
+use millstream::log::{RecordLog as _, TopicAdmin as _, TopicConfig, partition_of};
+use millstream::pipeline::status::PipelineStatus;
 use millstream::pipeline::{Apply, Error, Operation as Running, Pipelines, Restore, Rewind, StartOffset};
 use millstream::record::Batch;
 
-use crate::disk::Disk;
+mod lost;
+mod rest;
+
+use self::lost::Lost;
 use crate::guests::POISON;
 use crate::log::SimLog;
 use crate::machine::Machine;
 use crate::manifest::{BACK_MAX_MS, KEYS, RING, SOURCES, STEP_MAX_MS, Shape, TICK_MS, ring};
 use crate::operation::Operation;
-use crate::oracle::{Cause, Oracle, PIPELINES, stored};
+use crate::oracle::{Cause, Oracle};
 use crate::wanted::{Deployed, Effect, Wanted};
 
 /// How long anything may take when nothing is in its way.
@@ -62,16 +64,6 @@ struct Known {
     lost: Option<Lost>,
     /// Who is appending: to which source, and the oldest of its records.
     producers: Vec<(usize, i64)>,
-}
-
-/// A pipeline whose file was lost.
-#[derive(Debug)]
-struct Lost {
-    name: String,
-    id: PipelineId,
-    manifest: String,
-    /// Whether the log has anything of it.
-    has_state: bool,
 }
 
 /// What became of an operation.
@@ -296,52 +288,6 @@ impl Client {
         one.and(other)
     }
 
-    /// Loses the file of a pipeline, or none if there is none. It is remembered what was in it.
-    pub fn lose_file(&self, disk: &Disk) {
-        let files = disk.below(Path::new(PIPELINES));
-        // What a crash left of a file that was being written is nobody's.
-        let whole = files.iter().filter(|(path, _)| path.extension().is_some_and(|extension| extension == "json"));
-        let lost = whole.filter_map(|(path, bytes)| {
-            let name = path.file_stem()?.to_str()?.to_owned();
-            let (id, manifest, _) = stored(bytes)?;
-            Some((path, Lost { name, id, manifest, has_state: false }))
-        });
-        let mut lost: Vec<_> = lost.collect();
-        if lost.is_empty() {
-            return;
-        }
-        let (path, lost) = lost.swap_remove(self.machine.below(lost.len() as u64) as usize);
-        disk.lose(path);
-        self.machine.note(|| format!("the file of `{}`, deployment {}, is lost", lost.name, lost.id));
-        let mut known = self.known();
-        let deleted = known.wanted.lost(&lost.name);
-        known.lost = Some(lost).filter(|_| !deleted);
-    }
-
-    /// What the log has before the server that is about to start changes it.
-    pub fn about_to_start(&self, log: &SimLog) {
-        let tasks = log.tasks().unwrap_or_default();
-        if let Some(lost) = &mut self.known().lost {
-            lost.has_state = tasks.iter().any(|(_, task)| task.pipeline == lost.id);
-        }
-    }
-
-    /// What is left of a pipeline whose file was lost must be shown, and can be made a pipeline again.
-    pub async fn find_lost(&self, server: &Server) {
-        let Some(Lost { name, id, manifest, .. }) = self.known().lost.take().filter(|lost| lost.has_state) else {
-            return;
-        };
-        let found = server.pipelines.orphans(&default_tenant());
-        let found = found.is_ok_and(|orphans| orphans.items.iter().any(|orphan| orphan.id == id));
-        if !found {
-            self.machine.violation(format!("the state of `{name}`, deployment {id}, is gone with its file"));
-        }
-        let tenant = default_tenant();
-        let doing = server.pipelines.adopt(&tenant, id, &manifest);
-        let adopted = self.change(server, &name, Effect::Runs(manifest.clone()), None, doing).await;
-        self.machine.note(|| format!("deployment {id} of `{name}` adopted: {adopted:?}"));
-    }
-
     async fn restore(&self, server: &Server, name: &str, into: &str) -> Answered {
         let of = parsed(name)?;
         let listed = server.pipelines.checkpoints(&default_tenant(), &of).await.map_err(|error| error.to_string())?;
@@ -403,81 +349,6 @@ impl Client {
         let place = known.producers.iter().position(|producer| *producer == (source, oldest));
         place.map(|place| known.producers.swap_remove(place));
         appended
-    }
-
-    /// Heals everything, and waits until nothing is left to do: all is read, all run, and nobody commits any more.
-    pub async fn come_to_rest(&self, server: &Server) {
-        self.machine.note(|| "coming to rest".to_owned());
-        self.machine.set_trouble(crate::machine::Trouble::default());
-        for (name, _) in deployed(&*server.catalog).into_iter().filter(|(_, now)| now.paused) {
-            self.perform(server, Operation::Resume(name)).await;
-        }
-        // Backoff of what failed before is over by then.
-        tokio::time::sleep(Duration::from_secs(120)).await;
-        for status in self.listed(server).await {
-            let (State::Failed, Some(reason)) = (status.state, &status.reason) else { continue };
-            let remade = self.oracle.remade(status.name.as_str());
-            if !remade.is_empty() && matches!(reason.code.as_str(), "topic_recreated" | "topic_not_found") {
-                // The way on that the error names.
-                let places = remade.into_iter().map(|at| (at, 0)).collect();
-                let rewound = self.rewind(server, status.name.as_str(), places).await;
-                if let Err(error) = rewound {
-                    let name = &status.name;
-                    self.machine
-                        .violation(format!("pipeline `{name}` cannot be rewound to a topic made again: {error}"));
-                }
-                continue;
-            }
-            self.machine
-                .violation(format!("pipeline `{}` has failed: {}: {}", status.name, reason.code, reason.message));
-        }
-        for source in 0..SOURCES.len() {
-            self.known().later(source, 3_600_000);
-            self.perform(server, Operation::Produce(source, 12)).await;
-        }
-        let behind = |status: &PipelineStatus| {
-            status.state != State::Running || status.inputs.iter().any(|input| input.position < input.end)
-        };
-        let mut waited = 0;
-        let left = loop {
-            let left: Vec<_> = self.listed(server).await.into_iter().filter(behind).collect();
-            if left.is_empty() || waited > 600 {
-                break left;
-            }
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            waited += 1;
-        };
-        for status in left {
-            let inputs: Vec<String> = status
-                .inputs
-                .iter()
-                .map(|input| format!("{}/{} of {}", input.topic, input.position, input.end))
-                .collect();
-            self.machine.violation(format!(
-                "pipeline `{}` does not come to rest: {:?} {:?} at {}",
-                status.name,
-                status.state,
-                status.reason,
-                inputs.join(", ")
-            ));
-        }
-        tokio::time::sleep(Duration::from_secs(60)).await;
-        let commits = self.oracle.commits();
-        tokio::time::sleep(Duration::from_secs(600)).await;
-        let more = self.oracle.commits() - commits;
-        if more > 0 {
-            self.machine.violation(format!("{more} commits in ten minutes in which nothing came"));
-        }
-    }
-
-    /// All pipelines, as a server shows them that is well.
-    async fn listed(&self, server: &Server) -> Vec<PipelineStatus> {
-        let listed = server.pipelines.list(&default_tenant()).await;
-        self.machine.stay_on().await;
-        listed.unwrap_or_else(|error| {
-            self.machine.violation(format!("the pipelines cannot be listed: {error}"));
-            Vec::new()
-        })
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
